@@ -1,0 +1,64 @@
+//! What the service tells without being asked: JSON-RPC notifications of method `event`.
+
+use crate::fault::Fault;
+use crate::posture::TagReport;
+use crate::prompt::Prompt;
+use crate::state::{Status, TunnelStatus};
+use crate::text::PlainText;
+use serde::{Deserialize, Serialize};
+
+/// One thing that happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Event {
+    /// The whole status; sent first after `subscribe`.
+    Snapshot {
+        /// The status.
+        status: Status,
+    },
+    /// A tunnel changed.
+    Tunnel {
+        /// Where it stands now.
+        tunnel: TunnelStatus,
+    },
+    /// Tag knowledge changed.
+    Tags {
+        /// What is known now.
+        report: TagReport,
+    },
+    /// A connection was refused or torn down, and a person must be told.
+    Notice {
+        /// What happened.
+        notice: Notice,
+    },
+    /// A person is asked.
+    Prompt {
+        /// The question.
+        prompt: Prompt,
+    },
+    /// A question was answered or has lapsed.
+    PromptEnded {
+        /// Its number.
+        id: u64,
+    },
+}
+
+/// A text that stays until a person dismisses it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notice {
+    /// Grows by one with each notice of this service.
+    pub id: u64,
+    /// RFC 3339.
+    pub time: String,
+    /// The tunnel.
+    pub tunnel: PlainText,
+    /// One line that says what happened, such as `VPN disconnected: security posture changed`.
+    pub title: PlainText,
+    /// The administrator's words, verbatim; the default text when none is set.
+    pub warning: PlainText,
+    /// Tag, evidence, next step.
+    pub fault: Fault,
+    /// The user in whose session it is to be shown, as the system numbers users.
+    #[serde(default)]
+    pub uid: Option<u32>,
+}

@@ -1,0 +1,229 @@
+//! The table of methods: name, role, parameters, result.
+
+use crate::text::PlainText;
+use serde::{Deserialize, Serialize};
+
+/// What a caller must be to call a method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Whoever may open the socket (group `postern`).
+    Observer,
+    /// A member of the group `postern`: connects, answers prompts, scans.
+    User,
+    /// root: changes tunnels, enrols, repairs.
+    Administrator,
+}
+
+/// Declares the methods, so that name and role stand in one table.
+macro_rules! methods {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal, $role:ident;)*) => {
+        /// A method of the control socket.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Method { $($(#[$doc])* $variant,)* }
+
+        impl Method {
+            /// Every method.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// Returns its name on the wire.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+
+            /// Returns the least role that may call it.
+            pub const fn role(self) -> Role {
+                match self { $(Self::$variant => Role::$role,)* }
+            }
+
+            /// Finds a method by its name on the wire.
+            pub fn by_name(name: &str) -> Option<Self> {
+                match name { $($name => Some(Self::$variant),)* _ => None }
+            }
+        }
+    };
+}
+
+methods! {
+    /// First request of every client: [`Hello`] to [`Welcome`].
+    Hello = "hello", Observer;
+    /// Nothing to [`crate::Status`].
+    Status = "status", Observer;
+    /// Nothing to nothing; events follow, a snapshot first.
+    Subscribe = "subscribe", Observer;
+    /// [`Connect`] to [`crate::state::TunnelStatus`], when it is up.
+    Connect = "connect", User;
+    /// [`TunnelName`] (or none: all) to nothing, when it is down.
+    Disconnect = "disconnect", User;
+    /// [`TunnelName`] to nothing: lifts the block that a lost compliance left.
+    Dismiss = "dismiss", User;
+    /// [`PromptAnswer`] to nothing.
+    PromptAnswer = "prompt.answer", User;
+    /// Nothing to a list of [`crate::state::TunnelStatus`].
+    TunnelList = "tunnel.list", Observer;
+    /// [`TunnelName`] to [`TunnelDocument`].
+    TunnelShow = "tunnel.show", Observer;
+    /// [`TunnelAdd`] to nothing.
+    TunnelAdd = "tunnel.add", Administrator;
+    /// [`TunnelName`] to nothing.
+    TunnelRemove = "tunnel.remove", Administrator;
+    /// [`Enroll`] to [`Enrolled`].
+    Enroll = "enroll", Administrator;
+    /// Nothing to nothing.
+    Unenroll = "unenroll", Administrator;
+    /// Nothing to [`crate::posture::TagReport`].
+    PostureTags = "posture.tags", Observer;
+    /// Nothing to a list of [`crate::posture::Fact`].
+    PostureFacts = "posture.facts", Observer;
+    /// [`Explain`] to [`Explanation`].
+    PostureExplain = "posture.explain", Observer;
+    /// Nothing to the report that EMS would receive now, as JSON.
+    PostureReport = "posture.report", Observer;
+    /// Nothing to [`crate::posture::ScanReport`].
+    Scan = "scan", User;
+    /// Nothing to a list of [`crate::event::Notice`], newest first.
+    Notices = "notices", Observer;
+    /// Nothing to [`Repaired`]: takes back whatever a crash left behind.
+    Repair = "repair", Administrator;
+}
+
+/// What a client says first.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Hello {
+    /// [`crate::rpc::PROTOCOL`].
+    pub protocol: String,
+    /// [`crate::rpc::PROTOCOL_VERSION`].
+    pub version: u32,
+    /// What the client is, for the log.
+    pub client: String,
+}
+
+/// What the service answers first.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Welcome {
+    /// [`crate::rpc::PROTOCOL`].
+    pub protocol: String,
+    /// [`crate::rpc::PROTOCOL_VERSION`].
+    pub version: u32,
+    /// Version of the service.
+    pub service: String,
+    /// What the caller may do.
+    pub role: Role,
+}
+
+/// Names one tunnel.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TunnelName {
+    /// Its name.
+    pub tunnel: String,
+}
+
+/// Asks for a connection.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Connect {
+    /// The tunnel's name.
+    pub tunnel: String,
+    /// Whether this client can answer prompts; if not, a question fails as `InputNeeded`.
+    pub interactive: bool,
+    /// Seconds until `TimedOut`; the profile's limit when absent.
+    #[serde(default)]
+    pub timeout_seconds: Option<u64>,
+}
+
+/// Answers a prompt. The value is a secret: it is wiped after use and never logged.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct PromptAnswer {
+    /// The prompt's number.
+    pub id: u64,
+    /// The answer, or none to cancel.
+    pub answer: Option<String>,
+}
+
+impl std::fmt::Debug for PromptAnswer {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "PromptAnswer {{ id: {}, .. }}", self.id)
+    }
+}
+
+/// A tunnel as written.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TunnelDocument {
+    /// Who defined it.
+    pub origin: crate::state::Origin,
+    /// The tunnel as TOML, without secrets.
+    pub toml: String,
+}
+
+/// Adds a local tunnel.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TunnelAdd {
+    /// The new tunnel's name.
+    pub tunnel: String,
+    /// The tunnel as TOML, without secrets.
+    pub toml: String,
+    /// Whether a tunnel of that name may be replaced.
+    #[serde(default)]
+    pub replace: bool,
+}
+
+/// Enrols with an EMS.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Enroll {
+    /// The invitation: URL, code and pin as one text.
+    pub invitation: String,
+}
+
+impl std::fmt::Debug for Enroll {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Enroll { .. }")
+    }
+}
+
+/// The outcome of an enrolment.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Enrolled {
+    /// EMS's name.
+    pub ems: PlainText,
+    /// This endpoint's identifier there.
+    pub endpoint: String,
+}
+
+/// Asks why.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Explain {
+    /// A tag's or a tunnel's name.
+    pub subject: String,
+}
+
+/// Why a tag or a verdict is what it is.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Explanation {
+    /// Lines of text, indented as a tree.
+    pub lines: Vec<PlainText>,
+}
+
+/// What a repair took back.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Repaired {
+    /// One line for each change that was undone.
+    pub undone: Vec<PlainText>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_method_is_found_by_its_name() {
+        for method in Method::ALL {
+            assert_eq!(Method::by_name(method.name()), Some(*method));
+        }
+        assert_eq!(Method::by_name("reboot"), None);
+    }
+
+    #[test]
+    fn an_answer_is_not_printed() {
+        let answer = PromptAnswer { id: 7, answer: Some("hunter2".into()) };
+        assert!(!format!("{answer:?}").contains("hunter2"));
+    }
+}

@@ -1,0 +1,42 @@
+//! What the service asks a person, and the answer.
+
+use crate::text::PlainText;
+use serde::{Deserialize, Serialize};
+
+/// What kind of answer is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PromptKind {
+    /// A user name.
+    UserName,
+    /// A password; not echoed.
+    Password,
+    /// The pre-shared key of the tunnel; not echoed.
+    PreSharedKey,
+    /// A one-time code; not echoed.
+    OneTimeCode,
+    /// The passphrase of a private key; not echoed.
+    KeyPassphrase,
+}
+
+impl PromptKind {
+    /// Tells whether the answer is a secret.
+    pub const fn is_secret(self) -> bool {
+        !matches!(self, Self::UserName)
+    }
+}
+
+/// One question.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Prompt {
+    /// Its number, to be named in the answer.
+    pub id: u64,
+    /// The tunnel it is for.
+    pub tunnel: PlainText,
+    /// What is wanted.
+    pub kind: PromptKind,
+    /// The question in words; may come from the gateway.
+    pub text: PlainText,
+    /// Seconds until it lapses.
+    pub seconds: u64,
+}
