@@ -1,1 +1,17 @@
-//! Postern lab.
+//! The lab: everything around Postern that a proof needs, made on one machine and taken away again.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`scenario`] | runs a test in private namespaces of its own |
+//! | [`net`] | hosts, wires, programs on hosts |
+//! | [`wire`] | a tap that sees what is really on the wire |
+//! | [`http`] | the corporate host's web server |
+//! | [`strongswan`] | strongSwan as the gateway |
+//! | [`client`] | the endpoint: the real service and command line |
+
+pub mod client;
+pub mod http;
+pub mod net;
+pub mod scenario;
+pub mod strongswan;
+pub mod wire;

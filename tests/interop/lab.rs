@@ -1,0 +1,55 @@
+//! The lab itself: before it proves anything about Postern, it is shown to measure what it says.
+
+use anyhow::{Context, Result, ensure};
+use lab::http::CorporateServer;
+use lab::net::{Host, until, wire};
+use lab::scenario::{self, Scenario};
+use lab::wire::{Kind, Tap};
+use std::process::ExitCode;
+use std::time::Duration;
+
+const SCENARIOS: &[Scenario] = &[
+    ("lab: a tap sees a ping and says which way it went", tap_sees_ping),
+    ("lab: the corporate server gives bytes and takes them with checksums", corporate_server),
+];
+
+fn main() -> ExitCode {
+    scenario::main(SCENARIOS)
+}
+
+fn two_hosts() -> Result<(Host, Host)> {
+    let (left, right) = (Host::new("left")?, Host::new("right")?);
+    wire((&left, "l0", "10.99.0.1/24 fd99::1/64"), (&right, "r0", "10.99.0.2/24 fd99::2/64"))?;
+    Ok((left, right))
+}
+
+fn tap_sees_ping() -> Result<()> {
+    let (left, right) = two_hosts()?;
+    let tap = Tap::open(&right, "r0")?;
+    left.shell("ping -c 1 -W 5 10.99.0.2")?;
+    let seen = until("request and answer on the tap", Duration::from_secs(5), || {
+        let packets: Vec<_> = tap.packets().into_iter().filter(|packet| packet.kind == Kind::Other).collect();
+        Ok((packets.len() >= 2).then_some(packets))
+    })?;
+    ensure!(!seen[0].outgoing && seen[0].source == Some("10.99.0.1".parse()?), "{seen:?}");
+    ensure!(seen[1].outgoing && seen[1].destination == Some("10.99.0.1".parse()?), "{seen:?}");
+    tap.none_of(0, &[Kind::Ike, Kind::Esp, Kind::EspInUdp, Kind::TcpCarrier, Kind::Dns])
+}
+
+fn corporate_server() -> Result<()> {
+    let (left, right) = two_hosts()?;
+    let _server = CorporateServer::start(&right, &["10.99.0.2:80".parse()?, "[fd99::2]:80".parse()?])?;
+    let expected = hex_digest(&lab::http::fixed_bytes(65_536).repeat(2)[..100_000]);
+    for address in ["10.99.0.2", "[fd99::2]"] {
+        let fetched = left.shell(&format!("curl -sS -m 10 http://{address}/bytes/100000 | sha256sum"))?;
+        ensure!(fetched.starts_with(&expected), "{fetched} is not {expected}");
+        let sent = left.shell(&format!("head -c 1000 /dev/zero | curl -sS -m 10 -T - http://{address}/sink"))?;
+        let zeros = hex_digest(&[0; 1000]);
+        ensure!(sent.trim() == format!("1000 {zeros}"), "{sent}");
+    }
+    Ok(())
+}
+
+fn hex_digest(bytes: &[u8]) -> String {
+    lab::wire::digest_of(bytes).context("digesting").map(|(digest, _)| digest).unwrap_or_default()
+}

@@ -1,0 +1,147 @@
+//! The endpoint under test: the real `posternd` on a host, driven by the real `postern`.
+
+use crate::net::{Host, Running, finish, until};
+use anyhow::{Context, Result, bail};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Returns the path of one of the project's own programs, built beside this one.
+///
+/// # Errors
+/// When it is not there; the text says what to build.
+pub fn program(name: &str) -> Result<PathBuf> {
+    let own = std::env::current_exe().context("finding this program")?;
+    own.ancestors()
+        .skip(1)
+        .take(3)
+        .map(|folder| folder.join(name))
+        .find(|path| path.is_file())
+        .with_context(|| format!("{name} is not built beside {}: cargo build --workspace", own.display()))
+}
+
+/// An endpoint: configuration, state and runtime folders of its own, and the service.
+#[derive(Debug)]
+pub struct Endpoint {
+    host: Host,
+    folder: PathBuf,
+    service: Option<Running>,
+}
+
+impl Endpoint {
+    /// Makes the folders; the service is started by [`Self::start`].
+    ///
+    /// # Errors
+    /// When a folder cannot be made.
+    pub fn new(host: &Host, folder: &Path) -> Result<Self> {
+        for name in ["config/tunnels.d", "config/postern.d", "state", "run"] {
+            std::fs::create_dir_all(folder.join(name)).with_context(|| format!("making {name}"))?;
+        }
+        Ok(Self { host: host.clone(), folder: folder.to_owned(), service: None })
+    }
+
+    /// Returns the path of a file below the endpoint's folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// Writes a file below the configuration folder, readable by its owner alone.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn configure(&self, name: &str, content: &str) -> Result<()> {
+        use std::io::Write;
+        use std::os::unix::fs::OpenOptionsExt;
+        let path = self.folder.join("config").join(name);
+        std::fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&path)
+            .and_then(|mut file| file.write_all(content.as_bytes()))
+            .with_context(|| format!("writing {}", path.display()))
+    }
+
+    /// Starts the service and waits until it answers.
+    ///
+    /// # Errors
+    /// When it does not answer; its log is in the error.
+    pub fn start(&mut self) -> Result<()> {
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(self.path("posternd.log"))?;
+        let mut command = self.host.command(program("posternd")?);
+        for (option, name) in [("--config", "config"), ("--state", "state"), ("--runtime", "run")] {
+            command.arg(option).arg(self.path(name));
+        }
+        command.env("RUST_LOG", std::env::var("RUST_LOG").unwrap_or_else(|_| "info".into()));
+        let mut service = Running::start("posternd", command.stdout(log.try_clone()?).stderr(log))?;
+        let answer = until("posternd answering", Duration::from_secs(20), || {
+            if let Some(status) = service.ended()? {
+                bail!("posternd ended: {status}");
+            }
+            Ok((self.postern(&["status", "--json"])?.0 == 0).then_some(()))
+        });
+        self.service = Some(service);
+        answer.with_context(|| self.log())
+    }
+
+    /// Ends the service at once (`kill -9`).
+    pub fn kill(&mut self) {
+        self.service = None;
+    }
+
+    /// Returns the service's main process, to be signalled or waited for.
+    ///
+    /// # Errors
+    /// When it is not running.
+    pub fn service(&mut self) -> Result<&mut Running> {
+        self.service.as_mut().context("posternd is not running")
+    }
+
+    /// Returns a `postern` command on this endpoint.
+    ///
+    /// # Errors
+    /// When `postern` is not built.
+    pub fn command(&self, arguments: &[&str]) -> Result<std::process::Command> {
+        let mut command = self.host.command(program("postern")?);
+        command.arg("--runtime").arg(self.path("run")).args(arguments);
+        Ok(command)
+    }
+
+    /// Runs `postern` to its end; returns exit code, standard output and standard error.
+    ///
+    /// # Errors
+    /// When it cannot be run.
+    pub fn postern(&self, arguments: &[&str]) -> Result<(i32, String, String)> {
+        finish(&mut self.command(arguments)?)
+    }
+
+    /// Runs `postern` and fails unless it exits with `code`; returns both outputs, one after the other.
+    ///
+    /// # Errors
+    /// When the exit code is another; outputs and the service's log are in the error.
+    pub fn expect(&self, code: i32, arguments: &[&str]) -> Result<String> {
+        let (actual, stdout, stderr) = self.postern(arguments)?;
+        if actual != code {
+            bail!(
+                "postern {} exited with {actual}, not {code}\n--- stdout\n{stdout}\n--- stderr\n{stderr}\n--- service\n{}",
+                arguments.join(" "),
+                self.log()
+            );
+        }
+        Ok(stdout + &stderr)
+    }
+
+    /// Returns the status document.
+    ///
+    /// # Errors
+    /// When the service does not answer.
+    pub fn status(&self) -> Result<postern_api::Status> {
+        let text = self.expect(0, &["status", "--json"])?;
+        serde_json::from_str(text.trim()).with_context(|| text.clone())
+    }
+
+    /// Returns the service's log.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.path("posternd.log")).unwrap_or_default()
+    }
+}

@@ -1,0 +1,153 @@
+//! Runs scenarios, each in private namespaces that it makes itself.
+//!
+//! A scenario is a function with a name. The test binary's `main` hands its table to [`main`],
+//! which speaks libtest's command line; every scenario then runs in a child process of its own,
+//! inside a fresh mount, process and network namespace (and a user namespace when the caller is
+//! not root). The child has its own `/run`, its own copy of `/etc` and a loopback interface;
+//! killing it takes everything it started with it. Nothing it does reaches outside.
+
+use anyhow::{Context, Result, bail};
+use libtest_mimic::{Arguments, Failed, Trial};
+use std::io::Read;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+/// Names the scenario to run in the child.
+const SCENARIO_VARIABLE: &str = "POSTERN_LAB_SCENARIO";
+/// How long one scenario may take before it counts as hung.
+const LIMIT: Duration = Duration::from_secs(180);
+
+/// One scenario: its name, as a sentence, and what it does.
+pub type Scenario = (&'static str, fn() -> Result<()>);
+
+/// The `main` of a test binary whose tests are scenarios.
+pub fn main(scenarios: &'static [Scenario]) -> ExitCode {
+    if let Ok(name) = std::env::var(SCENARIO_VARIABLE) {
+        return run_inside(scenarios, &name);
+    }
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = arguments.test_threads.or(Some(1));
+    let trials = scenarios
+        .iter()
+        .map(|(name, _)| {
+            Trial::test(*name, move || run_outside(name).map_err(|error| Failed::from(format!("{error:#}"))))
+        })
+        .collect();
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// Runs in the child: makes the surroundings private, then plays the scenario.
+fn run_inside(scenarios: &[Scenario], name: &str) -> ExitCode {
+    let Some((_, play)) = scenarios.iter().find(|(known, _)| *known == name) else {
+        eprintln!("no scenario is called {name:?}");
+        return ExitCode::FAILURE;
+    };
+    // Waiting for the children that the scenario leaves behind is the kernel's work: this process
+    // is the first of its process namespace, and with it all others end.
+    match make_private().and_then(|()| play()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:?}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs in the parent: starts the child in namespaces and waits for it, with a limit.
+fn run_outside(name: &str) -> Result<()> {
+    let program = std::env::current_exe().context("finding this test's own program")?;
+    let mut command = isolated(&program.to_string_lossy());
+    command.env(SCENARIO_VARIABLE, name).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().context("starting unshare (package util-linux)")?;
+    let output = collect([child.stdout.take().map(boxed), child.stderr.take().map(boxed)]);
+    let status = wait(&mut child)?;
+    let text = output.recv().unwrap_or_default();
+    if status.success() {
+        return Ok(());
+    }
+    bail!("{status}\n{text}");
+}
+
+/// Returns the command that runs `program` in namespaces of its own: as root without, as an
+/// ordinary user with a user namespace in which that user is mapped to root.
+pub fn isolated(program: &str) -> Command {
+    let mut command = Command::new("unshare");
+    if !nix::unistd::geteuid().is_root() {
+        command.arg("--map-root-user");
+    }
+    command.args(["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation", "private"]);
+    command.arg(program);
+    // A process group of its own, so that a test runner's terminal signals do not tear it apart
+    // before its parent has seen why.
+    command.process_group(0);
+    command
+}
+
+/// Gives this process its own `/run` and `/etc` and brings its loopback interface up.
+///
+/// # Errors
+/// When the system forbids it; the text says what to do.
+pub fn make_private() -> Result<()> {
+    for line in [
+        "mount -t tmpfs tmpfs /run",
+        "mkdir -p /run/netns /run/private-etc",
+        "cp -a /etc/. /run/private-etc/ 2>/dev/null || true",
+        "mount --rbind /run/private-etc /etc",
+        "ip link set lo up",
+    ] {
+        let output = Command::new("sh").args(["-c", line]).output().with_context(|| format!("running {line:?}"))?;
+        if !output.status.success() {
+            bail!(
+                "{line:?} failed: {}. The lab needs mount and network namespaces: run it as root, or allow \
+                 unprivileged user namespaces (sysctl kernel.unprivileged_userns_clone=1, on Ubuntu also \
+                 kernel.apparmor_restrict_unprivileged_userns=0)",
+                String::from_utf8_lossy(&output.stderr).trim()
+            );
+        }
+    }
+    Ok(())
+}
+
+fn boxed(stream: impl Read + Send + 'static) -> Box<dyn Read + Send> {
+    Box::new(stream)
+}
+
+/// Reads the streams to their ends in the background and sends their text, first stream first.
+fn collect(streams: [Option<Box<dyn Read + Send>>; 2]) -> mpsc::Receiver<String> {
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        let readers: Vec<_> = streams
+            .into_iter()
+            .flatten()
+            .map(|mut stream| {
+                std::thread::spawn(move || {
+                    let mut bytes = Vec::new();
+                    // A broken pipe ends the text; what was read until then is still worth showing.
+                    let _ = stream.read_to_end(&mut bytes);
+                    String::from_utf8_lossy(&bytes).into_owned()
+                })
+            })
+            .collect();
+        let text: Vec<_> = readers.into_iter().filter_map(|reader| reader.join().ok()).collect();
+        let _ = sender.send(text.concat());
+    });
+    receiver
+}
+
+/// Waits for the child, and ends it when it takes longer than [`LIMIT`].
+fn wait(child: &mut std::process::Child) -> Result<std::process::ExitStatus> {
+    let deadline = std::time::Instant::now() + LIMIT;
+    loop {
+        if let Some(status) = child.try_wait().context("waiting for the scenario")? {
+            return Ok(status);
+        }
+        if std::time::Instant::now() > deadline {
+            child.kill().context("ending a hung scenario")?;
+            child.wait().context("waiting for an ended scenario")?;
+            bail!("the scenario took longer than {} s", LIMIT.as_secs());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
