@@ -1,0 +1,184 @@
+//! All tunnels by name, and who wins: EMS before the local administrator.
+//!
+//! A local tunnel is *shadowing* when it has the name or the gateway of a managed one. It stays
+//! listed, so that its owner sees why, but it cannot be connected: otherwise a copy of a managed
+//! tunnel without its tag policy would be a way round the host check.
+
+use crate::profile::document::{self, ProfileError};
+use crate::profile::paths::Paths;
+use crate::profile::settings::toml_files;
+use crate::profile::tunnel::Tunnel;
+use postern_api::state::Origin;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::path::Path;
+
+/// The longest name of a tunnel, in bytes.
+pub const MAXIMUM_NAME: usize = 64;
+
+/// One tunnel of the catalogue.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    /// The tunnel.
+    pub tunnel: Tunnel,
+    /// Who defined it.
+    pub origin: Origin,
+    /// The managed tunnel that this local one would shadow; it cannot be connected.
+    pub shadows: Option<String>,
+}
+
+/// All tunnels.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Catalogue {
+    managed: BTreeMap<String, Tunnel>,
+    local: BTreeMap<String, Tunnel>,
+    broken: BTreeMap<String, ProfileError>,
+    /// Addresses at which managed gateways were met, by tunnel.
+    managed_addresses: BTreeMap<String, BTreeSet<IpAddr>>,
+}
+
+impl Catalogue {
+    /// Reads the local tunnels anew; what is not valid is kept as its error.
+    pub fn load_local(&mut self, paths: &Paths) {
+        self.local.clear();
+        self.broken.clear();
+        for file in toml_files(&paths.tunnels()) {
+            let Some(name) = file.file_stem().and_then(|stem| stem.to_str()).map(str::to_owned) else { continue };
+            match load_tunnel(&file, &name) {
+                Ok(tunnel) => drop(self.local.insert(name, tunnel)),
+                Err(error) => drop(self.broken.insert(name, error)),
+            }
+        }
+    }
+
+    /// Puts EMS's tunnels in place of those it gave before.
+    pub fn set_managed(&mut self, tunnels: BTreeMap<String, Tunnel>) {
+        self.managed_addresses.retain(|name, _| tunnels.contains_key(name));
+        self.managed = tunnels;
+    }
+
+    /// Remembers at which address a managed tunnel's gateway was met.
+    pub fn remember_address(&mut self, name: &str, address: IpAddr) {
+        if self.managed.contains_key(name) {
+            self.managed_addresses.entry(name.to_owned()).or_default().insert(address.to_canonical());
+        }
+    }
+
+    /// Finds a tunnel by its name.
+    pub fn find(&self, name: &str) -> Option<Entry> {
+        if let Some(tunnel) = self.managed.get(name) {
+            return Some(Entry { tunnel: tunnel.clone(), origin: Origin::Managed, shadows: None });
+        }
+        let tunnel = self.local.get(name)?;
+        Some(Entry { tunnel: tunnel.clone(), origin: Origin::Local, shadows: self.shadowed_by(tunnel) })
+    }
+
+    /// Returns why a local file of that name is not valid.
+    pub fn broken(&self, name: &str) -> Option<&ProfileError> {
+        self.broken.get(name)
+    }
+
+    /// Returns every file that is not valid.
+    pub fn all_broken(&self) -> impl Iterator<Item = (&str, &ProfileError)> {
+        self.broken.iter().map(|(name, error)| (name.as_str(), error))
+    }
+
+    /// Returns all tunnels by name, each name once.
+    pub fn entries(&self) -> Vec<(String, Entry)> {
+        let names: BTreeSet<&String> = self.managed.keys().chain(self.local.keys()).collect();
+        names.into_iter().filter_map(|name| Some((name.clone(), self.find(name)?))).collect()
+    }
+
+    fn shadowed_by(&self, local: &Tunnel) -> Option<String> {
+        let gateway = local.comparable_gateway();
+        let address = gateway.parse::<IpAddr>().ok();
+        let by_name = self.managed.iter().find(|(_, managed)| managed.comparable_gateway() == gateway);
+        let by_address = || {
+            let address = address?;
+            self.managed_addresses.iter().find(|(_, known)| known.contains(&address)).map(|(name, _)| name)
+        };
+        by_name.map(|(name, _)| name).or_else(by_address).cloned()
+    }
+}
+
+/// Tells whether a text can name a tunnel, and with it a file.
+pub fn is_name(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= MAXIMUM_NAME
+        && name.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ' '))
+}
+
+fn load_tunnel(file: &Path, name: &str) -> Result<Tunnel, ProfileError> {
+    if !is_name(name) {
+        return Err(ProfileError {
+            file: file.to_owned(),
+            line: 0,
+            element: String::new(),
+            problem: "the file's name is no name for a tunnel".into(),
+            expected: "letters, digits, `-`, `_`, `.` and spaces, the first a letter or a digit".into(),
+        });
+    }
+    document::load(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_managed() -> Catalogue {
+        let mut catalogue = Catalogue::default();
+        catalogue.set_managed(BTreeMap::from([("RA-VPN".to_owned(), Tunnel::to("vpn.example.com"))]));
+        catalogue
+    }
+
+    #[test]
+    fn a_local_tunnel_of_the_same_name_is_hidden() {
+        let mut catalogue = with_managed();
+        catalogue.local.insert("RA-VPN".into(), Tunnel::to("elsewhere.example.com"));
+        let entry = catalogue.find("RA-VPN").unwrap();
+        assert_eq!((entry.origin, entry.tunnel.gateway.as_str()), (Origin::Managed, "vpn.example.com"));
+        assert_eq!(catalogue.entries().len(), 1);
+    }
+
+    #[test]
+    fn a_local_twin_is_seen_through_every_spelling_of_the_gateway() {
+        let mut catalogue = with_managed();
+        for spelling in ["vpn.example.com", "VPN.Example.COM", "vpn.example.com."] {
+            catalogue.local.insert("twin".into(), Tunnel::to(spelling));
+            assert_eq!(catalogue.find("twin").unwrap().shadows.as_deref(), Some("RA-VPN"), "{spelling}");
+        }
+        catalogue.local.insert("twin".into(), Tunnel::to("other.example.com"));
+        assert_eq!(catalogue.find("twin").unwrap().shadows, None);
+    }
+
+    #[test]
+    fn a_local_twin_by_address_is_seen_once_the_managed_gateway_was_met() {
+        let mut catalogue = with_managed();
+        catalogue.local.insert("twin".into(), Tunnel::to("192.0.2.1"));
+        assert_eq!(catalogue.find("twin").unwrap().shadows, None);
+        catalogue.remember_address("RA-VPN", "::ffff:192.0.2.1".parse().unwrap());
+        assert_eq!(catalogue.find("twin").unwrap().shadows.as_deref(), Some("RA-VPN"));
+    }
+
+    #[test]
+    fn a_file_that_is_not_valid_does_not_hide_the_others() {
+        let directory = tempfile::tempdir().unwrap();
+        let paths = Paths::settle(Some(directory.path().into()), None, None);
+        std::fs::create_dir(paths.tunnels()).unwrap();
+        std::fs::write(paths.tunnel("good"), "gateway = \"a.example.com\"\n").unwrap();
+        std::fs::write(paths.tunnel("bad"), "gateway = 7\n").unwrap();
+        let mut catalogue = Catalogue::default();
+        catalogue.load_local(&paths);
+        assert_eq!(catalogue.entries().len(), 1);
+        assert!(catalogue.broken("bad").unwrap().to_string().contains("bad.toml:1: gateway"));
+    }
+
+    #[test]
+    fn names_cannot_leave_the_directory() {
+        for name in ["", ".", "..", "../x", "a/b", ".hidden", "a\nb", "-x"] {
+            assert!(!is_name(name), "{name:?}");
+        }
+        assert!(is_name("RA-VPN") && is_name("Head Office 2"));
+    }
+}

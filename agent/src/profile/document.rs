@@ -1,0 +1,202 @@
+//! TOML texts, and errors that a person can act on.
+
+use serde::de::DeserializeOwned;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use toml::de::{DeTable, DeValue};
+
+/// Why a profile or a settings file is not valid: file, line, element, what was expected.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct ProfileError {
+    /// The file, or the name under which the text came.
+    pub file: PathBuf,
+    /// The line, from 1; 0 when the file could not be read at all.
+    pub line: usize,
+    /// The element, as a dotted path; empty for the whole file.
+    pub element: String,
+    /// What is wrong with it.
+    pub problem: String,
+    /// What would have been right; empty when the problem says it all.
+    pub expected: String,
+}
+
+impl fmt::Display for ProfileError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}", self.file.display())?;
+        if self.line > 0 {
+            write!(formatter, ":{}", self.line)?;
+        }
+        if !self.element.is_empty() {
+            write!(formatter, ": {}", self.element)?;
+        }
+        write!(formatter, ": {}", self.problem)?;
+        if !self.expected.is_empty() {
+            write!(formatter, "; expected {}", self.expected)?;
+        }
+        Ok(())
+    }
+}
+
+/// What is wrong with one element, before its line is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Complaint {
+    /// The element, as a dotted path.
+    pub element: &'static str,
+    /// What is wrong with it.
+    pub problem: String,
+    /// What would have been right.
+    pub expected: &'static str,
+}
+
+/// A document that has rules beyond its types.
+pub trait Document: DeserializeOwned {
+    /// Checks what the types alone cannot.
+    ///
+    /// # Errors
+    /// The first element that breaks a rule.
+    fn check(&self) -> Result<(), Complaint>;
+}
+
+/// Reads a document from text; `file` is only named in errors.
+///
+/// # Errors
+/// [`ProfileError`] with line and element, for syntax, types and rules alike.
+pub fn parse<T: Document>(file: &Path, text: &str) -> Result<T, ProfileError> {
+    let deserializer =
+        toml::Deserializer::parse(text).map_err(|error| explain(file, text, String::new(), &error))?;
+    let document: T = serde_path_to_error::deserialize(deserializer).map_err(|error| {
+        let path = match error.path().to_string() {
+            whole if whole == "." => String::new(),
+            path => path,
+        };
+        explain(file, text, path, error.inner())
+    })?;
+    check(document, file, text)
+}
+
+/// Applies the rules of a document that was read from `text`.
+///
+/// # Errors
+/// [`ProfileError`] with the line of the element.
+pub fn check<T: Document>(document: T, file: &Path, text: &str) -> Result<T, ProfileError> {
+    match document.check() {
+        Ok(()) => Ok(document),
+        Err(complaint) => Err(ProfileError {
+            file: file.to_owned(),
+            line: line_of_element(text, complaint.element),
+            element: complaint.element.into(),
+            problem: complaint.problem,
+            expected: complaint.expected.into(),
+        }),
+    }
+}
+
+/// Reads a document from a file.
+///
+/// # Errors
+/// As [`parse`]; line 0 when the file cannot be read.
+pub fn load<T: Document>(file: &Path) -> Result<T, ProfileError> {
+    parse(file, &read(file)?)
+}
+
+/// Reads a file as text.
+///
+/// # Errors
+/// [`ProfileError`] with line 0.
+pub fn read(file: &Path) -> Result<String, ProfileError> {
+    std::fs::read_to_string(file).map_err(|error| ProfileError {
+        file: file.to_owned(),
+        line: 0,
+        element: String::new(),
+        problem: error.to_string(),
+        expected: "a readable UTF-8 file".into(),
+    })
+}
+
+fn explain(file: &Path, text: &str, element: String, error: &toml::de::Error) -> ProfileError {
+    let message = error.message().trim().replace('\n', ", ");
+    let (problem, expected) = match message.split_once(", expected ") {
+        Some((problem, expected)) => (problem.to_owned(), expected.to_owned()),
+        None => (message, String::new()),
+    };
+    let line = match error.span() {
+        Some(span) => line_of_offset(text, span.start),
+        None => line_of_element(text, &element),
+    };
+    ProfileError { file: file.to_owned(), line, element, problem, expected }
+}
+
+fn line_of_offset(text: &str, offset: usize) -> usize {
+    text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
+}
+
+/// Finds the line of a dotted path; of its nearest parent when the element itself is not written.
+fn line_of_element(text: &str, element: &str) -> usize {
+    let Ok(document) = DeTable::parse(text) else { return 1 };
+    let mut line = 1;
+    let mut table = Some(document.get_ref());
+    for key in element.split('.').filter(|key| !key.is_empty()) {
+        let found = table.and_then(|table| table.iter().find(|(name, _)| name.get_ref().as_ref() == key));
+        let Some((name, value)) = found else { return line };
+        line = line_of_offset(text, name.span().start);
+        table = match value.get_ref() {
+            DeValue::Table(inner) => Some(inner),
+            _ => None,
+        };
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::Deserialize;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Sample {
+        inner: Inner,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Inner {
+        port: u16,
+    }
+
+    impl Document for Sample {
+        fn check(&self) -> Result<(), Complaint> {
+            match self.inner.port {
+                0 => Err(Complaint { element: "inner.port", problem: "is 0".into(), expected: "a port from 1" }),
+                _ => Ok(()),
+            }
+        }
+    }
+
+    fn error_of(text: &str) -> String {
+        parse::<Sample>(Path::new("t.toml"), text).expect_err("the text is wrong").to_string()
+    }
+
+    #[test]
+    fn a_wrong_type_names_file_line_element_and_expectation() {
+        assert_eq!(
+            error_of("# a comment\n[inner]\nport = \"x\"\n"),
+            "t.toml:3: inner.port: invalid type: string \"x\"; expected u16"
+        );
+    }
+
+    #[test]
+    fn an_unknown_element_names_the_known_ones() {
+        assert_eq!(error_of("[inner]\nprt = 1\n"), "t.toml:2: inner.prt: unknown field `prt`; expected `port`");
+    }
+
+    #[test]
+    fn broken_syntax_names_the_line() {
+        assert!(error_of("[inner]\nport = = 1\n").starts_with("t.toml:2: "));
+    }
+
+    #[test]
+    fn a_broken_rule_names_the_line_of_its_element() {
+        assert_eq!(error_of("\n[inner]\n\nport = 0\n"), "t.toml:4: inner.port: is 0; expected a port from 1");
+    }
+}

@@ -1,0 +1,31 @@
+//! What is configured: tunnels, and the service's own settings.
+//!
+//! In go TOML texts (from `/etc/postern` or from EMS), out come a [`Tunnel`], [`Settings`] or a
+//! [`ProfileError`] that names file, line, element and what was expected. The [`Catalogue`] holds
+//! every tunnel under one name and settles who wins: EMS first, then the local administrator.
+//! Nothing here opens a socket or holds a secret; secrets are named by the file that holds them.
+//!
+//! | file | holds |
+//! |---|---|
+//! | [`tunnel`] | the model of one tunnel, with its defaults |
+//! | [`tags`] | a tunnel's tag policy and what happens after its loss |
+//! | [`settings`] | `postern.toml` and its drop-ins |
+//! | [`document`] | TOML with errors that a person can act on |
+//! | [`span`] | durations such as `24h` |
+//! | [`catalogue`] | all tunnels, and who may shadow whom |
+//! | [`paths`] | where the files lie |
+
+pub mod catalogue;
+pub mod document;
+pub mod paths;
+pub mod settings;
+pub mod span;
+pub mod tags;
+pub mod tunnel;
+
+pub use catalogue::{Catalogue, Entry};
+pub use document::ProfileError;
+pub use paths::Paths;
+pub use settings::Settings;
+pub use tags::{AfterLoss, TagSettings};
+pub use tunnel::{AuthenticationKind, GatewayAuthentication, Tunnel};

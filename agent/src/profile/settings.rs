@@ -1,0 +1,185 @@
+//! The service's own settings: `postern.toml`, then `postern.d/*.toml` in the order of their names.
+
+use crate::profile::document::{self, Complaint, Document, ProfileError};
+use crate::profile::paths::Paths;
+use crate::profile::span;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Every setting of the service, with its default.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// The control socket.
+    pub control: ControlSettings,
+    /// The compliance loop.
+    pub compliance: ComplianceSettings,
+    /// Where facts about the endpoint are read.
+    pub posture: PostureSettings,
+}
+
+/// The `[control]` table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ControlSettings {
+    /// The group whose members may use the socket.
+    pub group: String,
+}
+
+impl Default for ControlSettings {
+    fn default() -> Self {
+        Self { group: "postern".into() }
+    }
+}
+
+/// The `[compliance]` table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ComplianceSettings {
+    /// The clock tick of the loop, and how often facts are gathered anew.
+    #[serde(with = "span")]
+    pub interval: Duration,
+}
+
+impl Default for ComplianceSettings {
+    fn default() -> Self {
+        Self { interval: Duration::from_secs(15) }
+    }
+}
+
+/// The `[posture]` table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PostureSettings {
+    /// The tree in which the system's files are looked for.
+    pub root: PathBuf,
+    /// The package database; `ROOT/var/lib/dpkg/status` when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dpkg_status: Option<PathBuf>,
+    /// The directory of OSV records; `STATE/osv` when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub osv_database: Option<PathBuf>,
+    /// How long a vulnerability scan may take.
+    #[serde(with = "span")]
+    pub scan_timeout: Duration,
+}
+
+impl Default for PostureSettings {
+    fn default() -> Self {
+        Self {
+            root: PathBuf::from("/"),
+            dpkg_status: None,
+            osv_database: None,
+            scan_timeout: Duration::from_secs(300),
+        }
+    }
+}
+
+impl Document for Settings {
+    fn check(&self) -> Result<(), Complaint> {
+        let interval = self.compliance.interval;
+        if interval < Duration::from_millis(100) || interval > Duration::from_secs(3600) {
+            return Err(Complaint {
+                element: "compliance.interval",
+                problem: format!("is {}", span::shown(interval)),
+                expected: "100ms to 1h",
+            });
+        }
+        if self.posture.scan_timeout.is_zero() {
+            return Err(Complaint {
+                element: "posture.scan_timeout",
+                problem: "is 0".into(),
+                expected: "a time above 0",
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Reads the settings; a file that is not there counts as empty.
+///
+/// # Errors
+/// The first file that is not valid.
+pub fn load(paths: &Paths) -> Result<Settings, ProfileError> {
+    let mut merged = toml::Table::new();
+    let mut last = paths.settings();
+    for file in files(paths) {
+        let text = document::read(&file)?;
+        // Each file is held against the types by itself, so that an error names it and its line.
+        document::parse::<Settings>(&file, &text)?;
+        let table = text.parse::<toml::Table>().unwrap_or_default();
+        merge(&mut merged, table);
+        last = file;
+    }
+    let text = merged.to_string();
+    document::parse(&last, &text)
+}
+
+fn files(paths: &Paths) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = Some(paths.settings()).filter(|file| file.exists()).into_iter().collect();
+    files.extend(toml_files(&paths.drop_ins()));
+    files
+}
+
+/// Lists the `.toml` files of a directory by name; a directory that is not there has none.
+pub fn toml_files(directory: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
+    let mut files: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
+        .collect();
+    files.sort();
+    files
+}
+
+fn merge(base: &mut toml::Table, over: toml::Table) {
+    for (key, value) in over {
+        match (base.get_mut(&key), value) {
+            (Some(toml::Value::Table(under)), toml::Value::Table(inner)) => merge(under, inner),
+            (_, value) => {
+                base.insert(key, value);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn directory() -> (tempfile::TempDir, Paths) {
+        let directory = tempfile::tempdir().unwrap();
+        let place = |name: &str| Some(directory.path().join(name));
+        let paths = Paths::settle(place("etc"), place("state"), place("run"));
+        std::fs::create_dir_all(paths.drop_ins()).unwrap();
+        (directory, paths)
+    }
+
+    #[test]
+    fn no_file_means_every_default() {
+        let (_kept, paths) = directory();
+        assert_eq!(load(&paths).unwrap(), Settings::default());
+    }
+
+    #[test]
+    fn a_drop_in_changes_what_it_names_and_nothing_else() {
+        let (_kept, paths) = directory();
+        std::fs::write(paths.settings(), "[compliance]\ninterval = \"5s\"\n[posture]\nroot = \"/a\"\n").unwrap();
+        std::fs::write(paths.drop_ins().join("10.toml"), "[posture]\nroot = \"/b\"\n").unwrap();
+        let settings = load(&paths).unwrap();
+        assert_eq!(settings.compliance.interval, Duration::from_secs(5));
+        assert_eq!(settings.posture.root, Path::new("/b"));
+    }
+
+    #[test]
+    fn an_error_names_the_drop_in_and_its_line() {
+        let (_kept, paths) = directory();
+        let drop_in = paths.drop_ins().join("10.toml");
+        std::fs::write(&drop_in, "[compliance]\ninterval = \"0s\"\n").unwrap();
+        assert_eq!(
+            load(&paths).unwrap_err().to_string(),
+            format!("{}:2: compliance.interval: is 0s; expected 100ms to 1h", drop_in.display())
+        );
+    }
+}

@@ -1,0 +1,358 @@
+//! The model of one tunnel: `tunnels.d/NAME.toml`, or an entry of EMS's profile.
+
+use crate::profile::document::{Complaint, Document};
+use crate::profile::span;
+use crate::profile::tags::{AfterLoss, TagSettings};
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// One tunnel. Secrets are not in it; it names the files that hold them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tunnel {
+    /// The gateway's name or address.
+    pub gateway: String,
+    /// What it is for, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// How the gateway proves itself; `psk` by default when this end does so too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway_auth: Option<GatewayAuthentication>,
+    /// The identity the gateway must prove: a name, address or mail; the gateway's name by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway_identity: Option<String>,
+    /// PEM files with the authorities to trust for this gateway; none: the system's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gateway_ca_files: Vec<PathBuf>,
+    /// The authorities themselves as PEM, for a tunnel that came from EMS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway_ca_pem: Option<String>,
+    /// SHA-256 of the gateway's public key, `sha256//BASE64`; one must match where any is given.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gateway_pins: Vec<String>,
+    /// Whether the tunnel makes itself again after it was lost.
+    #[serde(default)]
+    pub keep_running: bool,
+    /// What may leave in the clear after compliance was lost.
+    #[serde(default)]
+    pub after_loss: AfterLoss,
+    /// How long tags that only EMS can know keep their value while EMS is out of reach.
+    #[serde(default = "offline_grace", with = "span")]
+    pub offline_grace: Duration,
+    /// How long a connection may take to come up, prompts included.
+    #[serde(default = "connect_timeout", with = "span")]
+    pub connect_timeout: Duration,
+    /// How this end proves itself.
+    #[serde(default)]
+    pub auth: Authentication,
+    /// Algorithms, strongest wish first.
+    #[serde(default)]
+    pub proposals: Proposals,
+    /// How packets travel to the gateway.
+    #[serde(default)]
+    pub carrier: Carrier,
+    /// Routes, names and sizes inside.
+    #[serde(default)]
+    pub network: NetworkSettings,
+    /// The tag policy.
+    #[serde(default)]
+    pub tags: TagSettings,
+}
+
+/// How this end proves itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Authentication {
+    /// The way.
+    pub kind: AuthenticationKind,
+    /// The IKE identity: address, name, mail, `keyid:TEXT`; by default the user's name, the
+    /// certificate's subject, or the local address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub identity: Option<String>,
+    /// The EAP user; asked for when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// File with the EAP password, mode 0600; stored or asked for when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password_file: Option<PathBuf>,
+    /// File with the pre-shared key, mode 0600; stored or asked for when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub psk_file: Option<PathBuf>,
+    /// PEM file with this end's certificate, then its issuers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate_file: Option<PathBuf>,
+    /// PEM file with its private key, mode 0600.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_file: Option<PathBuf>,
+}
+
+impl Default for Authentication {
+    fn default() -> Self {
+        Self {
+            kind: AuthenticationKind::Eap,
+            identity: None,
+            user: None,
+            password_file: None,
+            psk_file: None,
+            certificate_file: None,
+            key_file: None,
+        }
+    }
+}
+
+/// The way in which this end proves itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AuthenticationKind {
+    /// A pre-shared key.
+    Psk,
+    /// A certificate and its private key.
+    Certificate,
+    /// A user's name and password by EAP.
+    Eap,
+}
+
+/// The way in which the gateway proves itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GatewayAuthentication {
+    /// A certificate that leads to a trusted authority.
+    Certificate,
+    /// The pre-shared key; with EAP that is a FortiGate habit and carries a standing warning.
+    Psk,
+}
+
+/// Algorithms by name, and lifetimes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Proposals {
+    /// Suites for the IKE SA, such as `aes256gcm16-prfsha384-ecp384`.
+    pub ike: Vec<String>,
+    /// Suites for the CHILD SA, such as `aes256gcm16-ecp384`.
+    pub esp: Vec<String>,
+    /// When the IKE SA gets new keys.
+    #[serde(with = "span")]
+    pub ike_lifetime: Duration,
+    /// When the CHILD SA gets new keys.
+    #[serde(with = "span")]
+    pub esp_lifetime: Duration,
+}
+
+impl Default for Proposals {
+    /// What a FortiGate dial-up server accepts by default, without its weaker rows: no SHA-1,
+    /// no group below 14.
+    fn default() -> Self {
+        let owned = |names: &[&str]| names.iter().map(ToString::to_string).collect();
+        Self {
+            ike: owned(&[
+                "aes256gcm16-prfsha384-ecp384",
+                "chacha20poly1305-prfsha256-x25519",
+                "aes128gcm16-prfsha256-ecp256",
+                "aes256-sha256-ecp384",
+                "aes128-sha256-ecp256",
+                "aes256-sha256-modp2048",
+                "aes128-sha256-modp2048",
+            ]),
+            esp: owned(&[
+                "aes256gcm16-ecp384",
+                "chacha20poly1305-x25519",
+                "aes128gcm16-ecp256",
+                "aes256-sha256-ecp384",
+                "aes128-sha256-ecp256",
+                "aes256-sha256-modp2048",
+                "aes128-sha256-modp2048",
+            ]),
+            ike_lifetime: Duration::from_secs(86_400),
+            esp_lifetime: Duration::from_secs(43_200),
+        }
+    }
+}
+
+/// How packets travel to the gateway.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Carrier {
+    /// UDP (RFC 3948) or TCP (RFC 9329).
+    pub kind: CarrierKind,
+    /// The gateway's IKE port.
+    pub port: u16,
+    /// The gateway's port for IKE and ESP behind NAT.
+    pub nat_port: u16,
+    /// The gateway's TCP port.
+    pub tcp_port: u16,
+    /// Whether ESP is put into UDP even where no NAT is seen.
+    pub force_encapsulation: bool,
+    /// How long the gateway may be silent before it is asked whether it lives.
+    #[serde(with = "span")]
+    pub liveness: Duration,
+}
+
+impl Default for Carrier {
+    fn default() -> Self {
+        Self {
+            kind: CarrierKind::Udp,
+            port: 500,
+            nat_port: 4500,
+            tcp_port: 443,
+            force_encapsulation: true,
+            liveness: Duration::from_secs(20),
+        }
+    }
+}
+
+/// What carries the packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CarrierKind {
+    /// Datagrams.
+    Udp,
+    /// One TCP connection.
+    Tcp,
+}
+
+/// Routes, names and sizes inside the tunnel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NetworkSettings {
+    /// Networks to send through the tunnel; none: those the gateway gives.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<IpNet>,
+    /// Networks to keep out of the tunnel.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub excluded: Vec<IpNet>,
+    /// Whether an IPv4 address is asked for.
+    pub ipv4: bool,
+    /// Whether an IPv6 address is asked for.
+    pub ipv6: bool,
+    /// Where names are looked up.
+    pub dns: DnsSource,
+    /// Resolvers instead of the gateway's.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub dns_servers: Vec<IpAddr>,
+    /// Domains that go to the tunnel's resolvers; none: those of the gateway, else all.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub domains: Vec<String>,
+    /// Size of the largest packet inside; measured when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mtu: Option<u16>,
+    /// Name of the device; chosen by the system when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+}
+
+impl Default for NetworkSettings {
+    fn default() -> Self {
+        Self {
+            routes: Vec::new(),
+            excluded: Vec::new(),
+            ipv4: true,
+            ipv6: false,
+            dns: DnsSource::Gateway,
+            dns_servers: Vec::new(),
+            domains: Vec::new(),
+            mtu: None,
+            device: None,
+        }
+    }
+}
+
+/// Where names are looked up while connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DnsSource {
+    /// The resolvers that the gateway gave, or `dns_servers`.
+    Gateway,
+    /// As before; nothing is changed.
+    Off,
+}
+
+impl Tunnel {
+    /// Makes a tunnel to a gateway with every default: EAP, gateway proved by certificate.
+    pub fn to(gateway: impl Into<String>) -> Self {
+        Self {
+            gateway: gateway.into(),
+            description: None,
+            gateway_auth: None,
+            gateway_identity: None,
+            gateway_ca_files: Vec::new(),
+            gateway_ca_pem: None,
+            gateway_pins: Vec::new(),
+            keep_running: false,
+            after_loss: AfterLoss::default(),
+            offline_grace: offline_grace(),
+            connect_timeout: connect_timeout(),
+            auth: Authentication::default(),
+            proposals: Proposals::default(),
+            carrier: Carrier::default(),
+            network: NetworkSettings::default(),
+            tags: TagSettings::default(),
+        }
+    }
+
+    /// Returns how the gateway proves itself.
+    pub fn gateway_authentication(&self) -> GatewayAuthentication {
+        self.gateway_auth.unwrap_or(match self.auth.kind {
+            AuthenticationKind::Psk => GatewayAuthentication::Psk,
+            AuthenticationKind::Certificate | AuthenticationKind::Eap => GatewayAuthentication::Certificate,
+        })
+    }
+
+    /// Tells whether a pre-shared key takes part on either side.
+    pub fn uses_pre_shared_key(&self) -> bool {
+        self.auth.kind == AuthenticationKind::Psk || self.gateway_authentication() == GatewayAuthentication::Psk
+    }
+
+    /// Returns the gateway in the form in which two tunnels are compared: lower case, no final
+    /// dot, addresses in their shortest form.
+    pub fn comparable_gateway(&self) -> String {
+        let bare = self.gateway.trim().trim_end_matches('.').to_ascii_lowercase();
+        match bare.trim_matches(['[', ']']).parse::<IpAddr>() {
+            Ok(address) => address.to_canonical().to_string(),
+            Err(_) => bare,
+        }
+    }
+}
+
+impl Document for Tunnel {
+    fn check(&self) -> Result<(), Complaint> {
+        let complain = |element, problem: &str, expected| Err(Complaint { element, problem: problem.into(), expected });
+        if self.gateway.trim().is_empty() || self.gateway.contains(|c: char| c.is_whitespace() || c.is_control()) {
+            return complain("gateway", "is not a host name or address", "a host name or an address");
+        }
+        if self.auth.kind == AuthenticationKind::Certificate {
+            if self.auth.certificate_file.is_none() {
+                return complain("auth.certificate_file", "is missing", "a PEM file, because auth.kind is certificate");
+            }
+            if self.auth.key_file.is_none() {
+                return complain("auth.key_file", "is missing", "a PEM file, because auth.kind is certificate");
+            }
+        }
+        if self.proposals.ike.is_empty() {
+            return complain("proposals.ike", "is empty", "at least one suite");
+        }
+        if self.proposals.esp.is_empty() {
+            return complain("proposals.esp", "is empty", "at least one suite");
+        }
+        if !self.network.ipv4 && !self.network.ipv6 {
+            return complain("network.ipv4", "is off, and network.ipv6 too", "one of them on");
+        }
+        if self.network.mtu.is_some_and(|mtu| mtu < 576) {
+            return complain("network.mtu", "is below 576", "576 to 65535");
+        }
+        if self.network.ipv6 && self.network.mtu.is_some_and(|mtu| mtu < 1280) {
+            return complain("network.mtu", "is below 1280", "1280 at least, because network.ipv6 is on");
+        }
+        Ok(())
+    }
+}
+
+fn offline_grace() -> Duration {
+    Duration::from_secs(24 * 3600)
+}
+
+fn connect_timeout() -> Duration {
+    Duration::from_secs(120)
+}
