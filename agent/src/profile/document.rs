@@ -62,8 +62,7 @@ pub trait Document: DeserializeOwned {
 /// # Errors
 /// [`ProfileError`] with line and element, for syntax, types and rules alike.
 pub fn parse<T: Document>(file: &Path, text: &str) -> Result<T, ProfileError> {
-    let deserializer =
-        toml::Deserializer::parse(text).map_err(|error| explain(file, text, String::new(), &error))?;
+    let deserializer = toml::Deserializer::parse(text).map_err(|error| explain(file, text, String::new(), &error))?;
     let document: T = serde_path_to_error::deserialize(deserializer).map_err(|error| {
         let path = match error.path().to_string() {
             whole if whole == "." => String::new(),

@@ -67,12 +67,7 @@ pub struct PostureSettings {
 
 impl Default for PostureSettings {
     fn default() -> Self {
-        Self {
-            root: PathBuf::from("/"),
-            dpkg_status: None,
-            osv_database: None,
-            scan_timeout: Duration::from_secs(300),
-        }
+        Self { root: PathBuf::from("/"), dpkg_status: None, osv_database: None, scan_timeout: Duration::from_secs(300) }
     }
 }
 
