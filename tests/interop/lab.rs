@@ -10,6 +10,8 @@ use std::time::Duration;
 
 const SCENARIOS: &[Scenario] = &[
     ("lab: a tap sees a ping and says which way it went", tap_sees_ping),
+    ("lab: a ping tells an answer from silence", ping_tells_silence),
+    ("lab: the resolver answers what it knows and counts what it is asked", resolver_counts),
     ("lab: the corporate server gives bytes and takes them with checksums", corporate_server),
 ];
 
@@ -34,6 +36,27 @@ fn tap_sees_ping() -> Result<()> {
     ensure!(!seen[0].outgoing && seen[0].source == Some("10.99.0.1".parse()?), "{seen:?}");
     ensure!(seen[1].outgoing && seen[1].destination == Some("10.99.0.1".parse()?), "{seen:?}");
     tap.none_of(0, &[Kind::Ike, Kind::Esp, Kind::EspInUdp, Kind::TcpCarrier, Kind::Dns])
+}
+
+fn ping_tells_silence() -> Result<()> {
+    let (left, right) = two_hosts()?;
+    lab::ping::once(&left, "10.99.0.2".parse()?, Duration::from_secs(5))?;
+    lab::ping::once(&left, "fd99::2".parse()?, Duration::from_secs(5))?;
+    right.shell("nft 'add table inet t; add chain inet t c { type filter hook input priority 0; policy drop; }'")?;
+    ensure!(lab::ping::once(&left, "10.99.0.2".parse()?, Duration::from_millis(300)).is_err());
+    Ok(())
+}
+
+fn resolver_counts() -> Result<()> {
+    let (left, right) = two_hosts()?;
+    let names = [("vpn.example.test", "10.99.0.7".parse()?)];
+    let resolver = lab::dns::Resolver::start(&right, "10.99.0.2:53".parse()?, &names)?;
+    left.etc("resolv.conf", "nameserver 10.99.0.2\n")?;
+    let found = left.shell("getent ahostsv4 vpn.example.test")?;
+    ensure!(found.contains("10.99.0.7"), "{found}");
+    ensure!(resolver.asked("vpn.example.test") > 0 && resolver.asked("elsewhere.example.test") == 0);
+    ensure!(left.shell("getent ahostsv4 elsewhere.example.test").is_err());
+    Ok(())
 }
 
 fn corporate_server() -> Result<()> {

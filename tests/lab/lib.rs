@@ -5,13 +5,17 @@
 //! | [`scenario`] | runs a test in private namespaces of its own |
 //! | [`net`] | hosts, wires, programs on hosts |
 //! | [`wire`] | a tap that sees what is really on the wire |
+//! | [`ping`] | ICMP echo with a tally |
+//! | [`dns`] | a resolver that counts what it is asked |
 //! | [`http`] | the corporate host's web server |
 //! | [`strongswan`] | strongSwan as the gateway |
 //! | [`client`] | the endpoint: the real service and command line |
 
 pub mod client;
+pub mod dns;
 pub mod http;
 pub mod net;
+pub mod ping;
 pub mod scenario;
 pub mod strongswan;
 pub mod wire;

@@ -20,7 +20,11 @@ impl Host {
     pub fn new(name: &str) -> Result<Self> {
         shell(&format!("ip netns add {name}"))?;
         let host = Self { name: name.into() };
-        host.shell("ip link set lo up; sysctl -qw net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0")?;
+        host.shell(
+            "ip link set lo up
+             echo 0 > /proc/sys/net/ipv4/conf/all/rp_filter
+             echo 0 > /proc/sys/net/ipv4/conf/default/rp_filter",
+        )?;
         Ok(host)
     }
 

@@ -49,7 +49,7 @@ fn run_inside(scenarios: &[Scenario], name: &str) -> ExitCode {
     match make_private().and_then(|()| play()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{error:?}");
+            eprintln!("{error:#}");
             ExitCode::FAILURE
         }
     }

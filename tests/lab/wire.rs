@@ -28,7 +28,7 @@ pub enum Kind {
     Dns,
     /// TCP that carries IKE and ESP (RFC 9329): ports 443 and 4500.
     TcpCarrier,
-    /// ARP and IPv6 neighbour discovery.
+    /// ARP, IPv6 neighbour discovery, multicast listener reports: the link keeping itself up.
     Neighbour,
     /// Anything else.
     Other,
@@ -215,6 +215,8 @@ fn classify(ether_type: u16, bytes: &[u8], outgoing: bool) -> Packet {
         6 if uses(53) => Kind::Dns,
         6 if uses(443) || uses(4500) => Kind::TcpCarrier,
         58 if matches!(payload.first(), Some(133..=137)) => Kind::Neighbour,
+        // Multicast listener reports carry a hop-by-hop header before ICMPv6 (RFC 3810 §5).
+        0 if payload.first() == Some(&58) => Kind::Neighbour,
         _ => Kind::Other,
     };
     packet

@@ -1,0 +1,131 @@
+//! A ping that needs no program: ICMP echo from inside a host, every answer counted.
+
+use crate::net::Host;
+use anyhow::{Context, Result, bail};
+use socket2::{Domain, Protocol, Socket, Type};
+use std::io::Read;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// What a series of pings brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tally {
+    /// Requests sent.
+    pub sent: u64,
+    /// Requests that were answered.
+    pub answered: u64,
+}
+
+/// Sends one echo request from `host` and waits for its answer.
+///
+/// # Errors
+/// When no answer comes within `limit`, or the network refuses the request.
+pub fn once(host: &Host, target: IpAddr, limit: Duration) -> Result<Duration> {
+    let socket = host.inside(|| echo_socket(target))?;
+    let start = Instant::now();
+    if echo(&socket, target, 1, limit)? { Ok(start.elapsed()) } else { bail!("{target} did not answer a ping") }
+}
+
+/// A ping that runs in the background until it is asked for its tally.
+#[derive(Debug)]
+pub struct Series {
+    stop: Arc<AtomicBool>,
+    answered: Arc<AtomicU64>,
+    thread: std::thread::JoinHandle<Result<Tally>>,
+}
+
+impl Series {
+    /// Starts a series: one request at a time, the next one `interval` after the answer.
+    ///
+    /// # Errors
+    /// When the socket cannot be opened.
+    pub fn start(host: &Host, target: IpAddr, interval: Duration) -> Result<Self> {
+        let socket = host.inside(|| echo_socket(target))?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let answered = Arc::new(AtomicU64::new(0));
+        let thread = std::thread::spawn({
+            let (stop, answered) = (Arc::clone(&stop), Arc::clone(&answered));
+            move || {
+                let mut sent = 0;
+                while !stop.load(Ordering::Relaxed) {
+                    sent += 1;
+                    let sequence = u16::try_from(sent % 65_536).unwrap_or_default();
+                    if echo(&socket, target, sequence, Duration::from_secs(2))? {
+                        answered.fetch_add(1, Ordering::Relaxed);
+                    }
+                    std::thread::sleep(interval);
+                }
+                Ok(Tally { sent, answered: answered.load(Ordering::Relaxed) })
+            }
+        });
+        Ok(Self { stop, answered, thread })
+    }
+
+    /// Returns how many answers came so far.
+    pub fn answered(&self) -> u64 {
+        self.answered.load(Ordering::Relaxed)
+    }
+
+    /// Ends the series.
+    ///
+    /// # Errors
+    /// When a request could not be sent.
+    pub fn finish(self) -> Result<Tally> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().map_err(|_| anyhow::anyhow!("the ping series panicked"))?
+    }
+}
+
+fn echo_socket(target: IpAddr) -> Result<Socket> {
+    let (domain, protocol) = match target {
+        IpAddr::V4(_) => (Domain::IPV4, Protocol::ICMPV4),
+        IpAddr::V6(_) => (Domain::IPV6, Protocol::ICMPV6),
+    };
+    Socket::new(domain, Type::RAW, Some(protocol)).context("opening an ICMP socket")
+}
+
+/// Sends one echo request and waits for the answer of that sequence number.
+fn echo(socket: &Socket, target: IpAddr, sequence: u16, limit: Duration) -> Result<bool> {
+    let request = match target {
+        IpAddr::V4(_) => checksummed(request(8, sequence)),
+        // The kernel fills in the checksum of ICMPv6, which covers addresses too.
+        IpAddr::V6(_) => request(128, sequence),
+    };
+    socket.send_to(&request, &SocketAddr::new(target, 0).into()).context("sending an echo request")?;
+    let deadline = Instant::now() + limit;
+    let mut bytes = [0; 2048];
+    while let Some(left) = deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
+        socket.set_read_timeout(Some(left)).context("setting a read timeout")?;
+        let Ok(length) = (&*socket).read(&mut bytes) else { continue };
+        let answer = match target {
+            IpAddr::V4(_) => bytes.get(20..length),
+            IpAddr::V6(_) => bytes.get(..length),
+        };
+        if answer.is_some_and(|answer| matches!(answer.first(), Some(0 | 129)) && answer.get(4..8) == request.get(4..8))
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// An echo request of 64 bytes; the identifier is this process's.
+fn request(kind: u8, sequence: u16) -> Vec<u8> {
+    let identifier = (std::process::id() & 0xffff).to_be_bytes();
+    let mut bytes = vec![kind, 0, 0, 0, identifier[2], identifier[3]];
+    bytes.extend(sequence.to_be_bytes());
+    bytes.resize(64, 0x50);
+    bytes
+}
+
+/// Fills in the Internet checksum (RFC 1071).
+fn checksummed(mut bytes: Vec<u8>) -> Vec<u8> {
+    let sum: u32 = bytes.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0))).sum();
+    let folded = (sum & 0xffff) + (sum >> 16);
+    let folded = (folded & 0xffff) + (folded >> 16);
+    let checksum = !u16::try_from(folded).unwrap_or_default();
+    bytes[2..4].copy_from_slice(&checksum.to_be_bytes());
+    bytes
+}
