@@ -1,1 +1,3 @@
 //! Postern.
+
+pub mod ems;

@@ -1,0 +1,133 @@
+//! What EMS decides for an endpoint: tagging rules and the tag snapshot (the profile is in
+//! [`profile`](super::Profile)).
+
+use crate::ems::signed::Signed;
+use serde::{Deserialize, Serialize};
+
+/// Which document it is. The name is part of what is signed, so that one cannot pass for another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DocumentKind {
+    /// [`Profile`](super::Profile).
+    Profile,
+    /// [`RuleDocument`].
+    Rules,
+    /// [`TagSnapshot`].
+    Tags,
+}
+
+impl DocumentKind {
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::Profile, Self::Rules, Self::Tags];
+
+    /// Returns the name on the wire and on disk.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Profile => "profile",
+            Self::Rules => "rules",
+            Self::Tags => "tags",
+        }
+    }
+}
+
+/// The counters of the documents that an endpoint holds; 0 is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Have {
+    /// Counter of the profile.
+    #[serde(default)]
+    pub profile: u64,
+    /// Counter of the rules.
+    #[serde(default)]
+    pub rules: u64,
+    /// Counter of the tag snapshot.
+    #[serde(default)]
+    pub tags: u64,
+}
+
+impl Have {
+    /// Returns the counter of one kind.
+    pub const fn counter(&self, kind: DocumentKind) -> u64 {
+        match kind {
+            DocumentKind::Profile => self.profile,
+            DocumentKind::Rules => self.rules,
+            DocumentKind::Tags => self.tags,
+        }
+    }
+}
+
+/// Signed documents, the newer ones of each kind.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DocumentSet {
+    /// The profile, where it is newer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<Signed>,
+    /// The rules, where they are newer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rules: Option<Signed>,
+    /// The tag snapshot, where it is newer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tags: Option<Signed>,
+}
+
+impl DocumentSet {
+    /// Tells whether nothing is in it.
+    pub const fn is_empty(&self) -> bool {
+        self.profile.is_none() && self.rules.is_none() && self.tags.is_none()
+    }
+}
+
+/// The tagging rules, for evaluation at the endpoint.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RuleDocument {
+    /// One entry a rule set, in the form of [`crate::rules`].
+    #[serde(default)]
+    pub rule_sets: Vec<serde_json::Value>,
+}
+
+/// Whether the endpoint carries a tag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TagStanding {
+    /// It does.
+    Present,
+    /// It does not.
+    Absent,
+    /// It cannot be told.
+    Unknown,
+}
+
+/// Who settles a tag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TagOrigin {
+    /// A rule over the endpoint's facts: the endpoint can settle it too, while EMS is out of reach.
+    Rules,
+    /// A person at EMS: nobody else can know.
+    Manual,
+}
+
+/// One tag of a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotTag {
+    /// The administrator's spelling.
+    pub name: String,
+    /// Whether the endpoint carries it.
+    pub standing: TagStanding,
+    /// Who settled it.
+    pub origin: TagOrigin,
+    /// The fact that decided it, in one line.
+    #[serde(default)]
+    pub because: String,
+}
+
+/// Every tag that EMS knows, as it stands for this endpoint.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TagSnapshot {
+    /// The report on which it was evaluated; 0 when there was none.
+    pub report_sequence: u64,
+    /// The tags; one that is not named is one that EMS does not know.
+    pub tags: Vec<SnapshotTag>,
+    /// Whether EMS has put the endpoint into quarantine.
+    #[serde(default)]
+    pub quarantined: bool,
+}

@@ -1,0 +1,123 @@
+//! Reports: the endpoint's facts, in full or as changes.
+//!
+//! Facts cross as a JSON object, one member an area (`os`, `packages`, `antivirus`, ...), each the
+//! serde form of its [`Fact`](crate::facts). A change is a whole area: small areas make that
+//! cheap, and merging cannot go wrong in the middle of one.
+
+use super::{DocumentSet, Have};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// Facts by area.
+pub type FactsObject = Map<String, Value>;
+
+/// One report.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// Grows by one with each report; the tag snapshot names the report that it answers.
+    pub sequence: u64,
+    /// The documents that the endpoint holds; EMS answers with the newer ones.
+    #[serde(default)]
+    pub have: Have,
+    /// The facts.
+    #[serde(flatten)]
+    pub body: ReportBody,
+}
+
+/// Facts in full or as changes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum ReportBody {
+    /// Every area.
+    Full {
+        /// The areas.
+        facts: FactsObject,
+    },
+    /// The areas that changed since report `base`; `null` takes an area away.
+    Changes {
+        /// The report on which this builds; EMS asks for a full one where it has another.
+        base: u64,
+        /// The areas.
+        facts: FactsObject,
+    },
+    /// Nothing changed: a keep-alive.
+    Unchanged {
+        /// The report that still holds.
+        base: u64,
+    },
+}
+
+/// What EMS answers to a report.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ReportReply {
+    /// Seconds until the next report is due, when nothing changes.
+    pub keep_alive_seconds: u64,
+    /// The documents that are newer than the endpoint's.
+    #[serde(default)]
+    pub documents: DocumentSet,
+}
+
+/// Returns the areas of `new` that differ from `old`, with `null` for those that are gone.
+pub fn difference(old: &FactsObject, new: &FactsObject) -> FactsObject {
+    let mut changes: FactsObject =
+        new.iter().filter(|(area, value)| old.get(*area) != Some(value)).map(|(k, v)| (k.clone(), v.clone())).collect();
+    for area in old.keys().filter(|area| !new.contains_key(*area)) {
+        changes.insert(area.clone(), Value::Null);
+    }
+    changes
+}
+
+/// Applies the areas of `changes` to `facts`.
+pub fn merge(facts: &mut FactsObject, changes: &FactsObject) {
+    for (area, value) in changes {
+        if value.is_null() {
+            facts.remove(area);
+        } else {
+            facts.insert(area.clone(), value.clone());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    fn object(value: Value) -> FactsObject {
+        match value {
+            Value::Object(map) => map,
+            other => panic!("not an object: {other}"),
+        }
+    }
+
+    #[test]
+    fn only_what_changed_is_sent() {
+        let old = object(json!({"os": 1, "packages": [1, 2], "addresses": []}));
+        let new = object(json!({"os": 1, "packages": [2], "kernel": "6"}));
+        assert_eq!(difference(&old, &new), object(json!({"packages": [2], "kernel": "6", "addresses": null})));
+    }
+
+    #[test]
+    fn a_report_names_its_kind() {
+        let report =
+            Report { sequence: 3, have: Have::default(), body: ReportBody::Changes { base: 2, facts: Map::new() } };
+        let text = serde_json::to_value(&report).unwrap();
+        assert_eq!(text["kind"], "changes");
+        assert_eq!(serde_json::from_value::<Report>(text).unwrap(), report);
+    }
+
+    proptest! {
+        #[test]
+        fn merging_a_difference_gives_the_new_facts(
+            old in proptest::collection::btree_map("[a-e]", 0u8..4, 0..5),
+            new in proptest::collection::btree_map("[a-e]", 0u8..4, 0..5),
+        ) {
+            let old: FactsObject = old.into_iter().map(|(k, v)| (k, json!(v))).collect();
+            let new: FactsObject = new.into_iter().map(|(k, v)| (k, json!(v))).collect();
+            let mut merged = old.clone();
+            merge(&mut merged, &difference(&old, &new));
+            prop_assert_eq!(merged, new);
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! Documents of EMS: raw bytes with a detached Ed25519 signature, verified before parsing.
+//!
+//! What is signed is `CONTEXT || body`; the body is JSON of a [`Binding`] and the content. A
+//! document is believed only when the signature is of the pinned key, the binding names this
+//! endpoint's certificate, this EMS and the expected kind, nothing about it goes backwards (counter,
+//! policy version, clock), and it has not expired. Each failure is a [`Refusal`] of its own.
+
+use super::base64_bytes;
+use super::protocol::{DocumentKind, EmsId, Have, Profile, RuleDocument, TagSnapshot};
+use ring::signature::{ED25519, UnparsedPublicKey};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+
+/// Keeps a signature over a document from meaning anything elsewhere.
+pub const CONTEXT: &[u8] = b"postern-ems-document-v1\0";
+/// The largest body that is looked at, in bytes.
+pub const MAXIMUM_BODY: usize = 4 << 20;
+/// How far the clocks of EMS and endpoint may disagree, in seconds.
+pub const CLOCK_TOLERANCE_SECONDS: u64 = 300;
+
+/// Raw bytes and their detached signature.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signed {
+    /// The signed bytes, without the context.
+    #[serde(with = "base64_bytes")]
+    pub body: Vec<u8>,
+    /// Ed25519, 64 bytes.
+    #[serde(with = "base64_bytes")]
+    pub signature: Vec<u8>,
+}
+
+impl Signed {
+    /// Returns the bytes over which a signature of `body` goes.
+    pub fn message(body: &[u8]) -> Vec<u8> {
+        [CONTEXT, body].concat()
+    }
+}
+
+/// SHA-256 of a certificate in DER.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Fingerprint(pub [u8; 32]);
+
+impl Fingerprint {
+    /// Computes the fingerprint of a certificate in DER.
+    pub fn of(certificate: &[u8]) -> Self {
+        let digest = ring::digest::digest(&ring::digest::SHA256, certificate);
+        let mut fingerprint = [0; 32];
+        fingerprint.iter_mut().zip(digest.as_ref()).for_each(|(to, from)| *to = *from);
+        Self(fingerprint)
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&hex::encode(self.0))
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Fingerprint({self})")
+    }
+}
+
+impl FromStr for Fingerprint {
+    type Err = hex::FromHexError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut fingerprint = [0; 32];
+        hex::decode_to_slice(text, &mut fingerprint)?;
+        Ok(Self(fingerprint))
+    }
+}
+
+impl Serialize for Fingerprint {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Fingerprint {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// What a document is bound to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Binding {
+    /// Which document it is.
+    pub kind: DocumentKind,
+    /// The EMS that says it.
+    pub ems: EmsId,
+    /// The certificate of the endpoint for which it holds.
+    pub endpoint: Fingerprint,
+    /// The version of profile and rules at EMS under which it was made; never falls.
+    pub policy_version: u64,
+    /// Grows with every document that EMS makes for this endpoint; never falls.
+    pub counter: u64,
+    /// When it was made, seconds since 1970.
+    pub issued_unix: u64,
+    /// From when on it no longer holds, seconds since 1970.
+    pub expires_unix: u64,
+}
+
+/// The signed bytes, parsed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Document<T> {
+    /// What it is bound to.
+    pub binding: Binding,
+    /// What it says.
+    pub content: T,
+}
+
+/// A content that travels signed.
+pub trait Content: DeserializeOwned + Serialize {
+    /// Its kind.
+    const KIND: DocumentKind;
+}
+
+impl Content for Profile {
+    const KIND: DocumentKind = DocumentKind::Profile;
+}
+
+impl Content for RuleDocument {
+    const KIND: DocumentKind = DocumentKind::Rules;
+}
+
+impl Content for TagSnapshot {
+    const KIND: DocumentKind = DocumentKind::Tags;
+}
+
+/// A document that was verified. Only a [`Verifier`] makes one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verified<T> {
+    document: Document<T>,
+}
+
+impl<T> Verified<T> {
+    /// Returns what it is bound to.
+    pub const fn binding(&self) -> &Binding {
+        &self.document.binding
+    }
+
+    /// Returns what it says.
+    pub const fn content(&self) -> &T {
+        &self.document.content
+    }
+
+    /// Tells whether it still holds at a moment (seconds since 1970).
+    pub const fn holds_at(&self, now_unix: u64) -> bool {
+        now_unix < self.document.binding.expires_unix
+    }
+}
+
+/// Why a document is not believed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The signature is not of the key that was learned at enrolment.
+    #[error("the signature is not of the EMS of the enrolment")]
+    SignatureInvalid,
+    /// It is signed, but it is not what was agreed on.
+    #[error("the document does not parse: {0}")]
+    Malformed(String),
+    /// It is larger than any document.
+    #[error("the document is larger than {MAXIMUM_BODY} bytes")]
+    TooLarge,
+    /// It is a document of another kind.
+    #[error("a {found} document where a {expected} document belongs")]
+    WrongKind {
+        /// The kind that belongs there.
+        expected: &'static str,
+        /// The kind that came.
+        found: &'static str,
+    },
+    /// It is for another endpoint, or for an earlier certificate of this one.
+    #[error("the document is for another endpoint ({found})")]
+    ForeignEndpoint {
+        /// The certificate it is for.
+        found: Fingerprint,
+    },
+    /// It is of another EMS.
+    #[error("the document is of another EMS ({found})")]
+    ForeignEms {
+        /// The EMS it names.
+        found: EmsId,
+    },
+    /// A newer document was seen before.
+    #[error("the document is older than one seen before (counter {found}, floor {floor})")]
+    RolledBack {
+        /// Its counter.
+        found: u64,
+        /// The least that is believed.
+        floor: u64,
+    },
+    /// It was made under an older policy than one seen before.
+    #[error("the document was made under policy {found}, but policy {floor} was seen before")]
+    PolicyRolledBack {
+        /// Its policy version.
+        found: u64,
+        /// The least that is believed.
+        floor: u64,
+    },
+    /// It no longer holds.
+    #[error("the document expired {seconds} s ago")]
+    Expired {
+        /// How long ago.
+        seconds: u64,
+    },
+    /// The endpoint's clock stands before a moment that is known to have passed.
+    #[error("the clock was turned back: it is {seconds} s before a moment that has passed")]
+    ClockTurnedBack {
+        /// By how much.
+        seconds: u64,
+    },
+}
+
+/// The floor below which nothing is believed. Kept on disk; nothing in it ever falls.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Floor {
+    /// The counters of the newest documents seen.
+    pub counters: Have,
+    /// The newest policy version seen.
+    pub policy_version: u64,
+    /// The latest moment known to have passed, seconds since 1970.
+    pub clock_unix: u64,
+}
+
+impl Floor {
+    /// Refuses a clock that stands before a moment that has passed.
+    pub const fn check_clock(&self, now_unix: u64) -> Result<(), Refusal> {
+        if now_unix.saturating_add(CLOCK_TOLERANCE_SECONDS) < self.clock_unix {
+            return Err(Refusal::ClockTurnedBack { seconds: self.clock_unix - now_unix });
+        }
+        Ok(())
+    }
+
+    /// Raises the floor to a verified document and to the present.
+    pub fn raise(&mut self, binding: &Binding, now_unix: u64) {
+        let counter = match binding.kind {
+            DocumentKind::Profile => &mut self.counters.profile,
+            DocumentKind::Rules => &mut self.counters.rules,
+            DocumentKind::Tags => &mut self.counters.tags,
+        };
+        *counter = (*counter).max(binding.counter);
+        self.policy_version = self.policy_version.max(binding.policy_version);
+        self.clock_unix = self.clock_unix.max(binding.issued_unix).max(now_unix);
+    }
+}
+
+/// Verifies documents for one endpoint of one EMS.
+#[derive(Clone, Debug)]
+pub struct Verifier {
+    ems: EmsId,
+    endpoint: Fingerprint,
+    key: [u8; 32],
+}
+
+impl Verifier {
+    /// Makes a verifier for the EMS and the key of the enrolment, and the endpoint's certificate.
+    pub const fn new(ems: EmsId, key: [u8; 32], endpoint: Fingerprint) -> Self {
+        Self { ems, endpoint, key }
+    }
+
+    /// Verifies, then parses. The floor is not raised: the caller does that once it has stored the
+    /// document.
+    pub fn verify<T: Content>(&self, signed: &Signed, floor: &Floor, now_unix: u64) -> Result<Verified<T>, Refusal> {
+        if signed.body.len() > MAXIMUM_BODY {
+            return Err(Refusal::TooLarge);
+        }
+        UnparsedPublicKey::new(&ED25519, self.key)
+            .verify(&Signed::message(&signed.body), &signed.signature)
+            .map_err(|_| Refusal::SignatureInvalid)?;
+        // The binding first: a content of another kind need not parse to be refused by name.
+        let outline: Document<serde::de::IgnoredAny> = parse(&signed.body)?;
+        self.check(&outline.binding, T::KIND, floor, now_unix)?;
+        Ok(Verified { document: parse(&signed.body)? })
+    }
+
+    fn check(&self, binding: &Binding, kind: DocumentKind, floor: &Floor, now_unix: u64) -> Result<(), Refusal> {
+        if binding.kind != kind {
+            return Err(Refusal::WrongKind { expected: kind.as_str(), found: binding.kind.as_str() });
+        }
+        if binding.ems != self.ems {
+            return Err(Refusal::ForeignEms { found: binding.ems.clone() });
+        }
+        if binding.endpoint != self.endpoint {
+            return Err(Refusal::ForeignEndpoint { found: binding.endpoint });
+        }
+        let least = floor.counters.counter(kind);
+        if binding.counter < least {
+            return Err(Refusal::RolledBack { found: binding.counter, floor: least });
+        }
+        if binding.policy_version < floor.policy_version && kind == DocumentKind::Tags {
+            return Err(Refusal::PolicyRolledBack { found: binding.policy_version, floor: floor.policy_version });
+        }
+        floor.check_clock(now_unix)?;
+        if now_unix.saturating_add(CLOCK_TOLERANCE_SECONDS) < binding.issued_unix {
+            return Err(Refusal::ClockTurnedBack { seconds: binding.issued_unix - now_unix });
+        }
+        if now_unix >= binding.expires_unix {
+            return Err(Refusal::Expired { seconds: now_unix - binding.expires_unix });
+        }
+        Ok(())
+    }
+}
+
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
+    serde_json::from_slice(body).map_err(|error| Refusal::Malformed(error.to_string()))
+}
