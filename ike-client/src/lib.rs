@@ -2,8 +2,10 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | [`auth`] | proof of identity: pre-shared key, certificates, EAP |
 //! | [`time`], [`random`] | the clock and the randomness that are handed in |
 
+pub mod auth;
 pub mod random;
 pub mod time;
 
