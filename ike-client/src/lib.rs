@@ -4,10 +4,14 @@
 //! |---|---|
 //! | [`auth`] | proof of identity: pre-shared key, certificates, EAP |
 //! | [`time`], [`random`] | the clock and the randomness that are handed in |
+//! | [`wire`] | IKE messages: bytes to typed values and back |
+//! | [`transport`] | UDP 4500 and TCP framing as pure codecs |
 
 pub mod auth;
 pub mod random;
 pub mod time;
+pub mod transport;
+pub mod wire;
 
 pub use random::{Random, SystemRandom};
 pub use time::Timestamp;
