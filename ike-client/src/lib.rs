@@ -3,11 +3,15 @@
 //! | module | holds |
 //! |---|---|
 //! | [`auth`] | proof of identity: pre-shared key, certificates, EAP |
+//! | [`crypto`] | transforms by name, key exchange, key derivation, protection of payloads |
+//! | [`esp`] | sealing and opening packets, anti-replay, selectors |
 //! | [`time`], [`random`] | the clock and the randomness that are handed in |
 //! | [`wire`] | IKE messages: bytes to typed values and back |
 //! | [`transport`] | UDP 4500 and TCP framing as pure codecs |
 
 pub mod auth;
+pub mod crypto;
+pub mod esp;
 pub mod random;
 pub mod time;
 pub mod transport;

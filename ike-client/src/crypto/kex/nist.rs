@@ -1,0 +1,45 @@
+//! Groups 19 and 20: the NIST curves P-256 and P-384 (RFC 5903).
+//!
+//! Key exchange data is `x | y` without the leading octet of SEC 1, the shared secret is `x` alone
+//! (RFC 5903 §7). Decoding a point checks that it lies on the curve.
+
+use super::{KeyExchangeError, Method, Secret, SharedSecret};
+use crate::random::Random;
+use zeroize::Zeroizing;
+
+/// The leading octet of an uncompressed point in SEC 1.
+const UNCOMPRESSED: u8 = 4;
+
+/// Makes `generate` and the method for one curve.
+macro_rules! curve {
+    ($generate:ident, $method:ident, $curve:ident, $octets:literal) => {
+        struct $method($curve::SecretKey);
+
+        pub(super) fn $generate(random: &mut dyn Random) -> Result<(Vec<u8>, Box<dyn Method>), KeyExchangeError> {
+            let mut octets = Zeroizing::new([0; $octets]);
+            let secret = loop {
+                random.fill(octets.as_mut())?;
+                // Zero and what exceeds the order are drawn again; the chance is below 2^-32.
+                if let Ok(secret) = $curve::SecretKey::from_slice(octets.as_ref()) {
+                    break secret;
+                }
+            };
+            let point = secret.public_key().to_sec1_bytes();
+            let public = point.get(point.len().saturating_sub(2 * $octets)..).unwrap_or_default().to_vec();
+            Ok((public, Box::new($method(secret))))
+        }
+
+        impl Method for $method {
+            fn agree(self: Box<Self>, peer: &[u8]) -> Option<SharedSecret> {
+                let mut point = vec![UNCOMPRESSED];
+                point.extend_from_slice(peer);
+                let peer = $curve::PublicKey::from_sec1_bytes(&point).ok()?;
+                let shared = self.0.diffie_hellman(&peer);
+                Some(Secret::from(shared.raw_secret_bytes().as_slice()))
+            }
+        }
+    };
+}
+
+curve!(generate_p256, P256, p256, 32);
+curve!(generate_p384, P384, p384, 48);
