@@ -1,0 +1,27 @@
+//! Tagging rules: rule sets over facts, evaluated in three-valued logic.
+//!
+//! A [`TaggingRuleSet`] holds, for each family of operating systems, rules and a tree of `and` and
+//! `or` over them; a rule may be negated, a branch may not. Evaluation gives every tag a presence
+//! with the fact and the rule that decided it. A rule over an unknown fact is unknown, and so is a
+//! rule that this version does not understand.
+//!
+//! In: rule sets and [`crate::facts::Facts`]. Out: a map of [`TagState`], or the lines of [`explain`].
+//! Everything is pure: the time is handed in.
+
+mod evaluate;
+mod explain;
+mod judge;
+mod range;
+mod rule;
+mod set;
+mod tag;
+mod truth;
+
+pub use evaluate::{DecidingRule, Presence, TagState, evaluate, evaluate_set};
+pub use explain::explain;
+pub use judge::{Judgement, judge};
+pub use range::{AddressRange, AddressRangeInvalid};
+pub use rule::{Comparison, Rule, RuleId, RuleKind, asked_files};
+pub use set::{Logic, Operator, RuleSetInvalid, SystemRules, TaggingRuleSet};
+pub use tag::TagName;
+pub use truth::Truth;
