@@ -5,6 +5,8 @@
 //! | [`auth`] | proof of identity: pre-shared key, certificates, EAP |
 //! | [`crypto`] | transforms by name, key exchange, key derivation, protection of payloads |
 //! | [`esp`] | sealing and opening packets, anti-replay, selectors |
+//! | [`exchange`] | message ids, repetition, protection and fragments of IKE messages |
+//! | [`session`] | the IKE SA and CHILD SA machines: what a driver talks to |
 //! | [`time`], [`random`] | the clock and the randomness that are handed in |
 //! | [`wire`] | IKE messages: bytes to typed values and back |
 //! | [`transport`] | UDP 4500 and TCP framing as pure codecs |
@@ -12,7 +14,9 @@
 pub mod auth;
 pub mod crypto;
 pub mod esp;
+pub mod exchange;
 pub mod random;
+pub mod session;
 pub mod time;
 pub mod transport;
 pub mod wire;

@@ -1,0 +1,218 @@
+//! Why a session ended.
+//!
+//! One variant for each cause that a client can observe. [`CloseCause::notify`] maps a cause to
+//! the notify that goes out on the wire, [`CloseCause::retry`] to what is worth trying next.
+
+use crate::wire::notify::NotifyType;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// Why the owner of a session closes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CloseReason {
+    /// The posture of the endpoint no longer allows the tunnel.
+    Compliance,
+    /// The path changed and the tunnel is made anew.
+    Reconnect,
+    /// The service stops.
+    Shutdown,
+    /// A person or a script asked for it.
+    User,
+}
+
+/// Why a session ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(tag = "cause", rename_all = "kebab-case")]
+pub enum CloseCause {
+    /// The gateway has no address to give (INTERNAL_ADDRESS_FAILURE or none in the reply).
+    #[error("the gateway has no address to give")]
+    AddressUnavailable,
+    /// The gateway refused the credentials. It does not say why: the likely causes are named.
+    #[error("the gateway refused the authentication")]
+    AuthenticationFailed {
+        /// What is worth checking, most likely first.
+        likely: Vec<LikelyCause>,
+    },
+    /// The gateway deleted the IKE SA, or its only CHILD SA.
+    #[error("the gateway closed the tunnel")]
+    ClosedByPeer,
+    /// The configuration cannot be used.
+    #[error("the tunnel's configuration cannot be used: {what}")]
+    ConfigurationUnusable {
+        /// What is wrong with it.
+        what: String,
+    },
+    /// An established SA's peer stopped answering.
+    #[error("the gateway stopped answering")]
+    GatewayLost,
+    /// The gateway could not prove that it is the configured one.
+    #[error("the gateway is not trusted: {why}")]
+    GatewayNotTrusted {
+        /// What its proof lacked.
+        why: DistrustReason,
+    },
+    /// A [`Request`](super::Request) was refused by whoever answers.
+    #[error("no answer was given: {because}")]
+    InputRefused {
+        /// In words, as the answer gave it.
+        because: String,
+    },
+    /// A [`Request`](super::Request) stayed unanswered until its deadline.
+    #[error("nobody answered the question in time")]
+    InputTimedOut,
+    /// Nothing that could be used was ever answered.
+    #[error("the gateway did not answer")]
+    NoAnswer,
+    /// The SA reached its age limit and could not be renewed.
+    #[error("the security association expired and could not be renewed")]
+    Expired,
+    /// The peer wants something this client does not have.
+    #[error("the gateway wants what this client does not support: {what}")]
+    PeerIncompatible {
+        /// What it wants.
+        what: String,
+    },
+    /// The authenticated peer broke the protocol.
+    #[error("the gateway broke the protocol: {what}")]
+    PeerMisbehaved {
+        /// How.
+        what: String,
+    },
+    /// No common algorithms.
+    #[error("the gateway accepts none of the offered proposals")]
+    ProposalMismatch {
+        /// Which SA it was about.
+        sa: SaKind,
+    },
+    /// The source of randomness failed.
+    #[error("the operating system has no randomness")]
+    RandomUnavailable,
+    /// The gateway refused with an error notify that has no variant of its own.
+    #[error("the gateway refused with notify {notify}")]
+    RefusedByPeer {
+        /// The notify's number.
+        notify: u16,
+    },
+    /// The owner closed the session.
+    #[error("closed on request")]
+    Requested {
+        /// Why.
+        reason: CloseReason,
+    },
+    /// The gateway's own posture tag check refused.
+    #[error("the gateway's posture tag check refused")]
+    TagCheckRefused {
+        /// What it says, to be shown as plain text; may be empty.
+        text: String,
+    },
+    /// The gateway accepted none of the requested networks.
+    #[error("the gateway accepted none of the requested networks")]
+    TrafficSelectorsUnacceptable,
+}
+
+/// Which security association something is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SaKind {
+    /// The CHILD SA, which carries packets.
+    Child,
+    /// The IKE SA, which negotiates.
+    Ike,
+}
+
+/// What probably stands behind a vague AUTHENTICATION_FAILED.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LikelyCause {
+    /// User name or password is wrong, or the account may not use the VPN.
+    CredentialsWrong,
+    /// The gateway does not accept this client's certificate.
+    CertificateNotAccepted,
+    /// The gateway does not know this client's identity (IDi) or expects another IDr.
+    IdentityUnknown,
+    /// The pre-shared keys differ.
+    PreSharedKeyWrong,
+}
+
+/// What the gateway's proof of itself lacked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(tag = "reason", rename_all = "kebab-case")]
+pub enum DistrustReason {
+    /// The AUTH value does not fit the certificate or the pre-shared key.
+    #[error("its signature or key proof is wrong")]
+    ProofWrong,
+    /// The certificate was not accepted.
+    #[error("its certificate is not accepted: {error}")]
+    Certificate {
+        /// Why, in words.
+        error: String,
+    },
+    /// IDr is not the configured one.
+    #[error("it calls itself {presented}")]
+    IdentityMismatch {
+        /// The IDr it sent.
+        presented: String,
+    },
+    /// It proved itself by another kind of method than configured.
+    #[error("it used authentication method {method}, which the configuration does not accept")]
+    MethodNotAccepted {
+        /// The method's number (RFC 7296 §3.8).
+        method: u8,
+    },
+    /// It sent no proof at all where one is due.
+    #[error("it sent no proof of its identity")]
+    ProofMissing,
+    /// EAP succeeded without the proof that the other end knows the password.
+    #[error("it did not prove that it knows the password")]
+    EapProofMissing,
+}
+
+/// What is worth trying after a session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "retry", rename_all = "kebab-case")]
+pub enum Retry {
+    /// Nothing, until a person changes something.
+    Never,
+    /// The same again, but only with credentials typed anew.
+    WithNewCredentials,
+    /// The same again, not before this time.
+    After {
+        /// The least waiting time.
+        wait: Duration,
+    },
+}
+
+impl CloseCause {
+    /// Returns the notify that tells the peer why, when one is due (RFC 7296 §2.21).
+    pub const fn notify(&self) -> Option<NotifyType> {
+        match self {
+            Self::GatewayNotTrusted { .. } => Some(NotifyType::AUTHENTICATION_FAILED),
+            Self::AddressUnavailable => Some(NotifyType::INTERNAL_ADDRESS_FAILURE),
+            Self::PeerMisbehaved { .. } => Some(NotifyType::INVALID_SYNTAX),
+            Self::TrafficSelectorsUnacceptable => Some(NotifyType::TS_UNACCEPTABLE),
+            _ => None,
+        }
+    }
+
+    /// Returns what is worth trying next.
+    pub const fn retry(&self) -> Retry {
+        match self {
+            Self::AuthenticationFailed { .. } => Retry::WithNewCredentials,
+            Self::ClosedByPeer | Self::Expired | Self::GatewayLost => Retry::After { wait: Duration::from_secs(2) },
+            Self::AddressUnavailable | Self::NoAnswer | Self::RandomUnavailable => {
+                Retry::After { wait: Duration::from_secs(10) }
+            }
+            Self::PeerMisbehaved { .. } | Self::RefusedByPeer { .. } => Retry::After { wait: Duration::from_secs(30) },
+            Self::ConfigurationUnusable { .. }
+            | Self::GatewayNotTrusted { .. }
+            | Self::InputRefused { .. }
+            | Self::InputTimedOut
+            | Self::PeerIncompatible { .. }
+            | Self::ProposalMismatch { .. }
+            | Self::Requested { .. }
+            | Self::TagCheckRefused { .. }
+            | Self::TrafficSelectorsUnacceptable => Retry::Never,
+        }
+    }
+}

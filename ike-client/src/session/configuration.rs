@@ -1,0 +1,222 @@
+//! What one tunnel's negotiation is told beforehand. Holds no secret: those are asked for.
+
+use crate::auth::Identity;
+use crate::crypto::suite::{EspSuite, IkeSuite};
+use crate::exchange::RetransmissionPolicy;
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+/// Everything a [`Session`](super::Session) must know about a tunnel, secrets excepted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Configuration {
+    /// IDi. None: the subject of the own certificate when there is one, else the local address.
+    #[serde(default)]
+    pub local_identity: Option<Identity>,
+    /// The IDr that the gateway must prove. None: a certificate must be good for
+    /// [`Self::gateway_name`]; with a pre-shared key any IDr is accepted.
+    #[serde(default)]
+    pub remote_identity: Option<Identity>,
+    /// Whether IDr is also sent in the request. Some gateways then fail to find their own profile.
+    #[serde(default)]
+    pub send_remote_identity: bool,
+    /// The DNS name or address that was dialled; a gateway's certificate is checked against it
+    /// when no [`Self::remote_identity`] is set.
+    pub gateway_name: String,
+    /// How the gateway proves itself.
+    pub gateway_auth: GatewayAuthentication,
+    /// How this client proves itself.
+    pub client_auth: ClientAuthentication,
+    /// Suites offered for the IKE SA, best first. Nothing else is accepted.
+    pub ike_suites: Vec<IkeSuite>,
+    /// Suites offered for the CHILD SA, best first. Nothing else is accepted.
+    pub esp_suites: Vec<EspSuite>,
+    /// Addresses that are requested by the configuration payload.
+    #[serde(default)]
+    pub virtual_addresses: VirtualAddresses,
+    /// Networks of this side that are offered (TSi).
+    #[serde(default = "everywhere")]
+    pub local_networks: Vec<IpNet>,
+    /// Networks behind the gateway that are asked for (TSr).
+    #[serde(default = "everywhere")]
+    pub remote_networks: Vec<IpNet>,
+    /// When the IKE SA is renewed.
+    #[serde(default = "default_ike_lifetime")]
+    pub ike_lifetime: Lifetime,
+    /// When the CHILD SA is renewed.
+    #[serde(default = "default_child_lifetime")]
+    pub child_lifetime: Lifetime,
+    /// Silence after which the peer is asked whether it lives; none: never.
+    #[serde(default = "default_liveness_interval")]
+    pub liveness_interval: Option<Duration>,
+    /// How requests are repeated.
+    #[serde(default)]
+    pub retransmission: RetransmissionPolicy,
+    /// Time from the first message to the established SA, waiting for a person not counted.
+    #[serde(default = "default_negotiation_limit")]
+    pub negotiation_limit: Duration,
+    /// Time a [`Request`](super::Request) may stay unanswered.
+    #[serde(default = "default_answer_limit")]
+    pub answer_limit: Duration,
+    /// Makes the peer see a NAT, so that ESP always travels in UDP or TCP. The engine has no
+    /// sending of bare ESP, so this is off only in tests.
+    #[serde(default = "enabled")]
+    pub force_encapsulation: bool,
+    /// Whether the first message already goes to port 4500 (or the TCP carrier's port).
+    #[serde(default)]
+    pub start_encapsulated: bool,
+    /// How often a NAT keepalive is sent while a NAT was found on this side; none: never.
+    #[serde(default = "default_keepalive_interval")]
+    pub keepalive_interval: Option<Duration>,
+    /// The largest IKE message that is sent in one piece, in octets without IP and UDP headers
+    /// (RFC 7383 §2.5.1).
+    #[serde(default = "default_fragment_size")]
+    pub fragment_size: usize,
+    /// Packets that may arrive late on the inbound ESP SA.
+    #[serde(default = "default_replay_window")]
+    pub replay_window: u32,
+    /// Whether INITIAL_CONTACT is sent: this device has no other SA with the gateway.
+    #[serde(default = "enabled")]
+    pub initial_contact: bool,
+    /// What a gateway with private extensions wants to be told.
+    #[serde(default)]
+    pub extensions: Extensions,
+}
+
+/// How the gateway proves that it is the configured one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "method", rename_all = "kebab-case")]
+pub enum GatewayAuthentication {
+    /// By a certificate: signed under one of the anchors, or its key pinned, or both.
+    Certificate {
+        /// Trust anchors, DER. They are the only ones: the system's store is not consulted.
+        anchors: Vec<Vec<u8>>,
+        /// SHA-256 of acceptable subjectPublicKeyInfo; empty: any key under the anchors.
+        #[serde(default)]
+        spki_pins: Vec<[u8; 32]>,
+    },
+    /// By the pre-shared key. Together with EAP every holder of the key can pose as the gateway:
+    /// accepted only by this name and with a standing [`Warning`](super::Warning).
+    PreSharedKey,
+}
+
+/// How this client proves who it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "method", rename_all = "kebab-case")]
+pub enum ClientAuthentication {
+    /// By the pre-shared key, asked for when it is needed.
+    PreSharedKey,
+    /// By a certificate, whose private key stays with the owner: signatures are asked for.
+    Certificate {
+        /// The own certificate and its intermediates, DER, leaf first.
+        chain: Vec<Vec<u8>>,
+    },
+    /// By EAP.
+    Eap {
+        /// The EAP identity; none: asked for.
+        #[serde(default)]
+        identity: Option<String>,
+    },
+}
+
+/// Which addresses are requested from the gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VirtualAddresses {
+    /// An IPv4 address.
+    #[serde(default = "enabled")]
+    pub ipv4: bool,
+    /// An IPv6 address.
+    #[serde(default)]
+    pub ipv6: bool,
+}
+
+impl Default for VirtualAddresses {
+    fn default() -> Self {
+        Self { ipv4: true, ipv6: false }
+    }
+}
+
+impl VirtualAddresses {
+    /// Tells whether no configuration payload is sent at all.
+    pub const fn none(self) -> bool {
+        !self.ipv4 && !self.ipv6
+    }
+}
+
+/// When an SA is renewed, and when it ends if that fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Lifetime {
+    /// Age at which the renewal starts, before jitter.
+    pub rekey_after: Duration,
+    /// Up to this much is taken off `rekey_after` at random, so that two peers with the same
+    /// settings seldom collide and many clients do not come at once.
+    pub jitter: Duration,
+    /// Age at which the SA is given up.
+    pub expire_after: Duration,
+}
+
+/// Private payloads for gateways that want them. Empty by default: nothing is sent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Extensions {
+    /// Vendor IDs in IKE_SA_INIT, in this order.
+    #[serde(default)]
+    pub vendor_ids: Vec<Vec<u8>>,
+    /// Status notifies of private types (40960 and above) in the first IKE_AUTH request.
+    #[serde(default)]
+    pub notifies: Vec<(u16, Vec<u8>)>,
+}
+
+fn everywhere() -> Vec<IpNet> {
+    let ipv4 = ipnet::Ipv4Net::new(Ipv4Addr::UNSPECIFIED, 0);
+    let ipv6 = ipnet::Ipv6Net::new(Ipv6Addr::UNSPECIFIED, 0);
+    ipv4.map(IpNet::V4).into_iter().chain(ipv6.map(IpNet::V6)).collect()
+}
+
+const fn enabled() -> bool {
+    true
+}
+
+const fn default_ike_lifetime() -> Lifetime {
+    Lifetime {
+        rekey_after: Duration::from_secs(20 * 3600),
+        jitter: Duration::from_secs(3600),
+        expire_after: Duration::from_secs(24 * 3600),
+    }
+}
+
+const fn default_child_lifetime() -> Lifetime {
+    Lifetime {
+        rekey_after: Duration::from_secs(3600),
+        jitter: Duration::from_secs(360),
+        expire_after: Duration::from_secs(3960),
+    }
+}
+
+const fn default_liveness_interval() -> Option<Duration> {
+    Some(Duration::from_secs(20))
+}
+
+const fn default_negotiation_limit() -> Duration {
+    Duration::from_secs(60)
+}
+
+const fn default_answer_limit() -> Duration {
+    Duration::from_secs(120)
+}
+
+const fn default_keepalive_interval() -> Option<Duration> {
+    Some(Duration::from_secs(20))
+}
+
+const fn default_fragment_size() -> usize {
+    1200
+}
+
+const fn default_replay_window() -> u32 {
+    1024
+}

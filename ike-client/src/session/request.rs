@@ -1,0 +1,87 @@
+//! What a session asks of the world, and the answers.
+//!
+//! A question has a number and a deadline and leaves the session in a state of its own. Requests
+//! and answers are plain values, because they may have to cross a process boundary: the one who
+//! speaks with the gateway holds neither passwords nor private keys.
+
+use crate::auth::signature::SignatureHashes;
+use crate::crypto::Secret;
+use serde::{Deserialize, Serialize};
+
+/// The number of a request within its session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RequestId(pub u64);
+
+/// One question.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "kebab-case")]
+pub enum Request {
+    /// The pre-shared key of the tunnel; answered by [`Answer::Secret`].
+    PreSharedKey,
+    /// The EAP identity; answered by [`Answer::Text`].
+    EapIdentity {
+        /// What the gateway says, to be shown as plain text; often empty.
+        prompt: String,
+    },
+    /// The EAP password; answered by [`Answer::Secret`].
+    EapPassword {
+        /// Whose password.
+        identity: String,
+        /// What the gateway says, to be shown as plain text; often empty.
+        prompt: String,
+        /// True when the gateway has refused an earlier answer of this session.
+        again: bool,
+    },
+    /// A signature by the private key of the own certificate; answered by [`Answer::Signature`].
+    Sign {
+        /// What is to be signed, before any hash (RFC 7296 §2.15).
+        octets: Vec<u8>,
+        /// Hash algorithms the gateway announced (RFC 7427 §4); empty: method 14 is not possible
+        /// and the key's own method (1, 9, 10 or 11) is wanted.
+        announced: SignatureHashes,
+    },
+}
+
+/// The answer to one [`Request`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "kebab-case")]
+pub enum Answer {
+    /// A text that is no secret.
+    Text {
+        /// The text.
+        text: String,
+    },
+    /// A secret. Text is UTF-8.
+    Secret {
+        /// The secret.
+        #[serde(with = "secret_octets")]
+        secret: Secret,
+    },
+    /// The body of an AUTH payload.
+    Signature {
+        /// The authentication method (RFC 7296 §3.8).
+        method: u8,
+        /// The authentication data; for method 14 with its AlgorithmIdentifier (RFC 7427 §3).
+        data: Vec<u8>,
+    },
+    /// There is none: the person declined, nobody is there to ask, or the key cannot be used.
+    Refused {
+        /// In words.
+        because: String,
+    },
+}
+
+/// How a secret crosses a process boundary: as its octets.
+mod secret_octets {
+    use crate::crypto::Secret;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(secret: &Secret, serializer: S) -> Result<S::Ok, S::Error> {
+        secret.expose().serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Secret, D::Error> {
+        Vec::<u8>::deserialize(deserializer).map(Secret::new)
+    }
+}
