@@ -9,6 +9,7 @@
 //! | [`session`] | the IKE SA and CHILD SA machines: what a driver talks to |
 //! | [`time`], [`random`] | the clock and the randomness that are handed in |
 //! | [`wire`] | IKE messages: bytes to typed values and back |
+//! | [`tunnel`] | the engine: sockets, network device, timers, and the owner's commands and events |
 //! | [`transport`] | UDP 4500 and TCP framing as pure codecs |
 
 pub mod auth;
@@ -19,6 +20,7 @@ pub mod random;
 pub mod session;
 pub mod time;
 pub mod transport;
+pub mod tunnel;
 pub mod wire;
 
 pub use random::{Random, SystemRandom};

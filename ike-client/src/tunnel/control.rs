@@ -1,0 +1,304 @@
+//! What crosses between the engine and whoever owns it: commands in, events out.
+//!
+//! Plain serializable values, because the owner may be another process. The engine is told how to
+//! build a tunnel, asks for secrets when it needs them, and moves packets only while it holds a
+//! lease: see [`Command::GrantLease`].
+
+use crate::Timestamp;
+use crate::crypto::suite::{EspSuite, IkeSuite};
+use crate::session::{Answer, CloseCause, CloseReason, Configuration, Request, RequestId, SaKind, Warning};
+use crate::wire::TrafficSelector;
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+/// What the engine is told.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "kebab-case")]
+pub enum Command {
+    /// Builds a tunnel. Valid once, as the first command.
+    Start {
+        /// The tunnel.
+        tunnel: Box<TunnelConfiguration>,
+    },
+    /// Answers an [`Event::Request`].
+    Answer {
+        /// The request's number.
+        id: RequestId,
+        /// The answer.
+        answer: Answer,
+    },
+    /// Lets packets pass until a moment, and no longer, unless the lease is renewed before. Until
+    /// the first grant nothing passes. The last grant counts, so a lease can be shortened too.
+    GrantLease {
+        /// The end of the lease, on the clock of [`clock::now`](super::clock::now), which all
+        /// processes of one boot share and which goes on in suspend.
+        until: Timestamp,
+    },
+    /// Lets nothing pass from now on, until the next grant. The tunnel itself stays.
+    RevokeLease,
+    /// Ends the tunnel: nothing passes any more ([`Event::DataStopped`]), then the gateway is told,
+    /// then the engine ends ([`Event::Ended`]).
+    Stop {
+        /// Why.
+        reason: CloseReason,
+    },
+    /// Renews the IKE SA now.
+    RekeyIke,
+    /// Renews the CHILD SA now.
+    RekeyChild,
+    /// Asks the gateway whether it lives, for instance after the network changed.
+    Liveness,
+}
+
+/// How to build a tunnel. Holds no secret.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TunnelConfiguration {
+    /// The gateway's name or address; the engine looks the name up.
+    pub gateway: String,
+    /// Which addresses of the gateway are tried.
+    #[serde(default)]
+    pub family: AddressFamily,
+    /// The gateway's IKE port.
+    #[serde(default = "ike_port")]
+    pub port: u16,
+    /// The gateway's port for IKE and ESP in UDP.
+    #[serde(default = "nat_port")]
+    pub nat_port: u16,
+    /// What IKE and ESP travel in.
+    #[serde(default)]
+    pub carrier: Carrier,
+    /// The name of the network device to create.
+    #[serde(default = "device_name")]
+    pub device: String,
+    /// The largest inner packet; computed from the path and the suite when absent.
+    #[serde(default)]
+    pub mtu: Option<u16>,
+    /// The mark of every packet to the gateway, so that policy rules can keep them out of the
+    /// tunnel itself. Linux only; zero for none.
+    #[serde(default)]
+    pub firewall_mark: u32,
+    /// What the negotiation is told.
+    pub session: Configuration,
+}
+
+/// Which addresses of the gateway are tried.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AddressFamily {
+    /// Both, in the order of the look-up.
+    #[default]
+    Any,
+    /// IPv4 alone: for a gateway that matches posture tags by the outer IPv4 address.
+    Ipv4,
+    /// IPv6 alone.
+    Ipv6,
+}
+
+/// What IKE and ESP travel in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Carrier {
+    /// UDP: port 500, then 4500 (RFC 3948).
+    #[default]
+    Udp,
+    /// TCP (RFC 9329) to this port.
+    Tcp {
+        /// The gateway's port.
+        port: u16,
+    },
+}
+
+/// What the engine tells.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Event {
+    /// A step towards the tunnel.
+    Progress {
+        /// The step.
+        step: Progress,
+    },
+    /// Something must be answered by [`Command::Answer`].
+    Request {
+        /// Its number.
+        id: RequestId,
+        /// The question.
+        request: Request,
+        /// How long an answer is waited for.
+        within: Duration,
+    },
+    /// The tunnel stands. Its device exists and is up, without addresses and routes, which are the
+    /// owner's to set. Packets pass as far as the lease goes.
+    Established {
+        /// What was built.
+        tunnel: Box<EstablishedTunnel>,
+    },
+    /// An SA was renewed.
+    Rekeyed {
+        /// Which.
+        sa: SaKind,
+    },
+    /// Something a person should know; nothing ends because of it.
+    Warning {
+        /// What.
+        warning: Warning,
+    },
+    /// What has passed so far; comes every [`COUNTERS_INTERVAL`] while something changes.
+    Counters {
+        /// The sums since the tunnel stands.
+        counters: Counters,
+    },
+    /// The lease ran out or was revoked: packets are being dropped.
+    LeaseLapsed {
+        /// Since when.
+        at: Timestamp,
+    },
+    /// The data plane is shut for good: after this nothing leaves but the IKE Delete.
+    DataStopped {
+        /// Since when.
+        at: Timestamp,
+    },
+    /// The engine has ended; no event follows.
+    Ended {
+        /// Why.
+        cause: EndCause,
+    },
+}
+
+/// The time between two [`Event::Counters`].
+pub const COUNTERS_INTERVAL: Duration = Duration::from_secs(5);
+
+/// A step towards the tunnel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "step", rename_all = "kebab-case")]
+pub enum Progress {
+    /// The gateway's name is being looked up.
+    LookingUp,
+    /// The gateway is being spoken to.
+    Contacting {
+        /// Where.
+        gateway: SocketAddr,
+    },
+    /// Both sides have proved who they are.
+    Authenticated,
+}
+
+/// A tunnel that stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EstablishedTunnel {
+    /// The gateway's address and port, after a float to port 4500.
+    pub gateway: SocketAddr,
+    /// The local address that the gateway is reached from.
+    pub local: SocketAddr,
+    /// What IKE and ESP travel in.
+    pub carrier: Carrier,
+    /// Whether a NAT lies in front of this machine.
+    pub behind_nat: bool,
+    /// The identity the gateway proved, as text.
+    pub gateway_identity: String,
+    /// Assigned addresses with their prefix lengths.
+    pub addresses: Vec<IpNet>,
+    /// Assigned resolvers.
+    pub dns: Vec<IpAddr>,
+    /// Domains that belong to those resolvers; empty: not restricted. Text of the gateway.
+    pub domains: Vec<String>,
+    /// What the gateway accepts through the tunnel: its selectors.
+    pub remote_selectors: Vec<TrafficSelector>,
+    /// What belongs through the tunnel: the subnets the gateway named, else its selectors as
+    /// networks.
+    pub networks: Vec<IpNet>,
+    /// The largest inner packet.
+    pub mtu: u16,
+    /// The device's name.
+    pub device: String,
+    /// The device's index.
+    pub device_index: u32,
+    /// The suite of the IKE SA.
+    pub ike_suite: IkeSuite,
+    /// The suite of the CHILD SA.
+    pub esp_suite: EspSuite,
+    /// Standing warnings.
+    pub warnings: Vec<Warning>,
+}
+
+/// What has passed, and what was dropped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counters {
+    /// Inner packets sealed and sent.
+    pub packets_sent: u64,
+    /// Their octets.
+    pub bytes_sent: u64,
+    /// Inner packets opened and handed to the system.
+    pub packets_received: u64,
+    /// Their octets.
+    pub bytes_received: u64,
+    /// Packets dropped in either direction because no lease was held.
+    pub dropped_without_lease: u64,
+    /// Packets dropped on the way out: no SA, outside the selectors, or not sendable.
+    pub dropped_outbound: u64,
+    /// Packets dropped on the way in: unknown SPI, malformed, outside the selectors.
+    pub dropped_inbound: u64,
+    /// Packets dropped as repeated or too old.
+    pub replayed: u64,
+    /// Packets dropped because the integrity check failed.
+    pub unauthenticated: u64,
+}
+
+/// Why the engine ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(tag = "end", rename_all = "kebab-case")]
+pub enum EndCause {
+    /// The negotiation or the SA ended: see the cause, which also says what is worth trying next.
+    #[error(transparent)]
+    Session {
+        /// Why.
+        #[serde(flatten)]
+        #[from]
+        cause: CloseCause,
+    },
+    /// The gateway's name has no address of the wanted family, or the look-up failed.
+    #[error("the name {name} could not be looked up: {error}")]
+    LookupFailed {
+        /// The name.
+        name: String,
+        /// What the system said.
+        error: String,
+    },
+    /// A socket could not be made or used: no network, no route, no right.
+    #[error("the network cannot be used: {error}")]
+    Network {
+        /// What the system said.
+        error: String,
+    },
+    /// The network device could not be made or used.
+    #[error("the network device {device} cannot be used: {error}")]
+    Device {
+        /// Its name.
+        device: String,
+        /// What the system said.
+        error: String,
+    },
+    /// The carrier is not available here.
+    #[error("this build cannot carry the tunnel over {carrier}")]
+    CarrierUnsupported {
+        /// The carrier's name.
+        carrier: String,
+    },
+    /// The owner is gone: its command stream closed.
+    #[error("the owner of the tunnel is gone")]
+    OwnerGone,
+}
+
+const fn ike_port() -> u16 {
+    500
+}
+
+const fn nat_port() -> u16 {
+    4500
+}
+
+fn device_name() -> String {
+    "postern0".to_owned()
+}

@@ -1,0 +1,13 @@
+//! The engine: sockets, network device, timers and threads around the sans-IO core.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`control`] | what the owner says and hears: commands, events, the tunnel's configuration |
+//! | [`clock`] | the clock that goes on in suspend |
+//!
+//! The owner holds the lease: packets pass in either direction only while one is granted, and the
+//! clock is looked at for every batch, so that nothing that was queued before a suspend or a stop
+//! leaves after it. This is the only place of the crate where unsafe code is allowed.
+
+pub mod clock;
+pub mod control;
