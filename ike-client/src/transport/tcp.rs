@@ -127,3 +127,76 @@ pub fn packet(body: &[u8]) -> Result<Packet<'_>, Meaningless> {
     }
     classify(body)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_length_counts_itself_and_ike_has_the_marker() {
+        assert_eq!(frame_ike(b"abc").unwrap(), [0, 9, 0, 0, 0, 0, b'a', b'b', b'c']);
+        assert_eq!(frame_esp(&[1, 2, 3, 4, 5, 6, 7, 8]).unwrap(), [0, 10, 1, 2, 3, 4, 5, 6, 7, 8]);
+        assert_eq!(packet(&[0, 0, 0, 0, 7]), Ok(Packet::Ike(&[7])));
+        assert_eq!(packet(&[1, 2, 3, 4, 5, 6, 7, 8]), Ok(Packet::Esp(&[1, 2, 3, 4, 5, 6, 7, 8])));
+        assert_eq!(packet(&[0xff]), Ok(Packet::Keepalive));
+        assert_eq!(packet(&[]), Err(Meaningless(0)));
+    }
+
+    #[test]
+    fn a_body_of_65533_bytes_is_the_longest() {
+        assert_eq!(frame_esp(&vec![1; MAX_RECORD_BODY]).unwrap()[..2], [0xff, 0xff]);
+        assert_eq!(frame_esp(&vec![1; MAX_RECORD_BODY + 1]), Err(RecordTooLong(MAX_RECORD_BODY + 1)));
+        assert!(frame_ike(&vec![1; MAX_RECORD_BODY - 4]).is_ok());
+        assert!(frame_ike(&vec![1; MAX_RECORD_BODY - 3]).is_err());
+    }
+
+    #[test]
+    fn a_stream_without_the_prefix_is_refused_at_its_first_wrong_byte() {
+        let mut deframer = Deframer::for_responder();
+        assert_eq!(deframer.push(b"IKE"), Ok(vec![]));
+        assert_eq!(deframer.push(b"X"), Err(StreamError::BadPrefix));
+        assert_eq!(deframer.push(b"IKETCP"), Err(StreamError::BadPrefix), "and stays refused");
+    }
+
+    #[test]
+    fn a_length_below_two_loses_the_stream_and_two_is_an_empty_record() {
+        assert_eq!(Deframer::for_originator().push(&[0, 1]), Err(StreamError::BadLength(1)));
+        assert_eq!(Deframer::for_originator().push(&[0, 2, 0, 3, 9]), Ok(vec![vec![], vec![9]]));
+    }
+
+    proptest! {
+        #[test]
+        fn records_arrive_whole_however_the_stream_is_cut(
+            bodies in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..50), 0..8),
+            cuts in proptest::collection::vec(1usize..20, 1..60),
+        ) {
+            let mut stream = STREAM_PREFIX.to_vec();
+            for body in &bodies {
+                stream.extend(frame_esp(body).unwrap());
+            }
+            let mut deframer = Deframer::for_responder();
+            let mut seen = Vec::new();
+            let mut rest = stream.as_slice();
+            for cut in cuts.iter().cycle() {
+                let (piece, after) = rest.split_at((*cut).min(rest.len()));
+                seen.extend(deframer.push(piece).unwrap());
+                rest = after;
+                if rest.is_empty() {
+                    break;
+                }
+            }
+            prop_assert_eq!(seen, bodies);
+            prop_assert_eq!(deframer.buffered(), 0);
+        }
+
+        #[test]
+        fn noise_never_panics(noise in proptest::collection::vec(any::<u8>(), 0..300), responder in any::<bool>()) {
+            let mut deframer = if responder { Deframer::for_responder() } else { Deframer::for_originator() };
+            for piece in noise.chunks(7) {
+                let _ = deframer.push(piece);
+            }
+            prop_assert!(deframer.buffered() <= 65_535);
+        }
+    }
+}

@@ -32,6 +32,8 @@ mod open;
 pub mod payload;
 pub mod proposal;
 mod reader;
+#[cfg(test)]
+mod tests;
 pub mod traffic_selector;
 pub mod transform;
 
