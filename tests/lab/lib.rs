@@ -10,9 +10,11 @@
 //! | [`http`] | the corporate host's web server |
 //! | [`strongswan`] | strongSwan as the gateway |
 //! | [`client`] | the endpoint: the real service and command line |
+//! | [`fuzz`] | functions that take any bytes, and their corpus |
 
 pub mod client;
 pub mod dns;
+pub mod fuzz;
 pub mod http;
 pub mod net;
 pub mod ping;

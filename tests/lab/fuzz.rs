@@ -1,0 +1,71 @@
+//! Fuzz targets: functions that take any bytes and must neither panic nor contradict themselves.
+//!
+//! A target's corpus lies in `tests/fuzz/corpus/NAME/`. The test `fuzz` replays it on every run;
+//! the crate in `tests/fuzz/` (outside the workspace, nightly toolchain) searches for new inputs:
+//! `cargo +nightly fuzz run wire` there.
+
+use ike_client::transport::{tcp, udp};
+use ike_client::wire::{Message, PayloadType, decode_chain, encode_chain};
+
+/// A fuzz target.
+pub type Target = fn(&[u8]);
+
+/// Every target under the name of its corpus folder.
+pub const TARGETS: &[(&str, Target)] = &[("wire", wire), ("chain", chain), ("tcp", tcp_stream), ("udp", udp_datagram)];
+
+/// Decodes a message; what decodes must encode, and then mean the same.
+///
+/// # Panics
+/// When it does not.
+pub fn wire(bytes: &[u8]) {
+    if let Ok(message) = Message::decode(bytes) {
+        let encoded = message.encode().expect("what was decoded can be encoded");
+        let again = Message::decode(&encoded).expect("what was encoded can be decoded");
+        assert_eq!(again.payloads, message.payloads);
+    }
+}
+
+/// Decodes the inside of an encrypted payload: the first byte is the first payload's type.
+///
+/// # Panics
+/// When what decodes does not mean the same after encoding.
+pub fn chain(bytes: &[u8]) {
+    let Some((first, bytes)) = bytes.split_first() else { return };
+    if let Ok(payloads) = decode_chain(PayloadType(*first), bytes) {
+        let (first, encoded) = encode_chain(&payloads).expect("what was decoded can be encoded");
+        assert_eq!(decode_chain(first, &encoded).as_ref(), Ok(&payloads));
+    }
+}
+
+/// Cuts a TCP stream into records; the first byte says how many bytes arrive at a time. The pieces
+/// must not matter.
+///
+/// # Panics
+/// When they do.
+pub fn tcp_stream(bytes: &[u8]) {
+    let Some((piece, stream)) = bytes.split_first() else { return };
+    let mut whole = tcp::Deframer::for_responder();
+    let mut pieces = tcp::Deframer::for_responder();
+    let at_once = whole.push(stream);
+    let mut records = Vec::new();
+    let piecewise = stream
+        .chunks(usize::from(*piece).max(1))
+        .try_for_each(|chunk| pieces.push(chunk).map(|more| records.extend(more)));
+    assert_eq!(at_once.as_ref().err(), piecewise.as_ref().err());
+    if let Ok(at_once) = at_once {
+        for record in &at_once {
+            let _ = tcp::packet(record);
+        }
+        assert_eq!(at_once, records);
+    }
+}
+
+/// Tells what a datagram on port 4500 carries, and reads the IKE message in it.
+///
+/// # Panics
+/// When the codec contradicts itself.
+pub fn udp_datagram(bytes: &[u8]) {
+    if let Ok(ike_client::transport::Packet::Ike(message)) = udp::demultiplex(bytes) {
+        wire(message);
+    }
+}
