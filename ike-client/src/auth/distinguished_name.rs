@@ -1,5 +1,6 @@
 //! X.500 distinguished names: kept as DER, compared attribute by attribute, written and read as text.
 
+use super::der::element;
 use serde::{Deserialize, Serialize};
 use x509_parser::prelude::FromDer;
 use x509_parser::x509::{AttributeTypeAndValue, X509Name};
@@ -157,23 +158,6 @@ fn string_tag(oid: &[u8], value: &str) -> u8 {
         [0x2a, .., 9, 1] | [0x09, .., 1, 25] if value.is_ascii() => 0x16,
         _ => 0x0c,
     }
-}
-
-/// Encodes one DER element in definite form.
-fn element(tag: u8, content: &[u8]) -> Vec<u8> {
-    let mut out = vec![tag];
-    let length = content.len().to_be_bytes();
-    let significant: Vec<u8> = length.iter().copied().skip_while(|byte| *byte == 0).collect();
-    match significant.as_slice() {
-        [] => out.push(0),
-        [short] if *short < 0x80 => out.push(*short),
-        long => {
-            out.push(0x80 | u8::try_from(long.len()).unwrap_or(0x7f));
-            out.extend_from_slice(long);
-        }
-    }
-    out.extend_from_slice(content);
-    out
 }
 
 impl std::fmt::Display for DistinguishedName {

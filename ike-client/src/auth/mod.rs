@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`identity`], [`distinguished_name`] | IDi and IDr as typed values |
 //! | [`signature`] | methods 1, 9, 10 and 14 |
+//! | [`private_key`] | the own key, from PEM |
 //! | [`certificate`] | what makes a gateway's certificate good |
 //!
 //! The calls that land next, with these signatures:
@@ -35,9 +36,12 @@
 //! ```
 
 pub mod certificate;
+mod der;
 pub mod distinguished_name;
 pub mod identity;
+pub mod private_key;
 pub mod signature;
 
 pub use distinguished_name::DistinguishedName;
 pub use identity::Identity;
+pub use private_key::{PrivateKey, PrivateKeyError};

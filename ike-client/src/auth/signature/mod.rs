@@ -1,9 +1,19 @@
 //! Signatures in the AUTH payload: methods 1, 9, 10 and 14.
 //!
-//! [`choose`] picks a [`SignatureScheme`] from the own key and from what the peer announced.
+//! [`sign`] is given the own [`PrivateKey`](super::PrivateKey) and what the peer announced; [`choose`] says how.
+//! [`PublicKey::verify`] is given what a [`SignaturePolicy`] allows. Both sides hash for themselves: what goes
+//! in are always the signed octets of RFC 7296 §2.15, whole.
 
+mod algorithm_identifier;
 mod hashes;
+mod rsa_sha1;
 mod scheme;
+mod sign;
+#[cfg(test)]
+mod tests;
+mod verify;
 
 pub use hashes::{HashAlgorithm, HashListMalformed, SignatureHashes};
 pub use scheme::{KeyKind, SignatureAlgorithm, SignatureScheme, choose, method};
+pub use sign::{SignError, Signed, sign, sign_with};
+pub use verify::{PublicKey, PublicKeyError, SignatureError, SignaturePolicy};

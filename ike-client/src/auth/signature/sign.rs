@@ -1,0 +1,131 @@
+//! Making our own signature, where the private key lives.
+
+use super::{SignatureAlgorithm, SignatureHashes, SignatureScheme, algorithm_identifier, choose, rsa_sha1};
+use crate::auth::private_key::{Material, PrivateKey};
+use crate::auth::signature::KeyKind;
+use crate::random::{Random, RandomUnavailable};
+use ring::rand::SystemRandom;
+use ring::signature::{self, EcdsaKeyPair, EcdsaSigningAlgorithm, RsaKeyPair};
+
+/// What goes into the AUTH payload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signed {
+    /// How it was signed; [`SignatureScheme::method`] is the payload's method.
+    pub scheme: SignatureScheme,
+    /// The authentication data, for method 14 with its AlgorithmIdentifier.
+    pub data: Vec<u8>,
+}
+
+/// No signature was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SignError {
+    /// The gateway announced hashes, but none that may be used with this key.
+    #[error("the gateway accepts no signature that this {0} key can make")]
+    NoSharedHash(KeyKind),
+    /// The scheme is not one for this key.
+    #[error("this {0} key cannot make the signature that was asked for")]
+    SchemeMismatch(KeyKind),
+    /// The key's numbers do not fit each other.
+    #[error("the private key cannot be used")]
+    KeyUnusable,
+    /// The fresh signature does not verify: a fault in memory or processor. It is not given away.
+    #[error("the signature did not verify after it was made; it was discarded")]
+    SelfCheckFailed,
+    /// No randomness.
+    #[error(transparent)]
+    Random(RandomUnavailable),
+}
+
+/// Signs `octets` in the way that [`choose`] picks for a gateway that announced `announced` (empty when it
+/// sent no such notify).
+///
+/// # Errors
+/// See [`SignError`].
+pub fn sign(
+    key: &PrivateKey,
+    announced: &SignatureHashes,
+    octets: &[u8],
+    random: &mut dyn Random,
+) -> Result<Signed, SignError> {
+    let scheme = choose(key.kind(), announced).ok_or(SignError::NoSharedHash(key.kind()))?;
+    sign_with(key, scheme, octets, random)
+}
+
+/// Signs `octets` in a given way.
+///
+/// # Errors
+/// See [`SignError`].
+pub fn sign_with(
+    key: &PrivateKey,
+    scheme: SignatureScheme,
+    octets: &[u8],
+    random: &mut dyn Random,
+) -> Result<Signed, SignError> {
+    let signature = match (key.material(), scheme) {
+        (Material::Rsa(pkcs1), SignatureScheme::RsaSha1) => rsa_sha1::sign(pkcs1, octets, random)?,
+        (Material::Rsa(pkcs1), SignatureScheme::Rfc7427(algorithm)) => {
+            let padding = rsa_padding(algorithm).ok_or(SignError::SchemeMismatch(key.kind()))?;
+            rsa(pkcs1, padding, octets)?
+        }
+        (Material::Ecdsa { kind, scalar, point }, scheme) => {
+            let algorithm = ecdsa_algorithm(*kind, scheme).ok_or(SignError::SchemeMismatch(key.kind()))?;
+            ecdsa(algorithm, scalar, point, octets)?
+        }
+        _ => return Err(SignError::SchemeMismatch(key.kind())),
+    };
+    let data = match scheme {
+        SignatureScheme::Rfc7427(algorithm) => {
+            let identifier = algorithm_identifier::encode(algorithm);
+            let length = u8::try_from(identifier.len()).map_err(|_| SignError::KeyUnusable)?;
+            [&[length], identifier.as_slice(), &signature].concat()
+        }
+        _ => signature,
+    };
+    Ok(Signed { scheme, data })
+}
+
+fn rsa_padding(algorithm: SignatureAlgorithm) -> Option<&'static dyn signature::RsaEncoding> {
+    use SignatureAlgorithm as A;
+    Some(match algorithm {
+        A::RsaPkcs1Sha256 => &signature::RSA_PKCS1_SHA256,
+        A::RsaPkcs1Sha384 => &signature::RSA_PKCS1_SHA384,
+        A::RsaPkcs1Sha512 => &signature::RSA_PKCS1_SHA512,
+        A::RsaPssSha256 => &signature::RSA_PSS_SHA256,
+        A::RsaPssSha384 => &signature::RSA_PSS_SHA384,
+        A::RsaPssSha512 => &signature::RSA_PSS_SHA512,
+        _ => return None,
+    })
+}
+
+fn rsa(pkcs1: &[u8], padding: &'static dyn signature::RsaEncoding, octets: &[u8]) -> Result<Vec<u8>, SignError> {
+    let pair = RsaKeyPair::from_der(pkcs1).map_err(|_| SignError::KeyUnusable)?;
+    let mut signed = vec![0; pair.public().modulus_len()];
+    pair.sign(padding, &SystemRandom::new(), octets, &mut signed).map_err(|_| SignError::KeyUnusable)?;
+    Ok(signed)
+}
+
+/// Each curve signs with the hash of its own strength, as RFC 4754 has it.
+fn ecdsa_algorithm(kind: KeyKind, scheme: SignatureScheme) -> Option<&'static EcdsaSigningAlgorithm> {
+    use SignatureAlgorithm::{EcdsaSha256, EcdsaSha384};
+    Some(match (kind, scheme) {
+        (KeyKind::EcdsaP256, SignatureScheme::EcdsaP256) => &signature::ECDSA_P256_SHA256_FIXED_SIGNING,
+        (KeyKind::EcdsaP384, SignatureScheme::EcdsaP384) => &signature::ECDSA_P384_SHA384_FIXED_SIGNING,
+        (KeyKind::EcdsaP256, SignatureScheme::Rfc7427(EcdsaSha256)) => &signature::ECDSA_P256_SHA256_ASN1_SIGNING,
+        (KeyKind::EcdsaP384, SignatureScheme::Rfc7427(EcdsaSha384)) => &signature::ECDSA_P384_SHA384_ASN1_SIGNING,
+        _ => return None,
+    })
+}
+
+fn ecdsa(
+    algorithm: &'static EcdsaSigningAlgorithm,
+    scalar: &[u8],
+    point: &[u8],
+    octets: &[u8],
+) -> Result<Vec<u8>, SignError> {
+    let random = SystemRandom::new();
+    let pair = EcdsaKeyPair::from_private_key_and_public_key(algorithm, scalar, point, &random)
+        .map_err(|_| SignError::KeyUnusable)?;
+    let signed = pair.sign(&random, octets).map_err(|_| SignError::Random(RandomUnavailable))?;
+    Ok(signed.as_ref().to_vec())
+}

@@ -1,0 +1,201 @@
+//! Checking the gateway's signature.
+
+use super::{SignatureAlgorithm, SignatureHashes, SignatureScheme, algorithm_identifier, method};
+use crate::auth::der::{Reader, oid, tag};
+use crate::auth::signature::KeyKind;
+use p256::ecdsa::signature::hazmat::PrehashVerifier;
+use ring::{digest, signature};
+
+/// The public key of a certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublicKey {
+    kind: KeyKind,
+    /// `RSAPublicKey` in DER, or an uncompressed point.
+    octets: Vec<u8>,
+}
+
+/// A certificate's key cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PublicKeyError {
+    /// Not a subjectPublicKeyInfo of a known kind.
+    #[error("neither RSA nor ECDSA on P-256 or P-384")]
+    Unsupported,
+    /// RSA that is too short or too long.
+    #[error("RSA of {bits} bits; 2048 to 8192 are accepted")]
+    RsaSize {
+        /// The modulus's size.
+        bits: usize,
+    },
+}
+
+/// What this side asks of the gateway's signature.
+#[derive(Clone, Copy, Debug)]
+pub struct SignaturePolicy<'a> {
+    /// The hashes that we announced; method 14 must use one of them.
+    pub announced_by_us: &'a SignatureHashes,
+    /// The hashes that the gateway announced; a gateway that knows method 14 may not fall back to SHA-1.
+    pub announced_by_gateway: &'a SignatureHashes,
+    /// Whether method 1, which means SHA-1, is accepted at all.
+    pub allow_rsa_sha1: bool,
+}
+
+/// The gateway's signature is not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SignatureError {
+    /// An AUTH method that is no signature, or not one of ours.
+    #[error("AUTH method {0} is not accepted")]
+    MethodNotAccepted(u8),
+    /// Method 14 with data that does not start with a known AlgorithmIdentifier.
+    #[error("the signature's algorithm is malformed or not accepted")]
+    AlgorithmNotAccepted,
+    /// Method 14 with a hash that we did not announce.
+    #[error("the signature uses a hash that was not announced")]
+    HashNotAnnounced,
+    /// SHA-1 where something better is known or demanded.
+    #[error("the gateway signed with SHA-1, which is not accepted here")]
+    Sha1NotAccepted,
+    /// The algorithm is not one for the certificate's key.
+    #[error("the signature's algorithm does not fit the certificate's key ({0})")]
+    KeyMismatch(KeyKind),
+    /// The signature is wrong.
+    #[error("the signature is wrong")]
+    Wrong,
+}
+
+impl PublicKey {
+    /// Reads a subjectPublicKeyInfo.
+    ///
+    /// # Errors
+    /// See [`PublicKeyError`].
+    pub fn from_info(der: &[u8]) -> Result<Self, PublicKeyError> {
+        let (algorithm, curve, octets) = split_info(der).ok_or(PublicKeyError::Unsupported)?;
+        let kind = match (algorithm, curve) {
+            (oid::RSA_ENCRYPTION, _) => KeyKind::Rsa,
+            (oid::EC_PUBLIC_KEY, Some(oid::PRIME256V1)) => KeyKind::EcdsaP256,
+            (oid::EC_PUBLIC_KEY, Some(oid::SECP384R1)) => KeyKind::EcdsaP384,
+            _ => return Err(PublicKeyError::Unsupported),
+        };
+        if kind == KeyKind::Rsa {
+            let bits = rsa_bits(octets).ok_or(PublicKeyError::Unsupported)?;
+            if !(2048..=8192).contains(&bits) {
+                return Err(PublicKeyError::RsaSize { bits });
+            }
+        }
+        Ok(Self { kind, octets: octets.to_vec() })
+    }
+
+    /// Returns what kind of key it is.
+    pub const fn kind(&self) -> KeyKind {
+        self.kind
+    }
+
+    /// Checks `data` of an AUTH payload of `method` over `octets` and returns how they were signed.
+    ///
+    /// # Errors
+    /// See [`SignatureError`].
+    pub fn verify(
+        &self,
+        method: u8,
+        data: &[u8],
+        octets: &[u8],
+        policy: &SignaturePolicy<'_>,
+    ) -> Result<SignatureScheme, SignatureError> {
+        let (scheme, signed) = match method {
+            method::RSA => (SignatureScheme::RsaSha1, data),
+            method::ECDSA_256 => (SignatureScheme::EcdsaP256, data),
+            method::ECDSA_384 => (SignatureScheme::EcdsaP384, data),
+            method::DIGITAL_SIGNATURE => split_algorithm(data)
+                .map(|(algorithm, signed)| (SignatureScheme::Rfc7427(algorithm), signed))
+                .ok_or(SignatureError::AlgorithmNotAccepted)?,
+            other => return Err(SignatureError::MethodNotAccepted(other)),
+        };
+        self.permits(scheme, policy)?;
+        if self.check(scheme, octets, signed) { Ok(scheme) } else { Err(SignatureError::Wrong) }
+    }
+
+    fn permits(&self, scheme: SignatureScheme, policy: &SignaturePolicy<'_>) -> Result<(), SignatureError> {
+        let fits = match scheme {
+            SignatureScheme::RsaSha1 => self.kind == KeyKind::Rsa,
+            SignatureScheme::EcdsaP256 => self.kind == KeyKind::EcdsaP256,
+            SignatureScheme::EcdsaP384 => self.kind == KeyKind::EcdsaP384,
+            SignatureScheme::Rfc7427(algorithm) => algorithm.fits(self.kind),
+        };
+        if !fits {
+            return Err(SignatureError::KeyMismatch(self.kind));
+        }
+        match scheme {
+            SignatureScheme::RsaSha1 if !policy.allow_rsa_sha1 || !policy.announced_by_gateway.is_empty() => {
+                Err(SignatureError::Sha1NotAccepted)
+            }
+            SignatureScheme::Rfc7427(algorithm) if !policy.announced_by_us.contains(algorithm.hash()) => {
+                Err(SignatureError::HashNotAnnounced)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check(&self, scheme: SignatureScheme, octets: &[u8], signed: &[u8]) -> bool {
+        use SignatureAlgorithm as A;
+        let p256 = self.kind == KeyKind::EcdsaP256;
+        let algorithm: &'static dyn signature::VerificationAlgorithm = match scheme {
+            SignatureScheme::RsaSha1 => &signature::RSA_PKCS1_2048_8192_SHA1_FOR_LEGACY_USE_ONLY,
+            SignatureScheme::EcdsaP256 => &signature::ECDSA_P256_SHA256_FIXED,
+            SignatureScheme::EcdsaP384 => &signature::ECDSA_P384_SHA384_FIXED,
+            SignatureScheme::Rfc7427(algorithm) => match algorithm {
+                A::RsaPkcs1Sha256 => &signature::RSA_PKCS1_2048_8192_SHA256,
+                A::RsaPkcs1Sha384 => &signature::RSA_PKCS1_2048_8192_SHA384,
+                A::RsaPkcs1Sha512 => &signature::RSA_PKCS1_2048_8192_SHA512,
+                A::RsaPssSha256 => &signature::RSA_PSS_2048_8192_SHA256,
+                A::RsaPssSha384 => &signature::RSA_PSS_2048_8192_SHA384,
+                A::RsaPssSha512 => &signature::RSA_PSS_2048_8192_SHA512,
+                A::EcdsaSha256 if p256 => &signature::ECDSA_P256_SHA256_ASN1,
+                A::EcdsaSha256 => &signature::ECDSA_P384_SHA256_ASN1,
+                A::EcdsaSha384 if p256 => &signature::ECDSA_P256_SHA384_ASN1,
+                A::EcdsaSha384 => &signature::ECDSA_P384_SHA384_ASN1,
+                A::EcdsaSha512 => return self.check_ecdsa_sha512(octets, signed),
+            },
+        };
+        signature::UnparsedPublicKey::new(algorithm, &self.octets).verify(octets, signed).is_ok()
+    }
+
+    /// ring has no ECDSA with SHA-512.
+    fn check_ecdsa_sha512(&self, octets: &[u8], signed: &[u8]) -> bool {
+        let digest = digest::digest(&digest::SHA512, octets);
+        let verified = if self.kind == KeyKind::EcdsaP256 {
+            p256::ecdsa::VerifyingKey::from_sec1_bytes(&self.octets)
+                .and_then(|key| key.verify_prehash(digest.as_ref(), &p256::ecdsa::Signature::from_der(signed)?))
+        } else {
+            p384::ecdsa::VerifyingKey::from_sec1_bytes(&self.octets)
+                .and_then(|key| key.verify_prehash(digest.as_ref(), &p384::ecdsa::Signature::from_der(signed)?))
+        };
+        verified.is_ok()
+    }
+}
+
+/// Splits method 14's data: one byte length, AlgorithmIdentifier, signature.
+fn split_algorithm(data: &[u8]) -> Option<(SignatureAlgorithm, &[u8])> {
+    let (length, rest) = data.split_first()?;
+    let (identifier, signed) = rest.split_at_checked(usize::from(*length))?;
+    Some((algorithm_identifier::decode(identifier)?, signed))
+}
+
+/// Splits a subjectPublicKeyInfo: algorithm, parameters if they are an object identifier, key.
+fn split_info(der: &[u8]) -> Option<(&[u8], Option<&[u8]>, &[u8])> {
+    let mut outer = Reader::new(der);
+    let mut info = outer.enter(tag::SEQUENCE)?;
+    outer.finish()?;
+    let mut algorithm = info.enter(tag::SEQUENCE)?;
+    let key = info.content(tag::BIT_STRING)?.strip_prefix(&[0])?;
+    info.finish()?;
+    let name = algorithm.content(tag::OBJECT_IDENTIFIER)?;
+    Some((name, algorithm.content(tag::OBJECT_IDENTIFIER), key))
+}
+
+fn rsa_bits(key: &[u8]) -> Option<usize> {
+    let mut outer = Reader::new(key);
+    let modulus = outer.enter(tag::SEQUENCE)?.unsigned()?;
+    let unused = usize::try_from(modulus.first()?.leading_zeros()).ok()?;
+    (modulus.len() * 8).checked_sub(unused)
+}
