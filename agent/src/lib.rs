@@ -3,6 +3,11 @@
 //! | module | holds |
 //! |---|---|
 //! | [`profile`] | tunnels and settings as written |
+//! | [`network`] | the plan of addresses, routes, rules, firewall and resolver; its journal |
+//! | [`platform`] | the operating system behind one door; the one room with unsafe code |
 #![deny(unsafe_code)]
 
+pub mod network;
+#[allow(unsafe_code)]
+pub mod platform;
 pub mod profile;

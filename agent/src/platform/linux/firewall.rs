@@ -1,0 +1,68 @@
+//! nftables, through the `nft` tool: one text, one transaction.
+
+use crate::network::ruleset;
+use crate::network::system::{SystemError, Undone};
+use crate::platform::FirewallRoom;
+use std::io;
+use std::path::Path;
+use std::process::Stdio;
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+
+/// Where the tool is looked for. A service has no say of its own in the caller's `PATH`.
+const PLACES: [&str; 4] = ["/usr/sbin/nft", "/sbin/nft", "/usr/local/sbin/nft", "/usr/bin/nft"];
+/// How much of the tool's complaint is passed on.
+const MOST_COMPLAINT: usize = 400;
+
+/// The packet filter.
+pub(in crate::platform) struct Firewall;
+
+impl FirewallRoom for Firewall {
+    async fn probe() -> Result<(), SystemError> {
+        // `--check` builds the transaction in the kernel and drops it: tool, kernel and
+        // permission in one question.
+        run(&["--check", "--file", "-"], "add table inet postern_probe\n", "probing nftables").await
+    }
+
+    async fn load(ruleset: &str) -> Result<(), SystemError> {
+        run(&["--file", "-"], ruleset, "loading nftables rules").await
+    }
+
+    async fn remove(table: &str) -> Result<Undone, SystemError> {
+        if run(&["list", "table", "inet", table], "", "listing an nftables table").await.is_err() {
+            return Ok(Undone::AlreadyGone);
+        }
+        run(&["--file", "-"], &ruleset::removal(table), "removing an nftables table").await.map(|()| Undone::Removed)
+    }
+}
+
+async fn run(arguments: &[&str], input: &str, operation: &str) -> Result<(), SystemError> {
+    let tool = PLACES.iter().find(|place| Path::new(place).exists());
+    let missing = || SystemError::Missing { operation: operation.to_owned(), what: "the program `nft`".to_owned() };
+    let failed = |error: io::Error| SystemError::Failed { operation: operation.to_owned(), detail: error.to_string() };
+    let mut child = Command::new(tool.ok_or_else(missing)?)
+        .args(arguments)
+        .env_clear()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(failed)?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // A tool that ends early closes the pipe; what it says then is worth more than that.
+        let _ = stdin.write_all(input.as_bytes()).await;
+    }
+    let output = child.wait_with_output().await.map_err(failed)?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let complaint: String = String::from_utf8_lossy(&output.stderr).chars().take(MOST_COMPLAINT).collect();
+    let complaint = complaint.split_whitespace().collect::<Vec<_>>().join(" ");
+    let operation = operation.to_owned();
+    if complaint.contains("Operation not permitted") {
+        Err(SystemError::NotPermitted { operation, detail: complaint })
+    } else {
+        Err(SystemError::Failed { operation, detail: complaint })
+    }
+}

@@ -1,0 +1,229 @@
+//! The operating system behind one door.
+//!
+//! `linux`, `macos`, `windows` and `unsupported` hold the same rooms; this file is the only
+//! place that chooses between them, and the private traits below make the compiler compare their
+//! signatures. What a system cannot do yet is [`SystemError::Unsupported`], never a pretence.
+//!
+//! | room | holds |
+//! |---|---|
+//! | `routes` | addresses, links, routes and policy rules |
+//! | `firewall` | the packet filter |
+//! | `resolver` | whom the system asks for names |
+//! | `machine` | the clock, the boot, kernel settings, files |
+//!
+//! Unsafe code of the agent lives in these rooms and nowhere else.
+
+#[cfg(target_os = "linux")]
+mod linux;
+#[cfg(target_os = "linux")]
+use linux as here;
+#[cfg(target_os = "macos")]
+mod macos;
+#[cfg(target_os = "macos")]
+use macos as here;
+#[cfg(windows)]
+mod windows;
+#[cfg(windows)]
+use windows as here;
+// Also compiled into the tests of the supported systems, so that it does not rot.
+#[cfg(any(test, not(any(target_os = "linux", target_os = "macos", windows))))]
+mod unsupported;
+#[cfg(not(any(target_os = "linux", target_os = "macos", windows)))]
+use unsupported as here;
+
+use crate::network::resolver::{ResolverBackend, ResolverChange};
+use crate::network::step::{Before, Step};
+use crate::network::system::{System, SystemError, Undone};
+use ike_client::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::fs::File;
+use std::future::Future;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// What this process can do here, probed rather than concluded from a user id.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Capabilities {
+    /// Routes, rules and addresses may be changed.
+    pub change_network: bool,
+    /// Firewall tables can be loaded: the tool is there and answers.
+    pub firewall: bool,
+    /// The kernel drops what arrives by another way than its answer would leave by
+    /// (`rp_filter = 1` somewhere): answers to marked sockets need a hint then.
+    pub strict_reverse_path: bool,
+    /// What stands in the way of each thing that cannot be done, for `postern doctor`.
+    pub reasons: Vec<String>,
+}
+
+/// Addresses, links, routes and policy rules.
+trait RoutesRoom: Sized + Send {
+    fn open() -> Result<Self, SystemError>;
+    fn look(&mut self, step: &Step) -> impl Future<Output = Result<Before, SystemError>> + Send;
+    fn apply(&mut self, step: &Step) -> impl Future<Output = Result<(), SystemError>> + Send;
+    fn undo(&mut self, step: &Step) -> impl Future<Output = Result<Undone, SystemError>> + Send;
+}
+
+/// The packet filter.
+trait FirewallRoom {
+    fn probe() -> impl Future<Output = Result<(), SystemError>> + Send;
+    fn load(ruleset: &str) -> impl Future<Output = Result<(), SystemError>> + Send;
+    fn remove(table: &str) -> impl Future<Output = Result<Undone, SystemError>> + Send;
+}
+
+/// Whom the system asks for names.
+trait ResolverRoom {
+    fn backend(file: &Path) -> impl Future<Output = Result<ResolverBackend, SystemError>> + Send;
+    fn apply(
+        backend: &ResolverBackend,
+        change: &ResolverChange,
+    ) -> impl Future<Output = Result<(), SystemError>> + Send;
+    fn undo(
+        backend: &ResolverBackend,
+        change: &ResolverChange,
+    ) -> impl Future<Output = Result<Undone, SystemError>> + Send;
+}
+
+/// The clock, the boot, kernel settings, files.
+trait MachineRoom {
+    fn may_change_network() -> Result<(), String>;
+    fn strict_reverse_path() -> bool;
+    fn now() -> io::Result<Timestamp>;
+    fn boot() -> io::Result<String>;
+    fn read_setting(name: &str) -> Result<String, SystemError>;
+    fn write_setting(name: &str, value: &str) -> Result<(), SystemError>;
+    fn open_private(path: &Path) -> io::Result<File>;
+    fn sync_directory(directory: &Path) -> io::Result<()>;
+}
+
+/// The network of this operating system.
+pub struct SystemNetwork {
+    routes: here::routes::Routes,
+    resolver_file: PathBuf,
+}
+
+impl SystemNetwork {
+    /// Opens the system's network for changes. Needs a tokio runtime.
+    pub fn open() -> Result<Self, SystemError> {
+        Ok(Self { routes: here::routes::Routes::open()?, resolver_file: PathBuf::from("/etc/resolv.conf") })
+    }
+
+    /// Takes `file` for the resolver's file where no service owns it; the default is
+    /// `/etc/resolv.conf`.
+    pub fn with_resolver_file(mut self, file: PathBuf) -> Self {
+        self.resolver_file = file;
+        self
+    }
+}
+
+impl System for SystemNetwork {
+    async fn look(&mut self, step: &Step) -> Result<Before, SystemError> {
+        match step {
+            // The name is ours: what stands there is a leftover of ours and is replaced.
+            Step::Firewall { .. } => Ok(Before::Absent),
+            Step::Setting { name, value } => {
+                let standing = here::machine::Machine::read_setting(name)?;
+                Ok(if standing == *value { Before::Present } else { Before::Value(standing) })
+            }
+            Step::Resolver(_) => Ok(Before::Resolver(here::resolver::Resolver::backend(&self.resolver_file).await?)),
+            Step::Route { .. } | Step::Rule(_) | Step::Address { .. } | Step::Link { .. } => {
+                self.routes.look(step).await
+            }
+        }
+    }
+
+    async fn apply(&mut self, step: &Step, before: &Before) -> Result<(), SystemError> {
+        match (step, before) {
+            (_, Before::Present) => Ok(()),
+            (Step::Firewall { ruleset, .. }, _) => here::firewall::Firewall::load(ruleset).await,
+            (Step::Setting { name, value }, _) => here::machine::Machine::write_setting(name, value),
+            (Step::Resolver(change), Before::Resolver(backend)) => {
+                here::resolver::Resolver::apply(backend, change).await
+            }
+            (Step::Resolver(_), _) => Err(SystemError::Failed {
+                operation: step.to_string(),
+                detail: "nobody looked who answers for the resolver".to_owned(),
+            }),
+            (Step::Route { .. } | Step::Rule(_) | Step::Address { .. } | Step::Link { .. }, _) => {
+                self.routes.apply(step).await
+            }
+        }
+    }
+
+    async fn undo(&mut self, step: &Step, before: &Before) -> Result<Undone, SystemError> {
+        match (step, before) {
+            (_, Before::Present) => Ok(Undone::LeftToOthers),
+            (Step::Firewall { table, .. }, _) => here::firewall::Firewall::remove(table).await,
+            (Step::Setting { name, value }, Before::Value(earlier)) => {
+                if here::machine::Machine::read_setting(name)? != *value {
+                    return Ok(Undone::LeftToOthers);
+                }
+                here::machine::Machine::write_setting(name, earlier).map(|()| Undone::Removed)
+            }
+            (Step::Resolver(change), Before::Resolver(backend)) => {
+                here::resolver::Resolver::undo(backend, change).await
+            }
+            (Step::Setting { .. } | Step::Resolver(_), _) => Ok(Undone::AlreadyGone),
+            (Step::Route { .. } | Step::Rule(_) | Step::Address { .. } | Step::Link { .. }, _) => {
+                self.routes.undo(step).await
+            }
+        }
+    }
+}
+
+/// Probes what this process can do.
+pub async fn capabilities() -> Capabilities {
+    let mut reasons = Vec::new();
+    let change = here::machine::Machine::may_change_network();
+    reasons.extend(change.as_ref().err().cloned());
+    let firewall = here::firewall::Firewall::probe().await;
+    reasons.extend(firewall.as_ref().err().map(ToString::to_string));
+    Capabilities {
+        change_network: change.is_ok(),
+        firewall: firewall.is_ok(),
+        strict_reverse_path: here::machine::Machine::strict_reverse_path(),
+        reasons,
+    }
+}
+
+/// Reads the clock that keeps counting while the machine is suspended.
+pub fn now() -> io::Result<Timestamp> {
+    here::machine::Machine::now()
+}
+
+/// Returns a name for this boot of the machine.
+pub fn boot() -> io::Result<String> {
+    here::machine::Machine::boot()
+}
+
+/// Opens `path` for reading and writing, made if it is missing, for this user only.
+pub fn open_private(path: &Path) -> io::Result<File> {
+    here::machine::Machine::open_private(path)
+}
+
+/// Makes what was renamed into or removed from `directory` durable, where that can be done.
+pub fn sync_directory(directory: &Path) -> io::Result<()> {
+    here::machine::Machine::sync_directory(directory)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a system of which nothing is known says to a change: no, and never "done".
+    #[tokio::test]
+    async fn an_unknown_system_refuses_by_name() {
+        let setting = Step::Setting { name: "net/x".into(), value: "1".into() };
+        let mut routes = unsupported::routes::Routes::open().unwrap();
+        assert!(matches!(routes.look(&setting).await, Err(SystemError::Unsupported { .. })));
+        assert!(matches!(routes.apply(&setting).await, Err(SystemError::Unsupported { .. })));
+        assert!(matches!(routes.undo(&setting).await, Err(SystemError::Unsupported { .. })));
+        assert!(unsupported::firewall::Firewall::probe().await.is_err());
+        assert!(unsupported::firewall::Firewall::load("").await.is_err());
+        assert!(unsupported::firewall::Firewall::remove("").await.is_err());
+        assert!(unsupported::resolver::Resolver::backend(Path::new("/")).await.is_err());
+        assert!(unsupported::machine::Machine::may_change_network().is_err());
+        assert!(unsupported::machine::Machine::read_setting("x").is_err());
+        assert!(unsupported::machine::Machine::write_setting("x", "1").is_err());
+        assert!(unsupported::machine::Machine::boot().is_err());
+    }
+}
