@@ -57,14 +57,33 @@ pub struct ReportReply {
     pub documents: DocumentSet,
 }
 
-/// Returns the areas of `new` that differ from `old`, with `null` for those that are gone.
+/// The member of a fact that says when it was gathered. Gathering it again is no change.
+const GATHERED: &str = "gathered_unix";
+
+/// Returns the areas of `new` that differ from `old` in more than the time at which they were
+/// gathered, with `null` for those that are gone.
 pub fn difference(old: &FactsObject, new: &FactsObject) -> FactsObject {
-    let mut changes: FactsObject =
-        new.iter().filter(|(area, value)| old.get(*area) != Some(value)).map(|(k, v)| (k.clone(), v.clone())).collect();
+    let is_changed = |area: &String, value: &Value| old.get(area).is_none_or(|held| !is_same(held, value));
+    let mut changes: FactsObject = new
+        .iter()
+        .filter(|(area, value)| is_changed(area, value))
+        .map(|(area, value)| (area.clone(), value.clone()))
+        .collect();
     for area in old.keys().filter(|area| !new.contains_key(*area)) {
         changes.insert(area.clone(), Value::Null);
     }
     changes
+}
+
+fn is_same(held: &Value, value: &Value) -> bool {
+    match (held, value) {
+        (Value::Object(held), Value::Object(value)) => {
+            let told = |map: &FactsObject| map.keys().filter(|name| *name != GATHERED).count();
+            told(held) == told(value)
+                && held.iter().all(|(name, member)| name == GATHERED || value.get(name) == Some(member))
+        }
+        (held, value) => held == value,
+    }
 }
 
 /// Applies the areas of `changes` to `facts`.
@@ -96,6 +115,13 @@ mod tests {
         let old = object(json!({"os": 1, "packages": [1, 2], "addresses": []}));
         let new = object(json!({"os": 1, "packages": [2], "kernel": "6"}));
         assert_eq!(difference(&old, &new), object(json!({"packages": [2], "kernel": "6", "addresses": null})));
+    }
+
+    #[test]
+    fn gathering_a_fact_again_is_no_change() {
+        let old = object(json!({"os": {"value": 1, "gathered_unix": 5}, "kernel": {"value": 1, "gathered_unix": 5}}));
+        let new = object(json!({"os": {"value": 1, "gathered_unix": 9}, "kernel": {"value": 2, "gathered_unix": 9}}));
+        assert_eq!(difference(&old, &new), object(json!({"kernel": {"value": 2, "gathered_unix": 9}})));
     }
 
     #[test]

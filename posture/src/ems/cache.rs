@@ -1,0 +1,217 @@
+//! Identity, documents and floor on disk.
+//!
+//! One directory, readable by the service alone: `identity.json` (private key inside),
+//! `profile.json`, `rules.json`, `tags.json` (each a [`Signed`] exactly as EMS sent it) and
+//! `floor.json`. Every file is written beside its place, synced, renamed, and the directory
+//! synced; so a crash leaves the old file or the new one. Nothing that is read back is believed
+//! before it is verified again.
+
+use super::identity::Identity;
+use super::protocol::{DocumentKind, Profile, RuleDocument, TagSnapshot};
+use super::signed::{Content, Floor, Refusal, Signed, Verified, Verifier};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The largest file that is read, in bytes: a document in base64 and its frame.
+const MAXIMUM_FILE: u64 = 8 << 20;
+const IDENTITY: &str = "identity.json";
+const FLOOR: &str = "floor.json";
+
+/// Why the cache failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CacheError {
+    /// A file cannot be read.
+    #[error("{}: cannot be read: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file cannot be written: disk full, read-only, no permission.
+    #[error("{}: cannot be written: {source}", path.display())]
+    Unwritable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file is not what was written there.
+    #[error("{}: damaged: {detail}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        detail: String,
+    },
+}
+
+/// What EMS said last, verified. `None` is: nothing that can be believed.
+#[derive(Clone, Debug, Default)]
+pub struct Knowledge {
+    /// The profile.
+    pub profile: Option<Arc<Verified<Profile>>>,
+    /// The tagging rules.
+    pub rules: Option<Arc<Verified<RuleDocument>>>,
+    /// The tag snapshot.
+    pub tags: Option<Arc<Verified<TagSnapshot>>>,
+    /// Documents that were at hand and are not believed, and why.
+    pub refusals: Vec<(DocumentKind, Refusal)>,
+}
+
+/// The directory.
+#[derive(Clone, Debug)]
+pub struct Cache {
+    directory: PathBuf,
+}
+
+impl Cache {
+    /// Opens the directory; makes it when it is not there.
+    pub fn open(directory: impl Into<PathBuf>) -> Result<Self, CacheError> {
+        let directory = directory.into();
+        fs::create_dir_all(&directory).map_err(|source| CacheError::Unwritable { path: directory.clone(), source })?;
+        Ok(Self { directory })
+    }
+
+    /// Reads the identity; `None` when the endpoint is not enrolled.
+    pub fn identity(&self) -> Result<Option<Identity>, CacheError> {
+        self.read(IDENTITY)
+    }
+
+    /// Writes the identity of a new enrolment. What an earlier one left is removed first, so that
+    /// no document of another EMS can be taken for one of this.
+    pub fn store_identity(&self, identity: &Identity) -> Result<(), CacheError> {
+        self.clear()?;
+        self.write(IDENTITY, identity)
+    }
+
+    /// Removes everything: identity last, so that a crash in between leaves an enrolled endpoint
+    /// that knows nothing, never an unenrolled one with documents.
+    pub fn clear(&self) -> Result<(), CacheError> {
+        let documents = DocumentKind::ALL.map(document_name);
+        for name in documents.iter().map(String::as_str).chain([FLOOR, IDENTITY]) {
+            let path = self.directory.join(name);
+            match fs::remove_file(&path) {
+                Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                    return Err(CacheError::Unwritable { path, source });
+                }
+                _ => {}
+            }
+        }
+        sync_directory(&self.directory)
+            .map_err(|source| CacheError::Unwritable { path: self.directory.clone(), source })
+    }
+
+    /// Reads the floor. A missing floor is the lowest one only where no document is either;
+    /// otherwise it was taken away, and that is damage.
+    pub fn floor(&self) -> Result<Floor, CacheError> {
+        if let Some(floor) = self.read(FLOOR)? {
+            return Ok(floor);
+        }
+        match DocumentKind::ALL.iter().any(|kind| self.directory.join(document_name(*kind)).exists()) {
+            true => Err(CacheError::Damaged {
+                path: self.directory.join(FLOOR),
+                detail: "it is missing, but documents are there".into(),
+            }),
+            false => Ok(Floor::default()),
+        }
+    }
+
+    /// Reads and verifies what EMS said last.
+    pub fn knowledge(&self, verifier: &Verifier, now_unix: u64) -> Result<Knowledge, CacheError> {
+        let floor = self.floor()?;
+        let mut knowledge = Knowledge::default();
+        let refusals = &mut knowledge.refusals;
+        knowledge.profile = self.load(verifier, &floor, now_unix, refusals)?;
+        knowledge.rules = self.load(verifier, &floor, now_unix, refusals)?;
+        knowledge.tags = self.load(verifier, &floor, now_unix, refusals)?;
+        Ok(knowledge)
+    }
+
+    /// Raises the floor, then writes a document that was verified: a crash in between leaves an old
+    /// document below the floor, which is refused, and never the other way round.
+    pub fn store(&self, kind: DocumentKind, signed: &Signed, floor: &Floor) -> Result<(), CacheError> {
+        self.store_floor(floor)?;
+        self.write(&document_name(kind), signed)
+    }
+
+    /// Writes the floor.
+    pub fn store_floor(&self, floor: &Floor) -> Result<(), CacheError> {
+        self.write(FLOOR, floor)
+    }
+
+    fn load<T: Content>(
+        &self,
+        verifier: &Verifier,
+        floor: &Floor,
+        now_unix: u64,
+        refusals: &mut Vec<(DocumentKind, Refusal)>,
+    ) -> Result<Option<Arc<Verified<T>>>, CacheError> {
+        let signed = match self.read::<Signed>(&document_name(T::KIND)) {
+            Ok(Some(signed)) => signed,
+            Ok(None) => return Ok(None),
+            Err(CacheError::Damaged { detail, .. }) => {
+                refusals.push((T::KIND, Refusal::Malformed(detail)));
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        match verifier.verify(&signed, floor, now_unix) {
+            Ok(verified) => Ok(Some(Arc::new(verified))),
+            Err(refusal) => {
+                refusals.push((T::KIND, refusal));
+                Ok(None)
+            }
+        }
+    }
+
+    fn read<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, CacheError> {
+        let path = self.directory.join(name);
+        let mut bytes = Vec::new();
+        match File::open(&path).and_then(|file| file.take(MAXIMUM_FILE + 1).read_to_end(&mut bytes)) {
+            Ok(read) if read as u64 > MAXIMUM_FILE => {
+                return Err(CacheError::Damaged { path, detail: "too large".into() });
+            }
+            Ok(_) => {}
+            Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(CacheError::Unreadable { path, source }),
+        }
+        match serde_json::from_slice(&bytes) {
+            Ok(value) => Ok(Some(value)),
+            Err(error) => Err(CacheError::Damaged { path, detail: error.to_string() }),
+        }
+    }
+
+    fn write<T: Serialize>(&self, name: &str, value: &T) -> Result<(), CacheError> {
+        let path = self.directory.join(name);
+        let bytes = serde_json::to_vec(value)
+            .map(zeroize::Zeroizing::new)
+            .map_err(|error| CacheError::Damaged { path: path.clone(), detail: error.to_string() })?;
+        write_atomically(&self.directory, &path, &bytes).map_err(|source| CacheError::Unwritable { path, source })
+    }
+}
+
+fn document_name(kind: DocumentKind) -> String {
+    format!("{}.json", kind.as_str())
+}
+
+/// The temporary file is made for its owner alone (0600), and the rename keeps that.
+fn write_atomically(directory: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = tempfile::NamedTempFile::new_in(directory)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error)?;
+    sync_directory(directory)
+}
+
+/// Makes a rename last. Where directories cannot be opened as files, the rename itself does that.
+fn sync_directory(directory: &Path) -> io::Result<()> {
+    match File::open(directory) {
+        Ok(opened) => opened.sync_all(),
+        Err(_) => Ok(()),
+    }
+}

@@ -1,0 +1,98 @@
+//! What EMS said, while the task runs: verify, keep the newer, store.
+
+use super::super::cache::{Cache, CacheError, Knowledge};
+use super::super::protocol::{DocumentKind, DocumentSet, Have};
+use super::super::signed::{Binding, Content, Floor, Refusal, Signed, Verified, Verifier};
+use super::unix_now;
+use std::sync::Arc;
+
+/// Knowledge, its floor, and where both are kept.
+pub(super) struct Keeper {
+    verifier: Verifier,
+    cache: Cache,
+    floor: Floor,
+    knowledge: Knowledge,
+    /// Documents that are delivered and not stored yet.
+    unstored: Vec<(DocumentKind, Signed)>,
+}
+
+impl Keeper {
+    /// Reads the cache. A cache that cannot be read is no knowledge, and the failure is returned
+    /// beside the keeper.
+    pub(super) fn open(verifier: Verifier, cache: Cache) -> (Self, Option<CacheError>) {
+        let read = cache.floor().and_then(|floor| Ok((floor, cache.knowledge(&verifier, unix_now())?)));
+        let (floor, knowledge, failure) = match read {
+            Ok((floor, knowledge)) => (floor, knowledge, None),
+            Err(error) => (Floor::default(), Knowledge::default(), Some(error)),
+        };
+        (Self { verifier, cache, floor, knowledge, unstored: Vec::new() }, failure)
+    }
+
+    pub(super) fn knowledge(&self) -> Knowledge {
+        self.knowledge.clone()
+    }
+
+    /// Returns the counters of the documents at hand: those that are believed, not the floor, so
+    /// that a document that was lost is asked for again.
+    pub(super) fn have(&self) -> Have {
+        fn counter<T>(document: Option<&Arc<Verified<T>>>) -> u64 {
+            document.map_or(0, |document| document.binding().counter)
+        }
+        Have {
+            profile: counter(self.knowledge.profile.as_ref()),
+            rules: counter(self.knowledge.rules.as_ref()),
+            tags: counter(self.knowledge.tags.as_ref()),
+        }
+    }
+
+    /// Judges a set. Returns whether knowledge changed, and what was refused.
+    pub(super) fn take(&mut self, set: DocumentSet) -> (bool, Vec<(DocumentKind, Refusal)>) {
+        let before = self.have();
+        let mut refused = Vec::new();
+        if let Some(signed) = set.profile {
+            match self.judge(signed) {
+                Ok(verified) => self.knowledge.profile = Some(verified),
+                Err(refusal) => refused.push((DocumentKind::Profile, refusal)),
+            }
+        }
+        if let Some(signed) = set.rules {
+            match self.judge(signed) {
+                Ok(verified) => self.knowledge.rules = Some(verified),
+                Err(refusal) => refused.push((DocumentKind::Rules, refusal)),
+            }
+        }
+        if let Some(signed) = set.tags {
+            match self.judge(signed) {
+                Ok(verified) => self.knowledge.tags = Some(verified),
+                Err(refusal) => refused.push((DocumentKind::Tags, refusal)),
+            }
+        }
+        (before != self.have(), refused)
+    }
+
+    fn judge<T: Content>(&mut self, signed: Signed) -> Result<Arc<Verified<T>>, Refusal> {
+        let now = unix_now();
+        let verified = self.verifier.verify::<T>(&signed, &self.floor, now)?;
+        let binding: &Binding = verified.binding();
+        self.floor.raise(binding, now);
+        self.knowledge.refusals.retain(|(kind, _)| *kind != T::KIND);
+        self.unstored.retain(|(kind, _)| *kind != T::KIND);
+        self.unstored.push((T::KIND, signed));
+        Ok(Arc::new(verified))
+    }
+
+    /// Writes what is not on disk yet, off the runtime's threads.
+    pub(super) async fn store(&mut self) -> Result<(), CacheError> {
+        let (cache, floor, documents) = (self.cache.clone(), self.floor, std::mem::take(&mut self.unstored));
+        let kept = documents.clone();
+        let outcome = tokio::task::spawn_blocking(move || {
+            documents.iter().try_for_each(|(kind, signed)| cache.store(*kind, signed, &floor))
+        })
+        .await
+        .unwrap_or(Ok(()));
+        if outcome.is_err() {
+            self.unstored = kept;
+        }
+        outcome
+    }
+}
