@@ -7,6 +7,7 @@
 
 use super::base64_bytes;
 use super::protocol::{DocumentKind, EmsId, Have, Profile, RuleDocument, TagSnapshot};
+use crate::policy::Flaw;
 use ring::signature::{ED25519, UnparsedPublicKey};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -215,6 +216,19 @@ pub enum Refusal {
         /// By how much.
         seconds: u64,
     },
+}
+
+impl Refusal {
+    /// Returns the flaw that it gives to tag knowledge.
+    pub const fn flaw(&self) -> Flaw {
+        match self {
+            Self::SignatureInvalid | Self::Malformed(_) | Self::TooLarge | Self::WrongKind { .. } => Flaw::Forged,
+            Self::ForeignEndpoint { .. } | Self::ForeignEms { .. } => Flaw::Foreign,
+            Self::RolledBack { .. } | Self::PolicyRolledBack { .. } => Flaw::RolledBack,
+            Self::Expired { .. } => Flaw::Expired,
+            Self::ClockTurnedBack { .. } => Flaw::ClockTurnedBack,
+        }
+    }
 }
 
 /// The floor below which nothing is believed. Kept on disk; nothing in it ever falls.

@@ -2,6 +2,8 @@
 //! [`profile`](super::Profile)).
 
 use crate::ems::signed::Signed;
+use crate::policy::TagTable;
+use crate::rules::{TagName, TagState, TaggingRuleSet};
 use serde::{Deserialize, Serialize};
 
 /// Which document it is. The name is part of what is signed, so that one cannot pass for another.
@@ -79,21 +81,9 @@ impl DocumentSet {
 /// The tagging rules, for evaluation at the endpoint.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RuleDocument {
-    /// One entry a rule set, in the form of [`crate::rules`].
+    /// The rule sets. A rule of a type that the endpoint does not know reads as unknown.
     #[serde(default)]
-    pub rule_sets: Vec<serde_json::Value>,
-}
-
-/// Whether the endpoint carries a tag.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum TagStanding {
-    /// It does.
-    Present,
-    /// It does not.
-    Absent,
-    /// It cannot be told.
-    Unknown,
+    pub rule_sets: Vec<TaggingRuleSet>,
 }
 
 /// Who settles a tag.
@@ -110,14 +100,12 @@ pub enum TagOrigin {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SnapshotTag {
     /// The administrator's spelling.
-    pub name: String,
-    /// Whether the endpoint carries it.
-    pub standing: TagStanding,
+    pub name: TagName,
     /// Who settled it.
     pub origin: TagOrigin,
-    /// The fact that decided it, in one line.
-    #[serde(default)]
-    pub because: String,
+    /// Whether the endpoint carries it, and the fact that decided that.
+    #[serde(flatten)]
+    pub state: TagState,
 }
 
 /// Every tag that EMS knows, as it stands for this endpoint.
@@ -130,4 +118,12 @@ pub struct TagSnapshot {
     /// Whether EMS has put the endpoint into quarantine.
     #[serde(default)]
     pub quarantined: bool,
+}
+
+impl TagSnapshot {
+    /// Returns the tags as the verdict reads them. `settled_unix` is when the snapshot was issued.
+    pub fn table(&self, settled_unix: u64) -> TagTable {
+        let tags = self.tags.iter().map(|tag| (tag.name.clone(), tag.state.clone())).collect();
+        TagTable { tags, settled_unix }
+    }
 }

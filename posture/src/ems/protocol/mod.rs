@@ -22,14 +22,14 @@ mod profile;
 mod push;
 mod report;
 
-pub use document::{DocumentKind, DocumentSet, Have, RuleDocument, SnapshotTag, TagOrigin, TagSnapshot, TagStanding};
+pub use document::{DocumentKind, DocumentSet, Have, RuleDocument, SnapshotTag, TagOrigin, TagSnapshot};
 pub use enrolment::{EmsId, EndpointId, EnrolReply, EnrolRequest, ErrorReply, RefusalCode};
 pub use event::{EndpointEvent, EventKind, EventReceipt, EventUpload};
 pub use profile::{
     AfterLoss, Carrier, ClientAuthentication, GatewayAuthentication, ManagedTunnel, Profile, TunnelTags,
 };
 pub use push::PushMessage;
-pub use report::{FactsObject, Report, ReportBody, ReportReply, difference, merge};
+pub use report::{FactsObject, Report, ReportBody, ReportReply, difference, facts_object, merge, read_facts};
 
 /// The path of enrolment.
 pub const PATH_ENROL: &str = "/v1/enrol";

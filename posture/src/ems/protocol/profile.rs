@@ -1,5 +1,7 @@
 //! The profile: the tunnels that EMS manages, and what their posture check demands.
 
+use crate::policy::{Enforcement, TagPolicy};
+use crate::rules::TagName;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +37,29 @@ impl Default for Profile {
             unenrol_allowed: true,
             tunnels: Vec::new(),
         }
+    }
+}
+
+impl Profile {
+    /// Returns what a tunnel's posture check demands under this profile: nothing while
+    /// *Enable Secure Remote Access* is off.
+    pub fn policy(&self, tunnel: &ManagedTunnel) -> TagPolicy {
+        let enforcement = match (self.secure_remote_access, tunnel.tags.audit) {
+            (false, _) => Enforcement::Off,
+            (true, true) => Enforcement::Audit,
+            (true, false) => Enforcement::Enforce,
+        };
+        TagPolicy {
+            enforcement,
+            prohibited: tunnel.tags.prohibited.clone(),
+            allowed: tunnel.tags.allowed.clone(),
+            warning: tunnel.tags.warning.clone(),
+        }
+    }
+
+    /// Returns how long tags that only EMS can know keep their value for a tunnel, in seconds.
+    pub fn offline_grace_seconds(&self, tunnel: &ManagedTunnel) -> u64 {
+        tunnel.offline_grace_seconds.unwrap_or(self.offline_grace_seconds)
     }
 }
 
@@ -150,10 +175,10 @@ pub enum AfterLoss {
 pub struct TunnelTags {
     /// Any of these suffices; no demand when empty.
     #[serde(default)]
-    pub allowed: Vec<String>,
+    pub allowed: Vec<TagName>,
     /// None of these may be present.
     #[serde(default)]
-    pub prohibited: Vec<String>,
+    pub prohibited: Vec<TagName>,
     /// EMS's *Customize Host Check Fail Warning*, verbatim.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warning: Option<String>,
@@ -198,6 +223,23 @@ mod tests {
         assert_eq!(profile.offline_grace_seconds, 86_400);
         assert_eq!(profile.tunnels[0].after_loss, AfterLoss::BlockProtectedPrefixes);
         assert_eq!(profile.tunnels[0].carriers, [Carrier::Udp]);
+    }
+
+    #[test]
+    fn secure_remote_access_decides_whether_tags_are_enforced() {
+        let mut profile: Profile = serde_json::from_str(
+            r#"{"name": "Remote", "tunnels": [{"name": "RA-VPN", "gateway": "vpn.example",
+                "gateway_auth": {"method": "pre-shared-key"}, "client_auth": {"method": "eap"},
+                "tags": {"prohibited": ["Critical Vulnerability"], "warning": "Call IT"}}]}"#,
+        )
+        .unwrap();
+        let tunnel = profile.tunnels[0].clone();
+        assert_eq!(profile.policy(&tunnel).enforcement, Enforcement::Off);
+        profile.secure_remote_access = true;
+        let policy = profile.policy(&tunnel);
+        assert_eq!(policy.enforcement, Enforcement::Enforce);
+        assert_eq!(policy.prohibited, [TagName::new("critical vulnerability")]);
+        assert_eq!(policy.warning_text(), "Call IT");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! cheap, and merging cannot go wrong in the middle of one.
 
 use super::{DocumentSet, Have};
+use crate::facts::Facts;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -79,11 +80,28 @@ fn is_same(held: &Value, value: &Value) -> bool {
     match (held, value) {
         (Value::Object(held), Value::Object(value)) => {
             let told = |map: &FactsObject| map.keys().filter(|name| *name != GATHERED).count();
+            let is_same_member =
+                |name: &String, member: &Value| value.get(name).is_some_and(|other| is_same(member, other));
             told(held) == told(value)
-                && held.iter().all(|(name, member)| name == GATHERED || value.get(name) == Some(member))
+                && held.iter().all(|(name, member)| name == GATHERED || is_same_member(name, member))
         }
         (held, value) => held == value,
     }
+}
+
+/// Returns facts by area.
+pub fn facts_object(facts: &Facts) -> FactsObject {
+    // Facts are a struct of maps, lists and texts: they always serialise, and to an object.
+    match serde_json::to_value(facts) {
+        Ok(Value::Object(areas)) => areas,
+        _ => FactsObject::new(),
+    }
+}
+
+/// Reads facts from their areas. An area that is missing reads as unknown; one that cannot be read
+/// is an error, so that nonsense never passes for the absence of a problem.
+pub fn read_facts(areas: &FactsObject) -> Result<Facts, serde_json::Error> {
+    serde_json::from_value(Value::Object(areas.clone()))
 }
 
 /// Applies the areas of `changes` to `facts`.
@@ -122,6 +140,16 @@ mod tests {
         let old = object(json!({"os": {"value": 1, "gathered_unix": 5}, "kernel": {"value": 1, "gathered_unix": 5}}));
         let new = object(json!({"os": {"value": 1, "gathered_unix": 9}, "kernel": {"value": 2, "gathered_unix": 9}}));
         assert_eq!(difference(&old, &new), object(json!({"kernel": {"value": 2, "gathered_unix": 9}})));
+    }
+
+    #[test]
+    fn facts_cross_as_areas() {
+        let mut facts = Facts::default();
+        facts.host_name = crate::facts::Fact::known("pc".to_owned(), "test", 7);
+        let areas = facts_object(&facts);
+        assert_eq!(read_facts(&areas).unwrap(), facts);
+        assert!(read_facts(&object(json!({"packages": "many"}))).is_err());
+        assert_eq!(read_facts(&FactsObject::new()).unwrap().packages.value(), None);
     }
 
     #[test]
