@@ -1,0 +1,99 @@
+//! Antivirus products: known by the executable of their engine and by what they install.
+
+use super::AntivirusPattern;
+use crate::collect::{Context, Look};
+use crate::facts::{Antivirus, AntivirusProduct, Observation, Process, ProcessList};
+use std::io::Read;
+
+/// Products whose engine and folder are public. ClamAV's `clamd` is the one whose signatures we can date.
+const KNOWN: [(&str, &str, &str); 5] = [
+    ("ClamAV", "clamd", "/usr/sbin/clamd"),
+    ("CrowdStrike Falcon", "falcon-sensor", "/opt/CrowdStrike"),
+    ("Microsoft Defender for Endpoint", "wdavdaemon", "/opt/microsoft/mdatp"),
+    ("Sophos Protection for Linux", "sophos_threat_detector", "/opt/sophos-spl"),
+    ("SentinelOne", "s1-agent", "/opt/sentinelone"),
+];
+
+/// Where ClamAV keeps its daily signatures: complete, or complete with changes applied.
+const CLAMAV_DAILY: [&str; 2] = ["/var/lib/clamav/daily.cld", "/var/lib/clamav/daily.cvd"];
+
+pub(in crate::collect) fn antivirus(context: &Context, processes: &Observation<ProcessList>) -> Look<Antivirus> {
+    const SOURCE: &str = "process table, product folders";
+    let known = KNOWN.iter().map(|(name, executable, installed)| AntivirusPattern {
+        name: (*name).to_owned(),
+        executable: (*executable).to_owned(),
+        installed: installed.into(),
+    });
+    let patterns: Vec<AntivirusPattern> = known.chain(context.settings.antivirus_products.iter().cloned()).collect();
+    let seen = processes.known();
+    let products = patterns.iter().filter_map(|pattern| {
+        let running = seen.is_some_and(|list| list.processes.iter().any(|process| runs(process, &pattern.executable)));
+        let installed = context.path(&pattern.installed).exists();
+        (running || installed).then(|| AntivirusProduct {
+            name: pattern.name.clone(),
+            running,
+            signatures_unix: if pattern.executable == "clamd" {
+                clamav_signatures(context)
+            } else {
+                Observation::Unknown("the product does not tell".to_owned())
+            },
+        })
+    });
+    let hidden = match processes {
+        Observation::Known(list) => list.hidden.clone(),
+        Observation::Unknown(reason) | Observation::Denied(reason) => Some(reason.clone()),
+    };
+    Look::known(Antivirus { products: products.collect(), hidden }, SOURCE)
+}
+
+/// Says whether `process` is the engine: by its executable, else by the first word of its command line.
+fn runs(process: &Process, executable: &str) -> bool {
+    match process.executable.as_deref().or(process.command.as_deref()) {
+        Some(path) => path.rsplit('/').next() == Some(executable),
+        None => false,
+    }
+}
+
+fn clamav_signatures(context: &Context) -> Observation<u64> {
+    let mut failure = Observation::Unknown("no signature file".to_owned());
+    for path in CLAMAV_DAILY {
+        match header(context, path) {
+            Ok(header) => match made_unix(&header) {
+                Some(made) => return Observation::Known(made),
+                None => failure = Observation::Unknown(format!("{path} has no date")),
+            },
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => failure = Observation::from_error(path, &error),
+        }
+    }
+    failure
+}
+
+/// The header of a signature file: 512 bytes of text, padded with spaces.
+fn header(context: &Context, path: &str) -> Result<String, std::io::Error> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(context.path(path))?.take(512).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Reads the time of making out of `ClamAV-VDB:date:version:count:level:md5:signature:builder:seconds`.
+fn made_unix(header: &str) -> Option<u64> {
+    let mut fields = header.split(':');
+    if fields.next() != Some("ClamAV-VDB") {
+        return None;
+    }
+    fields.nth(7)?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_header_of_a_signature_file_tells_when_it_was_made() {
+        let header = "ClamAV-VDB:14 Nov 2023 03-37 -0500:27093:2048147:90:0123:abcd:raynman:1699951063   ";
+        assert_eq!(made_unix(header), Some(1_699_951_063));
+        assert_eq!(made_unix("ClamAV-VDB:14 Nov 2023"), None);
+        assert_eq!(made_unix("something else"), None);
+    }
+}

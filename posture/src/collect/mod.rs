@@ -1,0 +1,192 @@
+//! Looks at the system and makes facts of what it sees.
+//!
+//! Every look runs in a thread of its own and is waited for no longer than [`Settings::limit`]; one
+//! that hangs (a dead network mount, a stuck device) makes its fact unknown and is not started again
+//! until it returns. What the system or the sandbox does not let us see is denied. Nothing is written.
+//!
+//! The root folder is a setting, so that a tree of fixtures can stand in for the system; processes,
+//! addresses and the packet filter belong to the running system and are unknown for any other root.
+//!
+//! `linux`, `macos` and `windows` hold the same functions; this file is the door between them, and
+//! the only place of this crate that asks which system it is built for.
+
+mod addresses;
+mod files;
+mod look;
+mod processes;
+
+#[cfg(target_os = "linux")]
+mod linux;
+#[cfg(target_os = "macos")]
+mod macos;
+#[cfg(any(test, not(target_os = "linux")))]
+mod unsupported;
+#[cfg(target_os = "windows")]
+mod windows;
+
+#[cfg(target_os = "linux")]
+use linux as platform;
+#[cfg(target_os = "macos")]
+use macos as platform;
+#[cfg(not(any(target_os = "linux", target_os = "macos", target_os = "windows")))]
+use unsupported as platform;
+#[cfg(target_os = "windows")]
+use windows as platform;
+
+use crate::facts::{Facts, OsFamily, never_scanned};
+use look::{Bench, Look};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// What a collector may be told.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The package database; `var/lib/dpkg/status` below the root when absent.
+    pub dpkg_status: Option<PathBuf>,
+    /// Interfaces whose addresses are not the endpoint's own: the devices of our tunnels. Otherwise a
+    /// tunnel could give the very address by which it is allowed.
+    pub ignored_interfaces: Vec<String>,
+    /// Folders that the sandbox hides or empties: what lies there is denied, not missing.
+    pub hidden_folders: Vec<PathBuf>,
+    /// Tables of the packet filter that are ours and therefore say nothing about the endpoint, by the
+    /// beginning of their name.
+    pub own_table_prefix: String,
+    /// Antivirus products beside the known ones.
+    pub antivirus_products: Vec<AntivirusPattern>,
+    /// How long one look may take.
+    pub limit: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            dpkg_status: None,
+            ignored_interfaces: Vec::new(),
+            hidden_folders: Vec::new(),
+            own_table_prefix: "postern".to_owned(),
+            antivirus_products: Vec::new(),
+            limit: Duration::from_secs(5),
+        }
+    }
+}
+
+/// By what an antivirus product is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AntivirusPattern {
+    /// The product's name.
+    pub name: String,
+    /// The file name of its engine's executable.
+    pub executable: String,
+    /// A path that is there when it is installed.
+    pub installed: PathBuf,
+}
+
+/// Looks at one system.
+#[derive(Debug)]
+pub struct Collector {
+    context: Arc<Context>,
+    bench: Bench,
+}
+
+/// What every look needs to know.
+#[derive(Debug)]
+struct Context {
+    root: PathBuf,
+    settings: Settings,
+}
+
+impl Context {
+    /// Returns where an absolute path of the endpoint lies below the root.
+    fn path(&self, absolute: impl AsRef<Path>) -> PathBuf {
+        let absolute = absolute.as_ref();
+        if self.is_running_system() {
+            return absolute.to_owned();
+        }
+        self.root.join(absolute.strip_prefix("/").unwrap_or(absolute))
+    }
+
+    /// Says whether the root is the system that runs, and not a tree that stands in for it.
+    fn is_running_system(&self) -> bool {
+        self.root == Path::new("/")
+    }
+}
+
+impl Collector {
+    /// Makes a collector for the system below `root`; `/` is the running system.
+    pub fn new(root: impl Into<PathBuf>, settings: Settings) -> Self {
+        Self { context: Arc::new(Context { root: root.into(), settings }), bench: Bench::default() }
+    }
+
+    /// Returns the path of the package database that this collector reads.
+    pub fn dpkg_status(&self) -> PathBuf {
+        platform::package_database(&self.context)
+    }
+
+    /// Looks at everything, and for the files of `asked` ([`crate::rules::asked_files`]).
+    ///
+    /// EMS connection and vulnerabilities are not on the system to be seen: the caller sets them.
+    /// Takes no longer than twice [`Settings::limit`]. It blocks: an asynchronous caller gives it a
+    /// thread.
+    pub fn collect(&self, asked: &BTreeSet<String>) -> Facts {
+        let bench = &self.bench;
+        let context = &self.context;
+        let os = bench.start("os", context, platform::operating_system);
+        let kernel = bench.start("kernel", context, platform::kernel);
+        let host_name = bench.start("host", context, platform::host_name);
+        let packages = bench.start("packages", context, platform::packages);
+        let processes = bench.start("processes", context, processes::processes);
+        let addresses = bench.start("addresses", context, addresses::addresses);
+        let disk_encryption = bench.start("disk", context, platform::disk_encryption);
+        let wanted = asked.clone();
+        let files = bench.start("files", context, move |context| files::files(context, wanted));
+
+        let deadline = look::deadline(context.settings.limit);
+        let processes = processes.finish(deadline);
+        let running = Arc::new(processes.observation.clone());
+        let seen = Arc::clone(&running);
+        let antivirus = bench.start("antivirus", context, move |context| platform::antivirus(context, &seen));
+        let firewall = bench.start("firewall", context, move |context| platform::firewall(context, &running));
+        let files = files.finish(deadline);
+        let asked = asked.iter().map(|path| (path.clone(), files::one(path, &files))).collect::<BTreeMap<_, _>>();
+        let mut facts = Facts {
+            family: OsFamily::of_this_build(),
+            os: os.finish(deadline),
+            kernel: kernel.finish(deadline),
+            host_name: host_name.finish(deadline),
+            packages: packages.finish(deadline),
+            processes,
+            files: asked,
+            addresses: addresses.finish(deadline),
+            disk_encryption: disk_encryption.finish(deadline),
+            vulnerabilities: never_scanned(),
+            ..Facts::default()
+        };
+        let deadline = look::deadline(context.settings.limit);
+        facts.antivirus = antivirus.finish(deadline);
+        facts.firewall = firewall.finish(deadline);
+        facts
+    }
+
+    /// Looks only at what advisories are matched on: the operating system and the packages.
+    pub fn collect_inventory(&self) -> Facts {
+        let os = self.bench.start("os", &self.context, platform::operating_system);
+        let packages = self.bench.start("packages", &self.context, platform::packages);
+        let deadline = look::deadline(self.context.settings.limit);
+        Facts {
+            family: OsFamily::of_this_build(),
+            os: os.finish(deadline),
+            packages: packages.finish(deadline),
+            ..Facts::default()
+        }
+    }
+}
+
+/// Returns the time in seconds since 1970; zero for a clock before that.
+fn now_unix() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests;

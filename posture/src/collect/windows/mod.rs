@@ -1,0 +1,5 @@
+//! What can be seen on Windows: for now what every system tells.
+
+pub(super) use super::unsupported::{
+    antivirus, disk_encryption, firewall, host_name, kernel, operating_system, package_database, packages,
+};
