@@ -191,3 +191,82 @@ fn take(rest: &mut &[u8], octets: usize) -> Secret {
     *rest = tail;
     Secret::from(head)
 }
+
+#[cfg(test)]
+mod tests {
+    //! The expected values were computed with Python's hmac over the formulas of RFC 7296.
+
+    use super::*;
+
+    fn shared() -> SharedSecret {
+        Secret::new((0..32_u8).map(|i| i.wrapping_mul(7)).collect())
+    }
+
+    fn first() -> IkeKeys {
+        let (ni, nr): (Vec<u8>, Vec<u8>) = ((0..32).collect(), (100..132).collect());
+        let spis = IkeSpis { initiator: [1, 2, 3, 4, 5, 6, 7, 8], responder: [11, 12, 13, 14, 15, 16, 17, 18] };
+        let suite = "aes256gcm16-prfsha256-x25519".parse().unwrap();
+        IkeKeys::derive(&suite, &shared(), Nonces { initiator: &ni, responder: &nr }, spis).unwrap()
+    }
+
+    fn shown(secret: &Secret) -> String {
+        hex::encode(secret.expose())
+    }
+
+    #[test]
+    fn a_new_ike_sa_gets_the_keys_of_another_implementation() {
+        let keys = first();
+        assert_eq!(shown(&keys.sk_d), "9309a3163600eb9cad806157fdeecf67699d8c308a13b60d0fefc0f1fbb009d0");
+        assert_eq!(shown(&keys.sk_ei), "704330f0ef7c90585b2d5f96c723d6d34f84bd361761a2da2605f83d79fd950417573581");
+        assert_eq!(shown(&keys.sk_er), "c05c9ee407da96492d2b89d0a43877d203c49af4c68c4d422aa8405b86c7bb4d898570ff");
+        assert_eq!(shown(&keys.sk_pi), "48aed46b9e50863b5ce89935a173a18540eaf8e5d45bfc0dc19e3531fc3d92e9");
+        assert_eq!(shown(&keys.sk_pr), "8855bb86a8a44eab581e9e540abef222bf91e8a3e4152edfeedfa917d415f4cb");
+        assert_eq!((keys.sk_ai.length(), keys.sk_ar.length()), (0, 0));
+    }
+
+    #[test]
+    fn a_rekeyed_ike_sa_comes_from_the_old_prf_and_the_new_suite() {
+        // The peer starts the rekey: nonces and SPIs have changed places.
+        let (ni, nr): (Vec<u8>, Vec<u8>) = ((100..132).collect(), (0..32).collect());
+        let spis = IkeSpis { initiator: [11, 12, 13, 14, 15, 16, 17, 18], responder: [1, 2, 3, 4, 5, 6, 7, 8] };
+        let suite = "aes256-sha512-ecp256".parse().unwrap();
+        let mut fresh = shared().expose().to_vec();
+        fresh.reverse();
+        let nonces = Nonces { initiator: &ni, responder: &nr };
+        let keys = first().rekey(&suite, &Secret::new(fresh), nonces, spis).unwrap();
+        assert!(shown(&keys.sk_d).starts_with("a3be1d7fe5cce61fdc887beae80894e4a350b528d8b8c6df"));
+        assert!(shown(&keys.sk_ai).starts_with("8c73b5d1e79261c4d21bafd4cd107ce43eb7c98bd254524c"));
+        assert_eq!(shown(&keys.sk_er), "67be744cfa38931d190f94dbb94b795c6ae458eb296a933d6193c5baaadd2ff1");
+        assert!(shown(&keys.sk_pr).ends_with("2ec8e533046fc2263276424919b33559c"));
+    }
+
+    #[test]
+    fn child_keys_come_from_sk_d_with_and_without_a_fresh_secret() {
+        let (ni, nr): (Vec<u8>, Vec<u8>) = ((0..32).collect(), (100..132).collect());
+        let nonces = Nonces { initiator: &ni, responder: &nr };
+        let keys = first().child(&"aes128-sha256".parse().unwrap(), None, nonces).unwrap();
+        let all =
+            [&keys.from_initiator, &keys.from_responder].map(|keys| [shown(&keys.encryption), shown(&keys.integrity)]);
+        assert_eq!(all[0][0], "652e89e424b275540662c8b914300906");
+        assert_eq!(all[0][1], "35ffdc1588580321b66cc6e0e0a7639f4e0b080bea1293a6b39ca8f9d20e2afe");
+        assert_eq!(all[1][0], "2352aa1d8efe0f4850316661a34de029");
+        assert_eq!(all[1][1], "665f0b93aa6ce587666d029860a9a645c1ee96bca1ac3de76f0dc2ccedb1cace");
+
+        let keys = first().child(&"aes256gcm16-x25519".parse().unwrap(), Some(&shared()), nonces).unwrap();
+        assert_eq!(
+            shown(&keys.from_initiator.encryption),
+            "0a955934b2d5846a5c1ac18c99ebd8bc9c63b0179c06b02c4c848465b524ca9b8b8fe4b4"
+        );
+        assert_eq!(
+            shown(&keys.from_responder.encryption),
+            "d55916f70d79b8919bd37a1a9c8cb646b32382085017f2f8feb3383a2bd58c21c6fa63a6"
+        );
+    }
+
+    #[test]
+    fn keys_cannot_be_printed() {
+        let shown = format!("{:?}", first());
+        assert!(shown.contains("sk_d: Secret(32 octets)"), "{shown}");
+        assert!(!shown.contains("147"), "0x93, the first octet of SK_d: {shown}");
+    }
+}

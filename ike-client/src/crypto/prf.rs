@@ -69,3 +69,46 @@ impl Prf {
         context.sign()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_function_gives_the_values_of_rfc_4231() {
+        let prf = |function| {
+            hex::encode(Prf::new(function).compute(b"Jefe", &[b"what do ya want ", b"for nothing?"]).expose())
+        };
+        assert_eq!(
+            prf(PseudoRandomFunction::HmacSha256),
+            "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
+        );
+        assert!(prf(PseudoRandomFunction::HmacSha384).starts_with("af45d2e376484031617f78d2b58a6b1b9c7ef464f5a01b47"));
+        assert!(prf(PseudoRandomFunction::HmacSha512).starts_with("164b7a7bfcf819e2e395fbe73b56e0a387bd64222e831fd6"));
+        // RFC 2202 §3, the second case.
+        assert_eq!(prf(PseudoRandomFunction::HmacSha1), "effcdf6ae5eb2fa2d27416d5f184df9c259a7c79");
+    }
+
+    #[test]
+    fn the_expansion_gives_the_value_of_another_implementation() {
+        // Python's hmac over the definition of prf+.
+        let key: Vec<u8> = (0..32).collect();
+        let material =
+            Prf::new(PseudoRandomFunction::HmacSha384).expand(&key, &[b"nonces ", b"and ", b"spis"], 100).unwrap();
+        assert_eq!(
+            hex::encode(material.expose()),
+            concat!(
+                "bd4625bd8504815f19c4ecc4498d3649c2716d2ad0aa574d8299dd0ab9708b25d285fd4c64edac34c5ceabd13ae99e80",
+                "b42cd28321ea5a8783fbb1328ca1d279d8f1a63445595ec0df6ca304de53a15fde2a83bfa7397f4a7cd1a2adfa59169b",
+                "bb0f3511"
+            )
+        );
+    }
+
+    #[test]
+    fn the_expansion_ends_after_255_outputs() {
+        let prf = Prf::new(PseudoRandomFunction::HmacSha256);
+        assert_eq!(prf.expand(b"k", &[], 255 * 32).unwrap().length(), 255 * 32);
+        assert_eq!(prf.expand(b"k", &[], 255 * 32 + 1), Err(ExpansionTooLong { octets: 255 * 32 + 1 }));
+    }
+}

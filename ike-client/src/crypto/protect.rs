@@ -132,3 +132,122 @@ impl std::fmt::Debug for SkCipher {
         formatter.debug_struct("SkCipher").field("encryption", &self.encryption).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::SeededRandom;
+
+    const ALL: [(Encryption, Option<Integrity>); 9] = [
+        (Encryption::Aes128Gcm16, None),
+        (Encryption::Aes256Gcm16, None),
+        (Encryption::ChaCha20Poly1305, None),
+        (Encryption::Aes128Cbc, Some(Integrity::HmacSha256_128)),
+        (Encryption::Aes192Cbc, Some(Integrity::HmacSha384_192)),
+        (Encryption::Aes256Cbc, Some(Integrity::HmacSha512_256)),
+        (Encryption::Aes256Cbc, Some(Integrity::HmacSha256_128)),
+        (Encryption::Aes128Cbc, Some(Integrity::HmacSha1_96)),
+        (Encryption::Aes256Cbc, Some(Integrity::HmacSha384_192)),
+    ];
+
+    fn cipher(encryption: Encryption, integrity: Option<Integrity>) -> SkCipher {
+        let key: Vec<u8> = (0..).take(encryption.key_material_length()).collect();
+        let mac: Vec<u8> = (64..).take(integrity.map_or(0, Integrity::key_length)).collect();
+        SkCipher::new(encryption, integrity, &key, &mac).unwrap()
+    }
+
+    #[test]
+    fn a_chacha20_poly1305_payload_opens_as_in_rfc_7634_appendix_b() {
+        let key = hex::decode("808182838485868788898a8b8c8d8e8f909192939495969798999a9b9c9d9e9fa0a1a2a3").unwrap();
+        let cipher = SkCipher::new(Encryption::ChaCha20Poly1305, None, &key, &[]).unwrap();
+        let associated = hex::decode("c0c1c2c3c4c5c6c7d0d1d2d3d4d5d6d72e202500000000090000004529000029").unwrap();
+        let body = hex::decode("1011121314151617610394701f8d017f7c129248896b71bfe25236efd7cdc67066906315b2").unwrap();
+        assert_eq!(hex::encode(cipher.open(&associated, &body).unwrap()), "0000000c000040010000000a");
+    }
+
+    #[test]
+    fn a_cbc_payload_opens_as_openssl_and_python_made_it() {
+        let associated: Vec<u8> = (0..32).collect();
+        let body = hex::decode(concat!(
+            "a0a1a2a3a4a5a6a7a8a9aaabacadaeaf94dca7a7427b508eb28eabfa27e5f0867569d9981409ee665c4a54bd5fdc6fab",
+            "e3a671d29735daee05ff1194f6cba0be"
+        ))
+        .unwrap();
+        let cipher = cipher(Encryption::Aes128Cbc, Some(Integrity::HmacSha256_128));
+        assert_eq!(cipher.open(&associated, &body).unwrap().as_slice(), b"these are payloads");
+    }
+
+    #[test]
+    fn every_cipher_opens_what_it_sealed_at_the_length_it_said() {
+        let mut random = SeededRandom::new(1);
+        for (encryption, integrity) in ALL {
+            let mut cipher = cipher(encryption, integrity);
+            for length in 0..70 {
+                let plaintext = vec![0x5a; length];
+                let body = cipher.seal(&mut random, b"header", &plaintext).unwrap();
+                assert_eq!(body.len(), cipher.body_length(length));
+                assert_eq!(cipher.open(b"header", &body).unwrap().as_slice(), plaintext);
+                let room = cipher.plaintext_room(body.len());
+                assert!(room >= length && cipher.body_length(room) <= body.len(), "{encryption:?} {length}");
+                assert!(cipher.body_length(room + 1) > body.len());
+            }
+        }
+    }
+
+    #[test]
+    fn initialization_vectors_never_repeat() {
+        let mut random = SeededRandom::new(2);
+        for (encryption, integrity) in ALL {
+            let mut cipher = cipher(encryption, integrity);
+            let iv = |body: Vec<u8>| body[..encryption.iv_length()].to_vec();
+            let vectors: std::collections::HashSet<_> =
+                (0..100).map(|_| iv(cipher.seal(&mut random, b"", b"same").unwrap())).collect();
+            assert_eq!(vectors.len(), 100);
+        }
+    }
+
+    #[test]
+    fn one_changed_bit_anywhere_is_noticed_and_so_is_every_cut() {
+        let mut random = SeededRandom::new(3);
+        for (encryption, integrity) in ALL {
+            let mut cipher = cipher(encryption, integrity);
+            let body = cipher.seal(&mut random, b"header", b"some payloads").unwrap();
+            for at in 0..body.len() {
+                let mut changed = body.clone();
+                changed[at] ^= 1;
+                assert_eq!(
+                    cipher.open(b"header", &changed),
+                    Err(ProtectError::Cipher(CipherError::AuthenticationFailed)),
+                    "{encryption:?} octet {at}"
+                );
+                assert!(cipher.open(b"header", &body[..at]).is_err());
+            }
+            assert!(cipher.open(b"Header", &body).is_err());
+        }
+    }
+
+    #[test]
+    fn padding_longer_than_the_text_is_refused_after_the_icv() {
+        let mut cipher = cipher(Encryption::Aes256Gcm16, None);
+        // Sealed without our own padding: the last octet of the text claims more than there is.
+        let mut body = vec![0; 8 + 3 + 16];
+        cipher.sealed = 9;
+        let (iv, rest) = body.split_at_mut(8);
+        let (text, icv) = rest.split_at_mut(3);
+        text.copy_from_slice(&[1, 2, 3]);
+        cipher.cipher.seal(iv, Associated { aead: b"", prefix: b"", suffix: b"" }, text, icv).unwrap();
+        assert_eq!(cipher.open(b"", &body), Err(ProtectError::BadPadding));
+    }
+
+    #[test]
+    fn keys_of_another_length_and_transforms_that_do_not_match_are_refused() {
+        let refused = |encryption, integrity, key: usize, mac: usize| {
+            let result = SkCipher::new(encryption, integrity, &vec![0; key], &vec![0; mac]);
+            assert!(matches!(result, Err(ProtectError::Cipher(CipherError::KeyMismatch))));
+        };
+        refused(Encryption::Aes256Gcm16, None, 32, 0);
+        refused(Encryption::Aes256Gcm16, Some(Integrity::HmacSha256_128), 36, 32);
+        refused(Encryption::Aes256Cbc, None, 32, 0);
+        refused(Encryption::Aes256Cbc, Some(Integrity::HmacSha256_128), 32, 16);
+    }
+}

@@ -142,6 +142,12 @@ impl OutboundSa {
         Ok(total)
     }
 
+    /// Lets the next packet take `sequence`.
+    #[cfg(test)]
+    pub(super) fn skip_to(&self, sequence: u64) {
+        self.next.store(sequence, Ordering::Relaxed);
+    }
+
     const fn limit(&self) -> u64 {
         if self.esn { u64::MAX - 1 } else { 0xffff_ffff }
     }

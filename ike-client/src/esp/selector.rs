@@ -47,6 +47,12 @@ impl Selector {
     }
 }
 
+impl From<&crate::wire::TrafficSelector> for Selector {
+    fn from(selector: &crate::wire::TrafficSelector) -> Self {
+        Self { protocol: selector.protocol, ports: selector.ports.clone(), addresses: selector.addresses.clone() }
+    }
+}
+
 impl Selectors {
     /// Returns whether an inner packet may pass. A packet that is no whole IP header does not.
     pub fn admit(&self, direction: Direction, packet: &[u8]) -> bool {
@@ -111,5 +117,49 @@ impl Ends {
         };
         let (source_port, destination_port) = (port(0), port(2));
         Some(Self { protocol, source, destination, source_port, destination_port })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn selector(protocol: u8, ports: RangeInclusive<u16>, first: &str, last: &str) -> Selector {
+        Selector { protocol, ports, addresses: first.parse().unwrap()..=last.parse().unwrap() }
+    }
+
+    /// IPv4 from 10.0.0.1:4660 to 10.0.0.2:22136.
+    fn packet(protocol: u8) -> Vec<u8> {
+        let mut packet = hex::decode("4500001c00010000401100000a0000010a0000021234567800080000").unwrap();
+        packet[9] = protocol;
+        packet
+    }
+
+    fn outbound(remote: Selector, packet: &[u8]) -> bool {
+        let local = vec![selector(0, 0..=65535, "10.0.0.0", "10.0.0.255")];
+        Selectors { local, remote: vec![remote] }.admit(Direction::Outbound, packet)
+    }
+
+    #[test]
+    fn protocol_and_ports_count_where_the_selector_names_them() {
+        let to = |protocol, ports| selector(protocol, ports, "10.0.0.2", "10.0.0.2");
+        assert!(outbound(to(0, 0..=65535), &packet(1)));
+        assert!(outbound(to(17, 22136..=22136), &packet(17)));
+        assert!(!outbound(to(17, 22137..=65535), &packet(17)));
+        assert!(!outbound(to(6, 0..=65535), &packet(17)));
+        let mut fragment = packet(17);
+        fragment[7] = 1;
+        assert!(!outbound(to(17, 22136..=22136), &fragment), "a later fragment shows no port");
+        assert!(outbound(to(17, 0..=65535), &fragment));
+    }
+
+    #[test]
+    fn families_do_not_mix_and_cut_packets_do_not_pass() {
+        let six = selector(0, 0..=65535, "::", "ffff::");
+        assert!(!outbound(six, &packet(17)));
+        let all = selector(0, 0..=65535, "0.0.0.0", "255.255.255.255");
+        for cut in 0..20 {
+            assert!(!outbound(all.clone(), &packet(17)[..cut]));
+        }
     }
 }
