@@ -1,6 +1,7 @@
 //! Who somebody claims to be: the identification payload's content as a typed value (RFC 7296 §3.5).
 
 use super::distinguished_name::{DistinguishedName, DistinguishedNameError};
+use crate::wire;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
@@ -137,6 +138,20 @@ pub(super) fn same_mail(a: &str, b: &str) -> bool {
     match (a.rsplit_once('@'), b.rsplit_once('@')) {
         (Some((a_local, a_host)), Some((b_local, b_host))) => a_local == b_local && same_host(a_host, b_host),
         _ => a == b,
+    }
+}
+
+impl TryFrom<&wire::Identification> for Identity {
+    type Error = IdentityError;
+
+    fn try_from(payload: &wire::Identification) -> Result<Self, IdentityError> {
+        Self::from_wire(payload.kind.0, &payload.data)
+    }
+}
+
+impl From<&Identity> for wire::Identification {
+    fn from(identity: &Identity) -> Self {
+        Self::new(wire::IdentificationType(identity.id_type()), identity.data())
     }
 }
 

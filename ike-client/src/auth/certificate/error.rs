@@ -94,7 +94,6 @@ pub enum CertificateError {
     PathUnacceptable(String),
 }
 
-#[expect(dead_code, reason = "the checks land next")]
 impl CertificateError {
     pub(super) fn mismatch(expected: &Identity, presented: Vec<String>) -> Self {
         Self::IdentityMismatch { expected: expected.to_string(), presented }

@@ -1,0 +1,64 @@
+//! CERT and CERTREQ payloads: which certificates came, and which authorities we ask for.
+
+use super::CertificateError;
+use crate::wire;
+use rustls_pki_types::CertificateDer;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+/// The most certificates and octets of them that are looked at.
+const MAX_COUNT: usize = 12;
+const MAX_OCTETS: usize = 64 * 1024;
+
+/// The certificates of the peer: its own first (RFC 7296 §3.6), then what helps to build a path.
+pub(super) struct Chain<'a> {
+    pub leaf: CertificateDer<'a>,
+    pub intermediates: Vec<CertificateDer<'a>>,
+}
+
+/// Sorts CERT payloads. Revocation lists and OCSP answers are passed over; a certificate that is to be fetched
+/// from somewhere is refused.
+pub(super) fn read(payloads: &[wire::Certificate]) -> Result<Chain<'_>, CertificateError> {
+    let octets = payloads.iter().map(|payload| payload.data.len()).sum();
+    if payloads.len() > MAX_COUNT || octets > MAX_OCTETS {
+        return Err(CertificateError::TooMany { count: payloads.len(), octets });
+    }
+    let mut certificates = Vec::new();
+    for payload in payloads {
+        match payload.encoding {
+            wire::CertificateEncoding::X509_SIGNATURE => {
+                certificates.push(CertificateDer::from(payload.data.as_slice()))
+            }
+            wire::CertificateEncoding::CRL | wire::CertificateEncoding::OCSP => {}
+            wire::CertificateEncoding::HASH_AND_URL | wire::CertificateEncoding::HASH_AND_URL_BUNDLE => {
+                return Err(CertificateError::HashAndUrl);
+            }
+            other => return Err(CertificateError::UnsupportedEncoding(other.0)),
+        }
+    }
+    let mut certificates = certificates.into_iter();
+    let leaf = certificates.next().ok_or(CertificateError::Missing)?;
+    Ok(Chain { leaf, intermediates: certificates.collect() })
+}
+
+/// Returns the CERTREQ payload that asks for certificates under `anchors` (DER): SHA-1 of each authority's
+/// subjectPublicKeyInfo, one after the other (RFC 7296 §3.7). Nothing when there are none.
+///
+/// # Errors
+/// [`CertificateError::AnchorUnusable`] names the anchor that is not a certificate.
+pub fn request(anchors: &[Vec<u8>]) -> Result<Option<wire::CertificateRequest>, CertificateError> {
+    let mut authorities = Vec::new();
+    for (index, anchor) in anchors.iter().enumerate() {
+        let (_, certificate) = X509Certificate::from_der(anchor)
+            .map_err(|error| CertificateError::AnchorUnusable { number: index + 1, reason: error.to_string() })?;
+        let key = certificate.tbs_certificate.subject_pki.raw;
+        authorities.extend_from_slice(ring::digest::digest(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY, key).as_ref());
+    }
+    let encoding = wire::CertificateEncoding::X509_SIGNATURE;
+    Ok((!authorities.is_empty()).then_some(wire::CertificateRequest { encoding, authorities }))
+}
+
+/// Returns the CERT payloads of the own `chain` (DER, own certificate first).
+pub fn payloads(chain: &[Vec<u8>]) -> Vec<wire::Certificate> {
+    let encoding = wire::CertificateEncoding::X509_SIGNATURE;
+    chain.iter().map(|der| wire::Certificate { encoding, data: der.clone() }).collect()
+}

@@ -1,0 +1,145 @@
+//! The gateway's proof of itself, and the token that only a verified proof yields.
+//!
+//! [`GatewayProven`] is what an EAP peer is made from. Without it there is no peer and so
+//! no EAP answer, not even Identity: a rogue gateway learns neither the user's name nor anything derived from
+//! the password (RFC 7296 §2.16: the responder authenticates first).
+
+use super::certificate::{self, CertificateError, Trust, VerifiedGateway};
+use super::identity::{Identity, IdentityError};
+use super::psk;
+use super::signature::{SignatureError, SignaturePolicy, SignatureScheme};
+use crate::crypto::prf::Prf;
+use crate::wire::{self, AuthenticationMethod};
+
+/// What the gateway says of itself in its first IKE_AUTH response.
+#[derive(Clone, Copy, Debug)]
+pub struct Claim<'a> {
+    /// IDr.
+    pub identity: &'a wire::Identification,
+    /// AUTH.
+    pub authentication: &'a wire::Authentication,
+    /// CERT payloads in the order they came.
+    pub certificates: &'a [wire::Certificate],
+    /// The responder's [`signed_octets`](super::octets::signed_octets), computed with IDr as it came.
+    pub octets: &'a [u8],
+}
+
+/// Witness that the gateway proved who it is. Only the two functions of this module make one.
+#[derive(Debug)]
+pub struct GatewayProven {
+    identity: Identity,
+    by: ProvenBy,
+}
+
+/// How the gateway proved who it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProvenBy {
+    /// It knows the pre-shared key, as does every other holder of it.
+    PreSharedKey,
+    /// It holds the private key of a certificate that passed.
+    Certificate {
+        /// The certificate.
+        gateway: Box<VerifiedGateway>,
+        /// How it signed; [`SignatureScheme::RsaSha1`] deserves a warning.
+        scheme: SignatureScheme,
+    },
+}
+
+/// The gateway did not prove to be the configured one.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum GatewayRejected {
+    /// IDr cannot be read.
+    #[error("the gateway's identity cannot be read: {0}")]
+    IdentityUnreadable(#[from] IdentityError),
+    /// IDr is not the configured one.
+    #[error("the gateway calls itself '{presented}', not '{expected}'")]
+    IdentityMismatch {
+        /// Who it was to be.
+        expected: String,
+        /// Who it says it is.
+        presented: String,
+    },
+    /// AUTH is by another kind of method than configured.
+    #[error("the gateway authenticates by method {method}, which this tunnel does not accept")]
+    MethodNotAccepted {
+        /// The AUTH payload's method.
+        method: u8,
+    },
+    /// AUTH does not fit the pre-shared key: keys differ, or the gateway is not the one.
+    #[error("the gateway does not know the pre-shared key")]
+    SharedKeyMismatch,
+    /// Its certificate is not accepted.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// Its signature is not accepted.
+    #[error("the gateway's proof is not accepted: {0}")]
+    Signature(SignatureError),
+}
+
+impl GatewayProven {
+    /// Returns who the gateway is: its IDr.
+    pub const fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Returns how it was proven.
+    pub const fn by(&self) -> &ProvenBy {
+        &self.by
+    }
+}
+
+/// Checks a gateway that proves itself by `psk`. Without an `expected` identity any IDr will do: the key is the proof.
+///
+/// # Errors
+/// See [`GatewayRejected`].
+pub fn prove_by_psk(
+    claim: &Claim<'_>,
+    prf: Prf,
+    psk: &[u8],
+    expected: Option<&Identity>,
+) -> Result<GatewayProven, GatewayRejected> {
+    let identity = Identity::try_from(claim.identity)?;
+    let AuthenticationMethod(method) = claim.authentication.method;
+    if claim.authentication.method != AuthenticationMethod::SHARED_KEY {
+        return Err(GatewayRejected::MethodNotAccepted { method });
+    }
+    if let Some(expected) = expected.filter(|expected| !expected.matches(&identity)) {
+        return Err(GatewayRejected::IdentityMismatch {
+            expected: expected.to_string(),
+            presented: identity.to_string(),
+        });
+    }
+    if !psk::verify(prf, psk, claim.octets, &claim.authentication.data) {
+        return Err(GatewayRejected::SharedKeyMismatch);
+    }
+    Ok(GatewayProven { identity, by: ProvenBy::PreSharedKey })
+}
+
+/// Checks a gateway that proves itself by a certificate, at `unix_now` (seconds since 1970).
+///
+/// The certificate comes first, so that the user reads "expired" rather than "wrong signature".
+///
+/// # Errors
+/// See [`GatewayRejected`].
+pub fn prove_by_certificate(
+    claim: &Claim<'_>,
+    trust: &Trust<'_>,
+    signatures: &SignaturePolicy<'_>,
+    unix_now: u64,
+) -> Result<GatewayProven, GatewayRejected> {
+    let identity = Identity::try_from(claim.identity)?;
+    let AuthenticationMethod(method) = claim.authentication.method;
+    if claim.authentication.method == AuthenticationMethod::SHARED_KEY {
+        return Err(GatewayRejected::MethodNotAccepted { method });
+    }
+    let gateway = certificate::verify_gateway(claim.certificates, trust, &identity, unix_now)?;
+    let scheme =
+        gateway.public_key.verify(method, &claim.authentication.data, claim.octets, signatures).map_err(|error| {
+            match error {
+                SignatureError::MethodNotAccepted(method) => GatewayRejected::MethodNotAccepted { method },
+                other => GatewayRejected::Signature(other),
+            }
+        })?;
+    Ok(GatewayProven { identity, by: ProvenBy::Certificate { gateway: Box::new(gateway), scheme } })
+}
