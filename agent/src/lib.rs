@@ -2,6 +2,7 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | [`control`] | the control socket, both ends |
 //! | [`profile`] | tunnels and settings as written |
 //! | [`network`] | the plan of addresses, routes, rules, firewall and resolver; its journal |
 //! | [`platform`] | the operating system behind one door; the one room with unsafe code |
@@ -10,4 +11,5 @@
 pub mod network;
 #[allow(unsafe_code)]
 pub mod platform;
+pub mod control;
 pub mod profile;

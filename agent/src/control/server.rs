@@ -1,0 +1,225 @@
+//! The service's end of the control socket.
+
+use super::line::{LineReader, to_line};
+use super::transport::{self, Listener, Peer, Stream};
+use postern_api::event::Event;
+use postern_api::fault::{Fault, FaultName};
+use postern_api::method::{Hello, Method, Role, Welcome};
+use postern_api::rpc::{
+    CODE_FAULT, CODE_METHOD_UNKNOWN, CODE_REQUEST_INVALID, MAXIMUM_LINE, PROTOCOL, PROTOCOL_VERSION, Request, Response,
+};
+use serde_json::Value;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::AsyncWriteExt;
+use tokio::sync::{Semaphore, broadcast, mpsc};
+use tokio::task::JoinSet;
+
+/// The most connections at a time.
+const MAXIMUM_CONNECTIONS: usize = 64;
+/// The most requests of one connection that are under way at a time.
+const MAXIMUM_UNDER_WAY: usize = 16;
+/// How long a caller may take to say hello.
+const HELLO_LIMIT: Duration = Duration::from_secs(10);
+/// Lines that wait for a slow reader before its requests wait too.
+const QUEUE: usize = 64;
+
+/// Who calls.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// The user, where users have numbers.
+    pub uid: Option<u32>,
+    /// What the caller may do.
+    pub role: Role,
+    /// Takes events meant for this caller alone, such as prompts.
+    pub events: mpsc::Sender<Event>,
+}
+
+/// What the methods do.
+pub trait Handler: Clone + Send + Sync + 'static {
+    /// Answers one request. The future is dropped when the caller hangs up.
+    fn call(
+        &self,
+        caller: Caller,
+        method: Method,
+        parameters: Value,
+    ) -> impl Future<Output = Result<Value, Fault>> + Send;
+
+    /// Returns the events from now on, and the snapshot with which they begin.
+    fn subscribe(&self) -> impl Future<Output = (Event, broadcast::Receiver<Event>)> + Send;
+}
+
+/// Serves callers until the future is dropped.
+pub async fn serve<H: Handler>(mut listener: Listener, handler: H) {
+    let places = Arc::new(Semaphore::new(MAXIMUM_CONNECTIONS));
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        match transport::accept(&mut listener).await {
+            Ok((stream, peer)) => {
+                let handler = handler.clone();
+                tokio::spawn(async move {
+                    if let Err(error) = attend(stream, peer, handler).await {
+                        tracing::debug!(%error, uid = ?peer.uid, "control connection ended");
+                    }
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "control socket: accept failed");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn attend<H: Handler>(stream: Stream, peer: Peer, handler: H) -> std::io::Result<()> {
+    let (read, mut write) = tokio::io::split(stream);
+    let mut lines = LineReader::new(read, MAXIMUM_LINE);
+    let (lines_out, mut queue) = mpsc::channel::<Vec<u8>>(QUEUE);
+    let writer = tokio::spawn(async move {
+        while let Some(line) = queue.recv().await {
+            if write.write_all(&line).await.is_err() {
+                break;
+            }
+        }
+    });
+    let greeted = match tokio::time::timeout(HELLO_LIMIT, lines.next()).await {
+        Ok(Ok(Some(line))) => greet(&line, peer.role),
+        _ => return Ok(()),
+    };
+    let welcome = greeted.is_ok();
+    let (Ok(response) | Err(response)) = greeted;
+    send(&lines_out, &response).await;
+    if welcome {
+        converse(&mut lines, peer, handler, lines_out).await?;
+    } else {
+        drop(lines_out);
+    }
+    // What is queued for a caller that still reads goes out before the connection closes.
+    let _ = tokio::time::timeout(Duration::from_secs(1), writer).await;
+    Ok(())
+}
+
+fn greet(line: &[u8], role: Role) -> Result<Response, Response> {
+    let refuse = |id, code, text: &str, next: &str| {
+        Response::failure(id, code, Fault::new(FaultName::UsageInvalid, "hello", text, next))
+    };
+    let request: Request = serde_json::from_slice(line)
+        .map_err(|_| refuse(None, CODE_REQUEST_INVALID, "the first line is not a request", "send hello first"))?;
+    let id = request.id;
+    let hello: Hello = match Method::by_name(&request.method) {
+        Some(Method::Hello) => serde_json::from_value(request.params)
+            .map_err(|error| refuse(id, CODE_REQUEST_INVALID, &error.to_string(), "send protocol, version, client"))?,
+        _ => return Err(refuse(id, CODE_REQUEST_INVALID, "the first request must be hello", "send hello first")),
+    };
+    if hello.protocol != PROTOCOL || hello.version != PROTOCOL_VERSION {
+        let text = format!("this service speaks {PROTOCOL} version {PROTOCOL_VERSION} only");
+        return Err(refuse(id, CODE_FAULT, &text, "use the client that came with the service"));
+    }
+    tracing::debug!(client = %postern_api::PlainText::new(hello.client).for_one_line(), ?role, "control connection");
+    let service = env!("CARGO_PKG_VERSION").to_owned();
+    let welcome = Welcome { protocol: PROTOCOL.into(), version: PROTOCOL_VERSION, service, role };
+    Ok(Response::success(id.unwrap_or_default(), serde_json::to_value(welcome).unwrap_or_default()))
+}
+
+async fn converse<H: Handler>(
+    lines: &mut LineReader<tokio::io::ReadHalf<Stream>>,
+    peer: Peer,
+    handler: H,
+    out: mpsc::Sender<Vec<u8>>,
+) -> std::io::Result<()> {
+    let (events, mut own_events) = mpsc::channel(QUEUE);
+    let caller = Caller { uid: peer.uid, role: peer.role, events };
+    let mut subscription: Option<broadcast::Receiver<Event>> = None;
+    // Dropped with this function: what a caller asked for ends when the caller is gone.
+    let mut under_way = JoinSet::new();
+    loop {
+        tokio::select! {
+            line = lines.next(), if under_way.len() < MAXIMUM_UNDER_WAY => {
+                let Some(line) = line? else { return Ok(()) };
+                match admit(&line, peer.role) {
+                    Err(response) => send(&out, &response).await,
+                    Ok((id, Method::Subscribe, _)) => {
+                        send(&out, &Response::success(id, Value::Null)).await;
+                        let (snapshot, receiver) = handler.subscribe().await;
+                        notify(&out, &snapshot).await;
+                        subscription = Some(receiver);
+                    }
+                    Ok((id, method, parameters)) => {
+                        let (handler, caller, out) = (handler.clone(), caller.clone(), out.clone());
+                        under_way.spawn(async move {
+                            let response = match handler.call(caller, method, parameters).await {
+                                Ok(result) => Response::success(id, result),
+                                Err(fault) => Response::failure(Some(id), CODE_FAULT, fault),
+                            };
+                            send(&out, &response).await;
+                        });
+                    }
+                }
+            }
+            Some(_) = under_way.join_next(), if !under_way.is_empty() => {}
+            Some(event) = own_events.recv() => notify(&out, &event).await,
+            event = next_of(&mut subscription) => match event {
+                Ok(event) => notify(&out, &event).await,
+                // A reader that fell behind begins again with a snapshot.
+                Err(broadcast::error::RecvError::Lagged(_)) => {
+                    let (snapshot, receiver) = handler.subscribe().await;
+                    notify(&out, &snapshot).await;
+                    subscription = Some(receiver);
+                }
+                Err(broadcast::error::RecvError::Closed) => return Ok(()),
+            },
+        }
+    }
+}
+
+async fn next_of(
+    subscription: &mut Option<broadcast::Receiver<Event>>,
+) -> Result<Event, broadcast::error::RecvError> {
+    match subscription {
+        Some(receiver) => receiver.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Settles whether a line is a request that this role may make.
+fn admit(line: &[u8], role: Role) -> Result<(u64, Method, Value), Response> {
+    let request: Request = serde_json::from_slice(line).map_err(|error| {
+        let fault = Fault::new(FaultName::UsageInvalid, "request", format!("is not JSON-RPC: {error}"), "");
+        Response::failure(None, CODE_REQUEST_INVALID, fault)
+    })?;
+    let id = request.id.ok_or_else(|| {
+        let fault = Fault::new(FaultName::UsageInvalid, request.method.as_str(), "came without an id", "");
+        Response::failure(None, CODE_REQUEST_INVALID, fault)
+    })?;
+    let method = Method::by_name(&request.method).ok_or_else(|| {
+        let fault = Fault::new(FaultName::UsageInvalid, request.method.as_str(), "is not a method of this service", "");
+        Response::failure(Some(id), CODE_METHOD_UNKNOWN, fault)
+    })?;
+    if role < method.role() {
+        let next = match method.role() {
+            Role::Administrator => "run it as root",
+            _ => "join the group postern, or run it as root",
+        };
+        let fault = Fault::new(FaultName::NotPermitted, method.name(), "is not permitted to this user", next);
+        return Err(Response::failure(Some(id), CODE_FAULT, fault));
+    }
+    Ok((id, method, request.params))
+}
+
+async fn send(out: &mpsc::Sender<Vec<u8>>, response: &Response) {
+    if let Ok(line) = to_line(response) {
+        let _ = out.send(line).await;
+    }
+}
+
+async fn notify(out: &mpsc::Sender<Vec<u8>>, event: &Event) {
+    let Ok(parameters) = serde_json::to_value(event) else { return };
+    if let Ok(line) = to_line(&Request::notification("event", parameters)) {
+        let _ = out.send(line).await;
+    }
+}
+
+#[cfg(test)]
+#[path = "server_tests.rs"]
+mod tests;

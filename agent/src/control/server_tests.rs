@@ -1,0 +1,137 @@
+use super::*;
+use crate::control::Client;
+use postern_api::method::TunnelName;
+use std::path::PathBuf;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::net::UnixStream;
+
+#[derive(Clone)]
+struct Echo {
+    events: broadcast::Sender<Event>,
+}
+
+impl Handler for Echo {
+    async fn call(&self, _caller: Caller, method: Method, parameters: Value) -> Result<Value, Fault> {
+        match method {
+            Method::Connect => std::future::pending().await,
+            Method::Disconnect => Err(Fault::new(FaultName::TunnelUnknown, "x", "is no tunnel", "")),
+            _ => Ok(parameters),
+        }
+    }
+
+    async fn subscribe(&self) -> (Event, broadcast::Receiver<Event>) {
+        (Event::PromptEnded { id: 0 }, self.events.subscribe())
+    }
+}
+
+struct Bench {
+    _directory: tempfile::TempDir,
+    socket: PathBuf,
+    events: broadcast::Sender<Event>,
+}
+
+fn bench() -> Bench {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("control.sock");
+    let (events, _) = broadcast::channel(8);
+    let listener = transport::listen(&socket, "no-such-group-here").unwrap();
+    tokio::spawn(serve(listener, Echo { events: events.clone() }));
+    Bench { _directory: directory, socket, events }
+}
+
+#[tokio::test]
+async fn a_call_is_answered_while_another_is_under_way() {
+    let bench = bench();
+    let client = Client::open(&bench.socket, "test").await.unwrap();
+    assert_eq!(client.welcome().role, Role::Administrator);
+    let pending = client.call_raw(Method::Connect, &Value::Null);
+    let name = TunnelName { tunnel: "a".into() };
+    let answered = client.call::<TunnelName>(Method::TunnelShow, &name);
+    tokio::select! {
+        _ = pending => panic!("connect does not end"),
+        answer = answered => assert_eq!(answer.unwrap().tunnel, "a"),
+    }
+    let fault = client.ask::<Value>(Method::Disconnect).await.unwrap_err();
+    assert_eq!(fault.name, FaultName::TunnelUnknown);
+}
+
+#[tokio::test]
+async fn events_begin_with_a_snapshot() {
+    let bench = bench();
+    let mut client = Client::open(&bench.socket, "test").await.unwrap();
+    client.ask::<Value>(Method::Subscribe).await.unwrap();
+    let mut events = client.take_events().unwrap();
+    assert_eq!(events.recv().await, Some(Event::PromptEnded { id: 0 }));
+    bench.events.send(Event::PromptEnded { id: 1 }).unwrap();
+    assert_eq!(events.recv().await, Some(Event::PromptEnded { id: 1 }));
+}
+
+/// Sends raw lines and returns the answers.
+async fn raw(bench: &Bench, lines: &[&str]) -> Vec<String> {
+    let mut stream = UnixStream::connect(&bench.socket).await.unwrap();
+    let (read, mut write) = stream.split();
+    let mut answers = BufReader::new(read).lines();
+    let mut collected = Vec::new();
+    for line in lines {
+        if write.write_all(format!("{line}\n").as_bytes()).await.is_err() {
+            break;
+        }
+        match answers.next_line().await {
+            Ok(Some(answer)) => collected.push(answer),
+            _ => break,
+        }
+    }
+    collected
+}
+
+const HELLO: &str =
+    r#"{"jsonrpc":"2.0","id":1,"method":"hello","params":{"protocol":"postern-control","version":1,"client":"raw"}}"#;
+
+#[tokio::test]
+async fn nothing_goes_before_hello_and_no_other_version_is_served() {
+    let bench = bench();
+    let early = raw(&bench, &[r#"{"jsonrpc":"2.0","id":1,"method":"status"}"#, HELLO]).await;
+    assert_eq!(early.len(), 1, "the connection is closed after the refusal");
+    assert!(early[0].contains("must be hello"), "{}", early[0]);
+    let other = raw(&bench, &[&HELLO.replace("\"version\":1", "\"version\":2")]).await;
+    assert!(other[0].contains("version 1 only"), "{}", other[0]);
+}
+
+#[tokio::test]
+async fn nonsense_is_refused_by_name_and_the_connection_goes_on() {
+    let bench = bench();
+    let answers = raw(
+        &bench,
+        &[
+            HELLO,
+            "not json",
+            r#"{"jsonrpc":"2.0","id":2,"method":"reboot"}"#,
+            r#"{"jsonrpc":"2.0","id":3,"method":"status","params":{"a":1},"more":true}"#,
+        ],
+    )
+    .await;
+    assert!(answers[1].contains("-32600"), "{}", answers[1]);
+    assert!(answers[2].contains("-32601") && answers[2].contains("reboot"), "{}", answers[2]);
+    assert!(answers[3].contains(r#""result":{"a":1}"#), "{}", answers[3]);
+}
+
+#[tokio::test]
+async fn a_line_without_end_closes_the_connection() {
+    let bench = bench();
+    let mut stream = UnixStream::connect(&bench.socket).await.unwrap();
+    let flood = vec![b'x'; MAXIMUM_LINE + 10];
+    let _ = stream.write_all(&flood).await;
+    let mut answer = Vec::new();
+    let _ = tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut answer).await;
+    assert!(answer.is_empty());
+}
+
+#[test]
+fn each_role_is_held_against_the_table() {
+    let line = |method: Method| format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{}"}}"#, method.name()).into_bytes();
+    for method in Method::ALL {
+        for role in [Role::Observer, Role::User, Role::Administrator] {
+            assert_eq!(admit(&line(*method), role).is_ok(), role >= method.role(), "{} {role:?}", method.name());
+        }
+    }
+}
