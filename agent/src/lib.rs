@@ -2,6 +2,7 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | [`cli`] | the command line, one file a command
 //! | [`control`] | the control socket, both ends |
 //! | [`profile`] | tunnels and settings as written |
 //! | [`network`] | the plan of addresses, routes, rules, firewall and resolver; its journal |
@@ -11,5 +12,6 @@
 pub mod network;
 #[allow(unsafe_code)]
 pub mod platform;
+pub mod cli;
 pub mod control;
 pub mod profile;

@@ -150,12 +150,15 @@ impl std::fmt::Debug for PromptAnswer {
 pub struct TunnelDocument {
     /// Who defined it.
     pub origin: crate::state::Origin,
-    /// The tunnel as TOML, without secrets.
+    /// The tunnel as TOML, without secrets: the file as written, or what EMS gave.
     pub toml: String,
+    /// The file, for a local tunnel.
+    #[serde(default)]
+    pub file: Option<String>,
 }
 
 /// Adds a local tunnel.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct TunnelAdd {
     /// The new tunnel's name.
     pub tunnel: String,
@@ -164,6 +167,18 @@ pub struct TunnelAdd {
     /// Whether a tunnel of that name may be replaced.
     #[serde(default)]
     pub replace: bool,
+    /// The pre-shared key, to be kept by the service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pre_shared_key: Option<String>,
+    /// The user's password, to be kept by the service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<String>,
+}
+
+impl std::fmt::Debug for TunnelAdd {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("TunnelAdd").field("tunnel", &self.tunnel).finish_non_exhaustive()
+    }
 }
 
 /// Enrols with an EMS.

@@ -1,3 +1,5 @@
-//! Postern.
+//! The command line of Postern.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    postern_agent::cli::run()
+}

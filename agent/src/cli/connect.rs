@@ -1,0 +1,150 @@
+//! `postern connect`.
+
+use super::ask::{self, Answers};
+use super::{Session, output};
+use crate::control::Client;
+use clap::Args;
+use postern_api::event::Event;
+use postern_api::fault::{Fault, FaultName};
+use postern_api::method::{Connect, Method, PromptAnswer, TunnelName};
+use postern_api::state::{ConnectionState, PostureStanding, TunnelStatus};
+use serde_json::Value;
+use std::path::PathBuf;
+use tokio::sync::mpsc;
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// The tunnel
+    tunnel: String,
+    /// Stay until the tunnel ends; Ctrl-C disconnects
+    #[arg(long, short)]
+    foreground: bool,
+    /// Give up after so many seconds
+    #[arg(long, value_name = "SECONDS")]
+    timeout: Option<u64>,
+    /// The user's name, should it be asked for
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+    /// Read the password from a file
+    #[arg(long, value_name = "FILE", conflicts_with = "password_stdin")]
+    password_file: Option<PathBuf>,
+    /// Read the password from standard input
+    #[arg(long)]
+    password_stdin: bool,
+    /// Read the pre-shared key from a file
+    #[arg(long, value_name = "FILE", conflicts_with = "psk_stdin")]
+    psk_file: Option<PathBuf>,
+    /// Read the pre-shared key from standard input
+    #[arg(long, conflicts_with = "password_stdin")]
+    psk_stdin: bool,
+}
+
+pub(super) async fn run(session: &Session, arguments: Arguments) -> Result<(), Fault> {
+    let mut answers = Answers { user: arguments.user.clone(), ..Answers::default() };
+    if let Some(path) = &arguments.password_file {
+        answers.password = Some(ask::from_file(path)?);
+    } else if arguments.password_stdin {
+        answers.password = Some(ask::from_stdin()?);
+    }
+    if let Some(path) = &arguments.psk_file {
+        answers.pre_shared_key = Some(ask::from_file(path)?);
+    } else if arguments.psk_stdin {
+        answers.pre_shared_key = Some(ask::from_stdin()?);
+    }
+    let mut client = session.open().await?;
+    let mut events = client.take_events().unwrap_or_else(|| mpsc::channel(1).1);
+    if arguments.foreground {
+        client.ask::<Value>(Method::Subscribe).await?;
+    }
+    let request = Connect {
+        tunnel: arguments.tunnel.clone(),
+        interactive: answers.can_answer(),
+        timeout_seconds: arguments.timeout,
+    };
+    let status = bring_up(&client, &mut events, &request, answers).await?;
+    shown(session.json, &status);
+    if !arguments.foreground {
+        return Ok(());
+    }
+    tokio::select! {
+        fault = until_lost(session.json, &mut events, &status) => Err(fault),
+        () = super::interrupted() => {
+            let name = TunnelName { tunnel: arguments.tunnel };
+            client.call::<Value>(Method::Disconnect, &name).await?;
+            Err(Fault::new(FaultName::Cancelled, status.name, "disconnected on request", ""))
+        }
+    }
+}
+
+/// Waits for the connection and answers what is asked meanwhile.
+async fn bring_up(
+    client: &Client,
+    events: &mut mpsc::Receiver<Event>,
+    request: &Connect,
+    mut answers: Answers,
+) -> Result<TunnelStatus, Fault> {
+    let connecting = client.call::<TunnelStatus>(Method::Connect, request);
+    tokio::pin!(connecting);
+    let mut last_prompt = 0;
+    loop {
+        let event = tokio::select! {
+            outcome = &mut connecting => return outcome,
+            Some(event) = events.recv() => event,
+        };
+        let Event::Prompt { prompt } = event else { continue };
+        // A subscriber that asked for the connection is told each prompt twice.
+        if prompt.id == last_prompt || prompt.tunnel.as_received() != request.tunnel {
+            continue;
+        }
+        last_prompt = prompt.id;
+        let answer = tokio::select! {
+            outcome = &mut connecting => return outcome,
+            answer = answers.answer(&prompt) => answer,
+        };
+        let given = PromptAnswer { id: prompt.id, answer: answer.as_ref().ok().map(|answer| answer.to_string()) };
+        client.call::<Value>(Method::PromptAnswer, &given).await?;
+        answer?;
+    }
+}
+
+fn shown(json: bool, status: &TunnelStatus) {
+    if json {
+        return output::json(status);
+    }
+    output::line(super::status::sentence(status));
+    if status.posture == PostureStanding::NotEnforced {
+        output::line("posture not enforced");
+    }
+    if let PostureStanding::Audit { would_be } = &status.posture {
+        output::line(format!("audit only, this would have been refused: {would_be}"));
+    }
+    for warning in status.established.iter().flat_map(|established| &established.warnings) {
+        output::line(format!("warning: {}", warning.for_one_line()));
+    }
+}
+
+/// Follows the tunnel until it is neither up nor on its way up again.
+async fn until_lost(json: bool, events: &mut mpsc::Receiver<Event>, up: &TunnelStatus) -> Fault {
+    while let Some(event) = events.recv().await {
+        let tunnel = match event {
+            Event::Tunnel { tunnel } if tunnel.name == up.name => tunnel,
+            Event::Snapshot { status } => match status.tunnels.into_iter().find(|tunnel| tunnel.name == up.name) {
+                Some(tunnel) => tunnel,
+                None => break,
+            },
+            _ => continue,
+        };
+        if json {
+            output::json(&tunnel);
+        }
+        if matches!(
+            tunnel.state,
+            ConnectionState::Disconnected | ConnectionState::Blocked | ConnectionState::Quarantined
+        ) {
+            return tunnel
+                .last_fault
+                .unwrap_or_else(|| Fault::new(FaultName::Cancelled, tunnel.name, "disconnected on request", ""));
+        }
+    }
+    Fault::new(FaultName::ServiceUnavailable, up.name.clone(), "the service went away", "systemctl status posternd")
+}

@@ -1,0 +1,41 @@
+//! `postern enroll` and `postern unenroll`.
+
+use super::{Session, ask, output};
+use clap::Args;
+use postern_api::fault::Fault;
+use postern_api::method::{Enroll, Enrolled, Method};
+use serde_json::{Value, json};
+use std::path::PathBuf;
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Read the invitation from a file; by default it is asked for, or read from standard input
+    #[arg(long, value_name = "FILE")]
+    invitation_file: Option<PathBuf>,
+}
+
+pub(super) async fn run(session: &Session, arguments: Arguments) -> Result<(), Fault> {
+    let invitation = match arguments.invitation_file {
+        Some(path) => ask::from_file(&path)?,
+        None if output::has_terminal() => ask::at_terminal("Invitation: ".into(), true).await?,
+        None => ask::from_stdin()?,
+    };
+    let request = Enroll { invitation: invitation.to_string() };
+    let enrolled: Enrolled = session.open().await?.call(Method::Enroll, &request).await?;
+    if session.json {
+        output::json(&enrolled);
+    } else {
+        output::line(format!("enrolled with {} as {}", enrolled.ems.for_one_line(), enrolled.endpoint));
+    }
+    Ok(())
+}
+
+pub(super) async fn leave(session: &Session) -> Result<(), Fault> {
+    session.open().await?.ask::<Value>(Method::Unenroll).await?;
+    if session.json {
+        output::json(&json!({ "enrolled": false }));
+    } else {
+        output::line("no longer enrolled");
+    }
+    Ok(())
+}

@@ -1,0 +1,187 @@
+//! The command line `postern`: one file a command.
+//!
+//! Each command takes a [`Session`] (arguments that all share, the control socket) and ends in
+//! `Ok` or in a [`Fault`], which is printed in one place and decides the exit code. `--json`
+//! prints one object a line. Secrets come by prompt, file or standard input, never as an argument
+//! or from the environment.
+
+mod ask;
+mod completions;
+mod connect;
+mod disconnect;
+mod doctor;
+mod enroll;
+mod monitor;
+mod output;
+mod posture;
+mod profile;
+mod repair;
+mod scan;
+mod status;
+mod tunnel;
+
+use crate::control::Client;
+use crate::profile::Paths;
+use clap::{Parser, Subcommand};
+use postern_api::fault::{Fault, FaultName};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Postern: a VPN client that connects a device only while it is fit.
+#[derive(Debug, Parser)]
+#[command(name = "postern", version, about, max_term_width = 100)]
+pub struct Arguments {
+    /// Print JSON, one object a line
+    #[arg(long, global = true)]
+    json: bool,
+    /// Directory of postern.toml and tunnels.d
+    #[arg(long, global = true, value_name = "DIR")]
+    config: Option<PathBuf>,
+    /// Directory of the service's state
+    #[arg(long, global = true, value_name = "DIR")]
+    state: Option<PathBuf>,
+    /// Directory of the control socket
+    #[arg(long, global = true, value_name = "DIR")]
+    runtime: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Connect a tunnel and return when it is up
+    #[command(visible_alias = "up")]
+    Connect(connect::Arguments),
+    /// Disconnect a tunnel, or all, and lift what was blocked
+    #[command(visible_alias = "down")]
+    Disconnect(disconnect::Arguments),
+    /// Show where everything stands
+    Status(status::Arguments),
+    /// Show events as they happen
+    Monitor,
+    /// List, show, add and remove tunnels
+    #[command(subcommand)]
+    Tunnel(tunnel::Command),
+    /// Enrol with an EMS by invitation
+    Enroll(enroll::Arguments),
+    /// Leave the EMS, where it allows that
+    Unenroll,
+    /// Show tags, facts and the report to EMS, or explain a verdict
+    Posture(posture::Arguments),
+    /// Look for vulnerable packages now
+    Scan,
+    /// Check and show profiles
+    #[command(subcommand)]
+    Profile(profile::Command),
+    /// Look for what keeps Postern from working
+    Doctor,
+    /// Take back whatever a crash left behind
+    Repair,
+    /// Print completions for a shell
+    Completions(completions::Arguments),
+    /// Print the manual page
+    Man,
+}
+
+/// What every command is given.
+struct Session {
+    json: bool,
+    paths: Paths,
+}
+
+impl Session {
+    async fn open(&self) -> Result<Client, Fault> {
+        Client::open(&self.paths.socket(), "postern").await
+    }
+}
+
+/// Returns the command line's definition, for completions and manual pages.
+pub fn definition() -> clap::Command {
+    <Arguments as clap::CommandFactory>::command()
+}
+
+/// Runs `postern` and returns its exit code.
+pub fn run() -> ExitCode {
+    let arguments = Arguments::parse();
+    let session =
+        Session { json: arguments.json, paths: Paths::settle(arguments.config, arguments.state, arguments.runtime) };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let fault = Fault::new(FaultName::Internal, "", format!("no runtime ({error})"), "");
+            return output::fault(session.json, &fault);
+        }
+    };
+    let outcome = runtime.block_on(async {
+        tokio::select! {
+            outcome = dispatch(&session, arguments.command) => outcome,
+            () = interrupted() => Err(Fault::new(FaultName::Cancelled, "", "interrupted", "")),
+        }
+    });
+    // A prompt that still waits for a line must not keep the process.
+    runtime.shutdown_background();
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => output::fault(session.json, &fault),
+    }
+}
+
+async fn dispatch(session: &Session, command: Command) -> Result<(), Fault> {
+    match command {
+        Command::Connect(arguments) => connect::run(session, arguments).await,
+        Command::Disconnect(arguments) => disconnect::run(session, arguments).await,
+        Command::Status(arguments) => status::run(session, arguments).await,
+        Command::Monitor => monitor::run(session).await,
+        Command::Tunnel(command) => tunnel::run(session, command).await,
+        Command::Enroll(arguments) => enroll::run(session, arguments).await,
+        Command::Unenroll => enroll::leave(session).await,
+        Command::Posture(arguments) => posture::run(session, arguments).await,
+        Command::Scan => scan::run(session).await,
+        Command::Profile(command) => profile::run(session, command).await,
+        Command::Doctor => doctor::run(session).await,
+        Command::Repair => repair::run(session).await,
+        Command::Completions(arguments) => completions::run(&arguments),
+        Command::Man => completions::manual(),
+    }
+}
+
+/// Waits for Ctrl-C or a polite end.
+async fn interrupted() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
+            return;
+        }
+    }
+    let _ = tokio::signal::ctrl_c().await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        definition().debug_assert();
+    }
+
+    #[test]
+    fn no_argument_and_no_variable_carries_a_secret() {
+        fn walk(command: &clap::Command) {
+            for argument in command.get_arguments() {
+                let name = argument.get_id().as_str();
+                let takes_value = argument.get_action().takes_values();
+                let secret = ["password", "psk", "code", "invitation", "passphrase"].iter().any(|word| name.contains(word));
+                assert!(!(secret && takes_value) || name.ends_with("file"), "{}: {name}", command.get_name());
+                assert!(argument.get_env().is_none(), "{name} is read from the environment");
+            }
+            command.get_subcommands().for_each(walk);
+        }
+        walk(&definition());
+    }
+}

@@ -1,0 +1,224 @@
+//! `postern tunnel`.
+
+use super::{Session, ask, output};
+use crate::profile::document::{self, ProfileError};
+use crate::profile::tunnel::{AuthenticationKind, CarrierKind, GatewayAuthentication, Tunnel};
+use clap::{Args, Subcommand, ValueEnum};
+use postern_api::fault::{Fault, FaultName};
+use postern_api::method::{Method, TunnelAdd, TunnelDocument, TunnelName};
+use postern_api::state::{Origin, TunnelStatus};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// List the tunnels
+    List,
+    /// Show a tunnel as written
+    Show {
+        /// The tunnel
+        tunnel: String,
+    },
+    /// Add a local tunnel
+    Add(Box<Add>),
+    /// Remove a local tunnel
+    Remove {
+        /// The tunnel
+        tunnel: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Add {
+    /// The new tunnel's name
+    tunnel: String,
+    /// The gateway's name or address
+    #[arg(long, value_name = "HOST", required_unless_present = "file")]
+    gateway: Option<String>,
+    /// Take the whole tunnel from a TOML file instead
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["gateway", "user", "auth", "gateway_auth"])]
+    file: Option<PathBuf>,
+    /// The user, for EAP
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+    /// How this end proves itself
+    #[arg(long, value_enum)]
+    auth: Option<Auth>,
+    /// How the gateway proves itself
+    #[arg(long, value_enum)]
+    gateway_auth: Option<GatewayAuth>,
+    /// This end's IKE identity
+    #[arg(long, value_name = "ID")]
+    identity: Option<String>,
+    /// The identity that the gateway must prove
+    #[arg(long, value_name = "ID")]
+    gateway_identity: Option<String>,
+    /// PEM file with an authority to trust for this gateway (may be repeated)
+    #[arg(long = "gateway-ca-file", value_name = "FILE")]
+    gateway_ca_files: Vec<PathBuf>,
+    /// PEM file with this end's certificate
+    #[arg(long, value_name = "FILE")]
+    certificate_file: Option<PathBuf>,
+    /// PEM file with its private key
+    #[arg(long, value_name = "FILE")]
+    key_file: Option<PathBuf>,
+    /// File with the pre-shared key, named in the tunnel and read at each connection
+    #[arg(long, value_name = "FILE")]
+    psk_file: Option<PathBuf>,
+    /// Read the pre-shared key from standard input and let the service keep it
+    #[arg(long, conflicts_with_all = ["psk_file", "password_stdin"])]
+    psk_stdin: bool,
+    /// File with the password, named in the tunnel and read at each connection
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+    /// Read the password from standard input and let the service keep it
+    #[arg(long, conflicts_with = "password_file")]
+    password_stdin: bool,
+    /// Use TCP instead of UDP
+    #[arg(long)]
+    tcp: bool,
+    /// Make the tunnel again when it is lost
+    #[arg(long)]
+    keep_running: bool,
+    /// Replace a tunnel of that name
+    #[arg(long)]
+    replace: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Auth {
+    Psk,
+    Certificate,
+    Eap,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum GatewayAuth {
+    Psk,
+    Certificate,
+}
+
+pub(super) async fn run(session: &Session, command: Command) -> Result<(), Fault> {
+    match command {
+        Command::List => list(session).await,
+        Command::Show { tunnel } => show(session, tunnel).await,
+        Command::Add(add_arguments) => add(session, *add_arguments).await,
+        Command::Remove { tunnel } => {
+            session.open().await?.call::<Value>(Method::TunnelRemove, &TunnelName { tunnel: tunnel.clone() }).await?;
+            told(session, &tunnel, "removed");
+            Ok(())
+        }
+    }
+}
+
+async fn list(session: &Session) -> Result<(), Fault> {
+    let tunnels: Vec<TunnelStatus> = session.open().await?.ask(Method::TunnelList).await?;
+    if session.json {
+        tunnels.iter().for_each(output::json);
+        return Ok(());
+    }
+    let rows = tunnels
+        .iter()
+        .map(|tunnel| {
+            let origin = if tunnel.origin == Origin::Managed { "managed" } else { "local" };
+            vec![tunnel.name.for_one_line(), tunnel.gateway.for_one_line(), origin.into(), tunnel.state.to_string()]
+        })
+        .collect();
+    output::table(&["tunnel", "gateway", "defined by", "state"], rows);
+    Ok(())
+}
+
+async fn show(session: &Session, tunnel: String) -> Result<(), Fault> {
+    let document: TunnelDocument = session.open().await?.call(Method::TunnelShow, &TunnelName { tunnel }).await?;
+    if session.json {
+        output::json(&document);
+    } else {
+        output::line(document.toml.trim_end());
+    }
+    Ok(())
+}
+
+async fn add(session: &Session, arguments: Add) -> Result<(), Fault> {
+    let pre_shared_key = arguments.psk_stdin.then(ask::from_stdin).transpose()?;
+    let password = arguments.password_stdin.then(ask::from_stdin).transpose()?;
+    let (name, replace) = (arguments.tunnel.clone(), arguments.replace);
+    let toml = match &arguments.file {
+        Some(file) => {
+            let text = document::read(file).map_err(|error| invalid(&error))?;
+            document::parse::<Tunnel>(file, &text).map_err(|error| invalid(&error))?;
+            text
+        }
+        None => {
+            let tunnel = build(arguments, pre_shared_key.is_some())?;
+            toml::to_string(&tunnel).map_err(|error| Fault::new(FaultName::Internal, "", error.to_string(), ""))?
+        }
+    };
+    document::parse::<Tunnel>(Path::new(&name), &toml).map_err(|error| invalid(&error))?;
+    let request = TunnelAdd {
+        tunnel: name.clone(),
+        toml,
+        replace,
+        pre_shared_key: pre_shared_key.map(|key| key.to_string()),
+        password: password.map(|password| password.to_string()),
+    };
+    session.open().await?.call::<Value>(Method::TunnelAdd, &request).await?;
+    told(session, &name, "added");
+    Ok(())
+}
+
+fn build(arguments: Add, has_key: bool) -> Result<Tunnel, Fault> {
+    let mut tunnel = Tunnel::to(arguments.gateway.unwrap_or_default());
+    let guessed = if arguments.certificate_file.is_some() {
+        AuthenticationKind::Certificate
+    } else if arguments.user.is_none() && (has_key || arguments.psk_file.is_some()) {
+        AuthenticationKind::Psk
+    } else {
+        AuthenticationKind::Eap
+    };
+    tunnel.auth.kind = arguments.auth.map_or(guessed, |auth| match auth {
+        Auth::Psk => AuthenticationKind::Psk,
+        Auth::Certificate => AuthenticationKind::Certificate,
+        Auth::Eap => AuthenticationKind::Eap,
+    });
+    tunnel.gateway_auth = arguments.gateway_auth.map(|auth| match auth {
+        GatewayAuth::Psk => GatewayAuthentication::Psk,
+        GatewayAuth::Certificate => GatewayAuthentication::Certificate,
+    });
+    tunnel.auth.identity = arguments.identity;
+    tunnel.auth.user = arguments.user;
+    tunnel.auth.psk_file = absolute(arguments.psk_file)?;
+    tunnel.auth.password_file = absolute(arguments.password_file)?;
+    tunnel.auth.certificate_file = absolute(arguments.certificate_file)?;
+    tunnel.auth.key_file = absolute(arguments.key_file)?;
+    tunnel.gateway_identity = arguments.gateway_identity;
+    for file in arguments.gateway_ca_files {
+        tunnel.gateway_ca_files.extend(absolute(Some(file))?);
+    }
+    tunnel.keep_running = arguments.keep_running;
+    if arguments.tcp {
+        tunnel.carrier.kind = CarrierKind::Tcp;
+    }
+    Ok(tunnel)
+}
+
+/// The service does not stand where the caller stands.
+fn absolute(path: Option<PathBuf>) -> Result<Option<PathBuf>, Fault> {
+    path.map(|path| {
+        std::path::absolute(&path)
+            .map_err(|error| Fault::new(FaultName::UsageInvalid, path.display().to_string(), error.to_string(), ""))
+    })
+    .transpose()
+}
+
+fn told(session: &Session, tunnel: &str, done: &str) {
+    if session.json {
+        output::json(&json!({ "tunnel": tunnel, "done": done }));
+    } else {
+        output::line(format!("{tunnel} {done}"));
+    }
+}
+
+/// Makes the fault of a profile that is not valid.
+pub(super) fn invalid(error: &ProfileError) -> Fault {
+    Fault::new(FaultName::ProfileInvalid, "", error.to_string(), "mend it, then postern profile validate")
+}
