@@ -49,7 +49,7 @@ pub(super) fn notice(notice: &Notice) {
 /// Prints rows as a table without frames, fitted to the terminal.
 pub(super) fn table(header: &[&str], rows: Vec<Vec<String>>) {
     let mut table = comfy_table::Table::new();
-    table.load_style(comfy_table::presets::EMPTY);
+    table.load_style(comfy_table::presets::NOTHING);
     table.set_header(header.to_vec());
     for row in rows {
         table.add_row(row);
