@@ -1,12 +1,14 @@
 //! A tunnel's tag policy as written, and what happens when compliance is lost.
 
+use posture::policy::{Enforcement, TagPolicy};
+use posture::rules::{TagName, TaggingRuleSet};
 use serde::{Deserialize, Serialize};
 
 /// The `[tags]` table of a tunnel.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TagSettings {
-    /// Whether a refusal refuses, is only reported, or is not computed.
+    /// Whether a refusal refuses (the default), is only reported, or is not computed.
     pub enforcement: Enforcement,
     /// Tags that must not be present.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -19,26 +21,43 @@ pub struct TagSettings {
     pub warning: Option<String>,
     /// Who decides the tags.
     pub source: TagRuleSource,
+    /// The rules, where `source` is `local`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<TaggingRuleSet>,
 }
 
-impl TagSettings {
-    /// Tells whether any tag can refuse: design's first row is "enforcement off, or no tag named".
-    pub fn is_enforced(&self) -> bool {
-        self.enforcement != Enforcement::Off && !(self.prohibited.is_empty() && self.allowed.is_empty())
+impl Default for TagSettings {
+    fn default() -> Self {
+        Self {
+            enforcement: Enforcement::Enforce,
+            prohibited: Vec::new(),
+            allowed: Vec::new(),
+            warning: None,
+            source: TagRuleSource::default(),
+            rules: Vec::new(),
+        }
     }
 }
 
-/// How strictly a tag policy is meant.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Enforcement {
-    /// Not computed; shown as "posture not enforced".
-    Off,
-    /// Computed and reported, never refused.
-    Audit,
-    /// Computed and obeyed.
-    #[default]
-    Enforce,
+impl TagSettings {
+    /// Returns the policy that the verdict is made by.
+    pub fn policy(&self) -> TagPolicy {
+        let names = |names: &[String]| names.iter().map(|name| TagName::new(name.as_str())).collect();
+        TagPolicy {
+            enforcement: self.enforcement,
+            prohibited: names(&self.prohibited),
+            allowed: names(&self.allowed),
+            warning: self.warning.clone(),
+        }
+    }
+
+    /// Checks the rules.
+    ///
+    /// # Errors
+    /// The first that is not valid, in words.
+    pub fn check(&self) -> Result<(), String> {
+        self.rules.iter().try_for_each(|set| set.validate().map_err(|error| error.to_string()))
+    }
 }
 
 /// Who decides the tags of a tunnel.

@@ -3,6 +3,8 @@
 use crate::profile::document::{Complaint, Document};
 use crate::profile::span;
 use crate::profile::tags::{AfterLoss, TagSettings};
+use ike_client::auth::Identity;
+use ike_client::crypto::suite::{EspSuite, IkeSuite};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -130,9 +132,9 @@ pub enum GatewayAuthentication {
 #[serde(default, deny_unknown_fields)]
 pub struct Proposals {
     /// Suites for the IKE SA, such as `aes256gcm16-prfsha384-ecp384`.
-    pub ike: Vec<String>,
+    pub ike: Vec<IkeSuite>,
     /// Suites for the CHILD SA, such as `aes256gcm16-ecp384`.
-    pub esp: Vec<String>,
+    pub esp: Vec<EspSuite>,
     /// When the IKE SA gets new keys.
     #[serde(with = "span")]
     pub ike_lifetime: Duration,
@@ -145,26 +147,27 @@ impl Default for Proposals {
     /// What a FortiGate dial-up server accepts by default, without its weaker rows: no SHA-1,
     /// no group below 14.
     fn default() -> Self {
-        let owned = |names: &[&str]| names.iter().map(ToString::to_string).collect();
+        let ike = [
+            "aes256gcm16-prfsha384-ecp384",
+            "chacha20poly1305-prfsha256-x25519",
+            "aes128gcm16-prfsha256-ecp256",
+            "aes256-sha256-ecp384",
+            "aes128-sha256-ecp256",
+            "aes256-sha256-modp2048",
+            "aes128-sha256-modp2048",
+        ];
+        let esp = [
+            "aes256gcm16-ecp384",
+            "chacha20poly1305-x25519",
+            "aes128gcm16-ecp256",
+            "aes256-sha256-ecp384",
+            "aes128-sha256-ecp256",
+            "aes256-sha256-modp2048",
+            "aes128-sha256-modp2048",
+        ];
         Self {
-            ike: owned(&[
-                "aes256gcm16-prfsha384-ecp384",
-                "chacha20poly1305-prfsha256-x25519",
-                "aes128gcm16-prfsha256-ecp256",
-                "aes256-sha256-ecp384",
-                "aes128-sha256-ecp256",
-                "aes256-sha256-modp2048",
-                "aes128-sha256-modp2048",
-            ]),
-            esp: owned(&[
-                "aes256gcm16-ecp384",
-                "chacha20poly1305-x25519",
-                "aes128gcm16-ecp256",
-                "aes256-sha256-ecp384",
-                "aes128-sha256-ecp256",
-                "aes256-sha256-modp2048",
-                "aes128-sha256-modp2048",
-            ]),
+            ike: ike.iter().filter_map(|name| name.parse().ok()).collect(),
+            esp: esp.iter().filter_map(|name| name.parse().ok()).collect(),
             ike_lifetime: Duration::from_secs(86_400),
             esp_lifetime: Duration::from_secs(43_200),
         }
@@ -322,6 +325,16 @@ impl Document for Tunnel {
         if self.gateway.trim().is_empty() || self.gateway.contains(|c: char| c.is_whitespace() || c.is_control()) {
             return complain("gateway", "is not a host name or address", "a host name or an address");
         }
+        for (element, identity) in
+            [("auth.identity", &self.auth.identity), ("gateway_identity", &self.gateway_identity)]
+        {
+            if let Some(Err(error)) = identity.as_ref().map(|identity| identity.parse::<Identity>()) {
+                return complain(element, &error.to_string(), "an address, a name, a mail address or a key id");
+            }
+        }
+        if let Err(error) = self.tags.check() {
+            return complain("tags.rules", &error, "rule sets as the documentation shows them");
+        }
         if self.auth.kind == AuthenticationKind::Certificate {
             if self.auth.certificate_file.is_none() {
                 return complain("auth.certificate_file", "is missing", "a PEM file, because auth.kind is certificate");
@@ -355,4 +368,73 @@ fn offline_grace() -> Duration {
 
 fn connect_timeout() -> Duration {
     Duration::from_secs(120)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::document;
+    use std::path::Path;
+
+    fn read(text: &str) -> Result<Tunnel, String> {
+        document::parse(Path::new("t.toml"), text).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_gateway_alone_is_a_tunnel() {
+        let tunnel = read("gateway = \"vpn.example.com\"\n").unwrap();
+        assert_eq!(tunnel, Tunnel::to("vpn.example.com"));
+        assert_eq!(tunnel.gateway_authentication(), GatewayAuthentication::Certificate);
+    }
+
+    #[test]
+    fn the_default_suites_are_all_known_and_none_is_weak() {
+        let proposals = Proposals::default();
+        assert_eq!((proposals.ike.len(), proposals.esp.len()), (7, 7));
+        let names: Vec<String> = proposals.ike.iter().map(ToString::to_string).collect();
+        assert!(names.iter().all(|name| !name.contains("sha1") && !name.contains("modp1")), "{names:?}");
+    }
+
+    #[test]
+    fn a_pre_shared_key_on_this_side_means_one_on_the_other() {
+        let tunnel = read("gateway = \"g\"\n[auth]\nkind = \"psk\"\n").unwrap();
+        assert_eq!(tunnel.gateway_authentication(), GatewayAuthentication::Psk);
+    }
+
+    #[test]
+    fn a_misspelt_suite_is_shown_with_its_line() {
+        let error = read("gateway = \"g\"\n[proposals]\nike = [\n  \"aes256-sha999-ecp384\",\n]\n").unwrap_err();
+        assert!(error.starts_with("t.toml:4: proposals.ike") || error.starts_with("t.toml:3: proposals.ike"), "{error}");
+        assert!(error.contains("sha999"), "{error}");
+    }
+
+    #[test]
+    fn a_certificate_without_its_key_is_refused() {
+        let error = read("gateway = \"g\"\n[auth]\nkind = \"certificate\"\ncertificate_file = \"/c\"\n").unwrap_err();
+        assert!(error.starts_with("t.toml:2: auth.key_file: is missing"), "{error}");
+    }
+
+    #[test]
+    fn local_tag_rules_are_read_and_checked() {
+        let text = r#"
+gateway = "g"
+[tags]
+source = "local"
+prohibited = ["Critical Vulnerability"]
+[[tags.rules]]
+name = "critical"
+tag = "Critical Vulnerability"
+[tags.rules.systems.linux]
+rules = [{ id = 1, type = "vulnerable-devices", severity = "critical" }]
+"#;
+        assert_eq!(read(text).unwrap().tags.rules.len(), 1);
+        let broken = text.replace("vulnerable-devices", "phase-of-the-moon");
+        assert!(read(&broken).unwrap_err().contains("phase-of-the-moon"));
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let tunnel = Tunnel::to("vpn.example.com");
+        assert_eq!(read(&toml::to_string(&tunnel).unwrap()).unwrap(), tunnel);
+    }
 }

@@ -1,0 +1,243 @@
+//! The transitions.
+
+use super::{
+    Attempt, Awaiting, Connection, Effect, Ending, Input, Owner, Resume, Session, Stage, Told, Was, Why,
+};
+use crate::fault;
+use crate::profile::AfterLoss;
+use ike_client::session::CloseReason;
+use ike_client::tunnel::control::Counters;
+use postern_api::fault::Fault;
+use postern_api::state::PostureStanding;
+use std::time::Duration;
+
+/// How long the engine may take for its farewell before the network is taken back without it.
+const FAREWELL: Duration = Duration::from_secs(5);
+/// The longest wait between two attempts.
+const LONGEST_WAIT: Duration = Duration::from_secs(120);
+
+type Stepped = (Connection, Vec<Effect>);
+
+impl Connection {
+    /// Consumes the state and what happened; returns the next state and what is to be done.
+    pub fn step(self, input: Input) -> Stepped {
+        match self {
+            Self::Disconnected { last, resume } => rest(Rest { last, resume, blocked: false }, input),
+            Self::Blocked { last, resume } => rest(Rest { last: Some(last), resume, blocked: true }, input),
+            Self::Connecting(attempt) => connecting(attempt, input),
+            Self::Connected(session) => connected(session, input),
+            Self::Disconnecting(ending) => disconnecting(ending, input),
+            Self::Waiting { owner, failures, last } => waiting(owner, failures, last, input),
+        }
+    }
+}
+
+struct Rest {
+    last: Option<Fault>,
+    resume: Resume,
+    blocked: bool,
+}
+
+impl Rest {
+    fn state(self) -> Connection {
+        match self {
+            Self { last: Some(last), resume, blocked: true } => Connection::Blocked { last, resume },
+            Self { last, resume, .. } => Connection::Disconnected { last, resume },
+        }
+    }
+}
+
+fn rest(rest: Rest, input: Input) -> Stepped {
+    match input {
+        Input::Connect { owner, posture } => match refusal(&posture) {
+            // The block of an earlier loss stands until the new tunnel does.
+            Some(fault) => {
+                let told = Effect::Tell(Told::Refused(fault.clone()));
+                (Rest { last: Some(fault), resume: Resume::OnRequest, ..rest }.state(), vec![told])
+            }
+            None => begin(owner, Was::Asked, &posture),
+        },
+        Input::Judged(posture) => match (rest.resume, refusal(&posture)) {
+            (Resume::WhenCompliant(owner), None) => begin(owner, Was::Repeated(0), &posture),
+            _ => (rest.state(), Vec::new()),
+        },
+        Input::Dismiss | Input::Disconnect(_) => {
+            let effects = if rest.blocked { vec![Effect::SettleNothing] } else { Vec::new() };
+            (Connection::Disconnected { last: rest.last, resume: Resume::OnRequest }, effects)
+        }
+        _ => (rest.state(), Vec::new()),
+    }
+}
+
+fn begin(owner: Owner, was: Was, posture: &PostureStanding) -> Stepped {
+    let mut effects = vec![Effect::Start];
+    if let PostureStanding::Audit { would_be } = posture {
+        effects.push(Effect::Tell(Told::Audited(would_be.as_ref().clone())));
+    }
+    (Connection::Connecting(Attempt { owner, was, stage: Stage::Negotiation }), effects)
+}
+
+fn connecting(attempt: Attempt, input: Input) -> Stepped {
+    let Attempt { owner, was, stage } = attempt;
+    let stay = |stage| (Connection::Connecting(Attempt { owner, was, stage }), Vec::new());
+    match (input, stage) {
+        (Input::Established(tunnel), _) => {
+            let effects = vec![Effect::Met(tunnel.gateway.ip()), Effect::SettleTunnel(tunnel.clone())];
+            (Connection::Connecting(Attempt { owner, was, stage: Stage::Network(tunnel) }), effects)
+        }
+        (Input::NetworkSettled(warnings), Stage::Network(tunnel)) => {
+            let session = Session { owner, tunnel, warnings, counters: Counters::default() };
+            (Connection::Connected(session), vec![Effect::Timer(None), Effect::Tell(Told::Up)])
+        }
+        (Input::NetworkFailed(fault), Stage::Network(_)) => {
+            stop(owner, was, Why::Failed { fault, retry: None }, CloseReason::User)
+        }
+        (Input::Judged(posture), stage) => match refusal(&posture) {
+            Some(fault) => {
+                stop(owner, was, Why::Posture(fault), CloseReason::Compliance)
+            }
+            None => stay(stage),
+        },
+        (Input::Disconnect(fault), _) => stop(owner, was, Why::Requested(fault), CloseReason::User),
+        (Input::TimeIsUp(_), _) => {
+            let fault = fault::timed_out();
+            stop(owner, was, Why::Failed { fault, retry: Some(Duration::ZERO) }, CloseReason::User)
+        }
+        (Input::Ended(cause), _) => {
+            let (fault, retry) = (fault::of_end(&cause), fault::retry_of(&cause));
+            undo(owner, was, Why::Failed { fault, retry })
+        }
+        (Input::EngineLost, _) => {
+            undo(owner, was, Why::Failed { fault: fault::engine_lost(), retry: Some(Duration::ZERO) })
+        }
+        (Input::InputNeeded, Stage::Negotiation) => stay(Stage::Input),
+        (Input::InputGiven, Stage::Input) => stay(Stage::Negotiation),
+        (_, stage) => stay(stage),
+    }
+}
+
+fn connected(session: Session, input: Input) -> Stepped {
+    let owner = session.owner;
+    match input {
+        Input::Judged(posture) => match refusal(&posture) {
+            Some(fault) => {
+                stop(owner, Was::Up, Why::Posture(fault), CloseReason::Compliance)
+            }
+            None => (Connection::Connected(session), Vec::new()),
+        },
+        Input::Disconnect(fault) => stop(owner, Was::Up, Why::Requested(fault), CloseReason::User),
+        Input::Ended(cause) => {
+            let (fault, retry) = (fault::of_end(&cause), fault::retry_of(&cause));
+            undo(owner, Was::Up, Why::Failed { fault, retry })
+        }
+        Input::EngineLost => {
+            undo(owner, Was::Up, Why::Failed { fault: fault::engine_lost(), retry: Some(Duration::ZERO) })
+        }
+        Input::Counted(counters) => (Connection::Connected(Session { counters, ..session }), Vec::new()),
+        _ => (Connection::Connected(session), Vec::new()),
+    }
+}
+
+fn disconnecting(ending: Ending, input: Input) -> Stepped {
+    match (input, ending.awaiting) {
+        (Input::Ended(_) | Input::TimeIsUp(_) | Input::EngineLost, Awaiting::EngineEnd) => {
+            undo(ending.owner, ending.was, ending.why)
+        }
+        // What could not be taken back stays in the journal; the connection has ended all the same.
+        (Input::NetworkSettled(_) | Input::NetworkFailed(_), Awaiting::Network) => finish(ending),
+        // Posture that is lost during a farewell decides what stays blocked and what is told.
+        (Input::Judged(posture), Awaiting::EngineEnd) if !matches!(ending.why, Why::Posture(_)) => {
+            let why = match refusal(&posture) {
+                Some(fault) => Why::Posture(fault),
+                None => ending.why,
+            };
+            (Connection::Disconnecting(Ending { why, ..ending }), Vec::new())
+        }
+        _ => (Connection::Disconnecting(ending), Vec::new()),
+    }
+}
+
+fn waiting(owner: Owner, failures: u32, last: Fault, input: Input) -> Stepped {
+    match input {
+        Input::TimeIsUp(posture) | Input::Connect { posture, .. } => match refusal(&posture) {
+            Some(fault) => {
+                let told = Effect::Tell(Told::Refused(fault.clone()));
+                let resume = Resume::WhenCompliant(owner);
+                (Connection::Disconnected { last: Some(fault), resume }, vec![Effect::Timer(None), told])
+            }
+            None => begin(owner, Was::Repeated(failures), &posture),
+        },
+        Input::Disconnect(_) => {
+            let state = Connection::Disconnected { last: Some(last), resume: Resume::OnRequest };
+            (state, vec![Effect::Timer(None), Effect::SettleNothing])
+        }
+        _ => (Connection::Waiting { owner, failures, last }, Vec::new()),
+    }
+}
+
+/// Shuts the data plane, then says farewell.
+fn stop(owner: Owner, was: Was, why: Why, reason: CloseReason) -> Stepped {
+    let effects = vec![Effect::RevokeLease, Effect::Stop(reason), Effect::Timer(Some(FAREWELL))];
+    (Connection::Disconnecting(Ending { owner, why, awaiting: Awaiting::EngineEnd, was }), effects)
+}
+
+/// The engine is gone: takes the network back as far as the reason allows.
+fn undo(owner: Owner, was: Was, why: Why) -> Stepped {
+    let settle = if keeps_block(owner, was, &why) { Effect::SettleBlock } else { Effect::SettleNothing };
+    let ending = Ending { owner, why, awaiting: Awaiting::Network, was };
+    (Connection::Disconnecting(ending), vec![Effect::Timer(None), settle])
+}
+
+fn keeps_block(owner: Owner, was: Was, why: &Why) -> bool {
+    was == Was::Up && matches!(why, Why::Posture(_)) && owner.after_loss == AfterLoss::BlockProtectedPrefixes
+}
+
+fn finish(ending: Ending) -> Stepped {
+    let Ending { owner, why, was, .. } = ending;
+    let resume = if owner.keep_running { Resume::WhenCompliant(owner) } else { Resume::OnRequest };
+    let blocked = keeps_block(owner, was, &why);
+    match (why, was) {
+        (Why::Requested(last), _) => {
+            let told = Effect::Tell(Told::Down(last.clone()));
+            (Connection::Disconnected { last, resume: Resume::OnRequest }, vec![told])
+        }
+        (Why::Posture(fault), Was::Up) => {
+            let fault = fault::lost(fault);
+            let told = Effect::Tell(Told::Lost(fault.clone()));
+            (Rest { last: Some(fault), resume, blocked }.state(), vec![told])
+        }
+        (Why::Posture(fault), _) => {
+            let told = Effect::Tell(Told::Refused(fault.clone()));
+            (Connection::Disconnected { last: Some(fault), resume }, vec![told])
+        }
+        (Why::Failed { fault, retry: Some(least) }, Was::Up | Was::Repeated(_)) if owner.keep_running => {
+            let failures = match was {
+                Was::Repeated(failed) => failed.saturating_add(1),
+                Was::Asked | Was::Up => 0,
+            };
+            let effects = vec![Effect::Timer(Some(wait(least, failures))), Effect::Tell(Told::Down(Some(fault.clone())))];
+            (Connection::Waiting { owner, failures, last: fault }, effects)
+        }
+        // An attempt that a person waits for fails at once.
+        (Why::Failed { fault, .. }, was) => {
+            let told = match was {
+                Was::Up => Told::Down(Some(fault.clone())),
+                Was::Asked | Was::Repeated(_) => Told::Failed(fault.clone()),
+            };
+            (Connection::Disconnected { last: Some(fault), resume: Resume::OnRequest }, vec![Effect::Tell(told)])
+        }
+    }
+}
+
+/// One second, doubled with each failure, between what the cause asks for and [`LONGEST_WAIT`].
+fn wait(least: Duration, failures: u32) -> Duration {
+    Duration::from_secs(1 << failures.min(7)).max(least).min(LONGEST_WAIT.max(least))
+}
+
+fn refusal(posture: &PostureStanding) -> Option<Fault> {
+    match posture {
+        PostureStanding::Refused { fault } => Some(fault.as_ref().clone()),
+        _ => None,
+    }
+}
+

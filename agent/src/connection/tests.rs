@@ -1,0 +1,231 @@
+use super::*;
+use ike_client::session::{CloseCause, CloseReason};
+use postern_api::fault::FaultName;
+use postern_api::state::ConnectionState;
+
+fn owner() -> Owner {
+    Owner { uid: Some(1000), keep_running: false, after_loss: AfterLoss::BlockProtectedPrefixes }
+}
+
+fn persistent() -> Owner {
+    Owner { keep_running: true, ..owner() }
+}
+
+fn tunnel() -> Box<EstablishedTunnel> {
+    Box::new(EstablishedTunnel {
+        gateway: "192.0.2.1:4500".parse().unwrap(),
+        local: "192.0.2.9:4500".parse().unwrap(),
+        carrier: ike_client::tunnel::control::Carrier::Udp,
+        behind_nat: false,
+        gateway_identity: "vpn.example.com".into(),
+        addresses: vec!["10.8.0.2/32".parse().unwrap()],
+        dns: vec![],
+        domains: vec![],
+        remote_selectors: vec![],
+        networks: vec!["10.0.0.0/8".parse().unwrap()],
+        mtu: 1400,
+        device: "postern0".into(),
+        device_index: 7,
+        ike_suite: "aes256gcm16-prfsha384-ecp384".parse().unwrap(),
+        esp_suite: "aes256gcm16".parse().unwrap(),
+        warnings: vec![],
+    })
+}
+
+fn refused() -> PostureStanding {
+    PostureStanding::Refused { fault: Box::new(Fault::new(FaultName::HostCheckFailed, "x", "refused: tag \"t\" (e)", "n")) }
+}
+
+fn ended(cause: CloseCause) -> Input {
+    Input::Ended(EndCause::Session { cause })
+}
+
+/// Feeds inputs and returns the last state with the effects of all.
+fn run(owner: Owner, inputs: Vec<Input>) -> (Connection, Vec<Effect>) {
+    let begin = Input::Connect { owner, posture: PostureStanding::Compliant };
+    let mut all = Vec::new();
+    let state = std::iter::once(begin).chain(inputs).fold(Connection::default(), |state, input| {
+        let (next, effects) = state.step(input);
+        all.extend(effects);
+        next
+    });
+    (state, all)
+}
+
+fn up(owner: Owner, mut then: Vec<Input>) -> (Connection, Vec<Effect>) {
+    then.splice(0..0, [Input::Established(tunnel()), Input::NetworkSettled(vec![])]);
+    let (state, effects) = run(owner, then);
+    let after = effects.iter().position(|effect| *effect == Effect::Tell(Told::Up)).unwrap();
+    (state, effects[after + 1..].to_vec())
+}
+
+#[test]
+fn a_refused_pre_check_starts_nothing() {
+    let (state, effects) = Connection::default().step(Input::Connect { owner: owner(), posture: refused() });
+    assert!(matches!(effects.as_slice(), [Effect::Tell(Told::Refused(_))]), "{effects:?}");
+    assert_eq!(state.last_fault().unwrap().name, FaultName::HostCheckFailed);
+    assert_eq!(state.state(&refused()), ConnectionState::Disconnected);
+}
+
+#[test]
+fn lost_posture_shuts_then_deletes_then_undoes_then_tells() {
+    let (state, effects) = up(
+        owner(),
+        vec![
+            Input::Judged(refused()),
+            ended(CloseCause::Requested { reason: CloseReason::Compliance }),
+            Input::NetworkSettled(vec![]),
+        ],
+    );
+    assert!(
+        matches!(
+            effects.as_slice(),
+            [
+                Effect::RevokeLease,
+                Effect::Stop(CloseReason::Compliance),
+                Effect::Timer(Some(_)),
+                Effect::Timer(None),
+                Effect::SettleBlock,
+                Effect::Tell(Told::Lost(_))
+            ]
+        ),
+        "{effects:?}"
+    );
+    assert_eq!(state.state(&refused()), ConnectionState::Blocked);
+    assert_eq!(state.last_fault().unwrap().name, FaultName::ComplianceLost);
+}
+
+#[test]
+fn a_profile_that_restores_leaves_no_block() {
+    let restoring = Owner { after_loss: AfterLoss::Restore, ..owner() };
+    let inputs = vec![Input::Judged(refused()), Input::TimeIsUp(refused()), Input::NetworkSettled(vec![])];
+    let (state, effects) = up(restoring, inputs);
+    assert!(effects.contains(&Effect::SettleNothing) && !effects.contains(&Effect::SettleBlock));
+    assert_eq!(state.state(&refused()), ConnectionState::Disconnected);
+}
+
+#[test]
+fn an_engine_that_does_not_say_farewell_is_not_waited_for() {
+    let (state, effects) = up(owner(), vec![Input::Judged(refused()), Input::TimeIsUp(refused())]);
+    assert!(effects.contains(&Effect::SettleBlock));
+    assert!(matches!(state, Connection::Disconnecting(Ending { awaiting: Awaiting::Network, .. })));
+}
+
+#[test]
+fn a_block_is_lifted_by_dismissal_and_survives_a_refused_attempt() {
+    let (state, _) = up(
+        owner(),
+        vec![Input::Judged(refused()), Input::EngineLost, Input::NetworkSettled(vec![])],
+    );
+    let (state, effects) = state.step(Input::Connect { owner: owner(), posture: refused() });
+    assert_eq!(state.state(&PostureStanding::Compliant), ConnectionState::Blocked);
+    assert!(!effects.contains(&Effect::SettleNothing));
+    let (state, effects) = state.step(Input::Dismiss);
+    assert_eq!(effects, [Effect::SettleNothing]);
+    assert_eq!(state.state(&PostureStanding::Compliant), ConnectionState::Disconnected);
+}
+
+#[test]
+fn posture_lost_during_the_attempt_ends_it_without_a_block() {
+    let inputs = vec![
+        Input::Established(tunnel()),
+        Input::Judged(refused()),
+        ended(CloseCause::Requested { reason: CloseReason::Compliance }),
+        Input::NetworkSettled(vec![]),
+    ];
+    let (state, effects) = run(owner(), inputs);
+    assert!(effects.contains(&Effect::SettleNothing));
+    assert!(matches!(effects.last(), Some(Effect::Tell(Told::Refused(_)))));
+    assert_eq!(state.last_fault().unwrap().name, FaultName::HostCheckFailed);
+}
+
+#[test]
+fn posture_lost_during_a_farewell_still_blocks() {
+    let inputs = vec![
+        Input::Disconnect(None),
+        Input::Judged(refused()),
+        ended(CloseCause::Requested { reason: CloseReason::User }),
+        Input::NetworkSettled(vec![]),
+    ];
+    let (state, _) = up(owner(), inputs);
+    assert_eq!(state.state(&PostureStanding::Compliant), ConnectionState::Blocked);
+}
+
+#[test]
+fn a_lost_gateway_is_dialled_again_only_with_keep_running() {
+    let lost = || vec![ended(CloseCause::GatewayLost), Input::NetworkSettled(vec![])];
+    let (state, _) = up(owner(), lost());
+    assert!(matches!(state, Connection::Disconnected { .. }));
+    let (state, effects) = up(persistent(), lost());
+    assert_eq!(state.state(&PostureStanding::Compliant), ConnectionState::Reconnecting);
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::Timer(Some(_)))));
+    let (state, effects) = state.step(Input::TimeIsUp(PostureStanding::Compliant));
+    assert_eq!(effects, [Effect::Start]);
+    assert_eq!(state.state(&PostureStanding::Compliant), ConnectionState::Reconnecting);
+}
+
+#[test]
+fn another_attempt_is_judged_like_the_first() {
+    let (state, _) = up(persistent(), vec![ended(CloseCause::GatewayLost), Input::NetworkSettled(vec![])]);
+    let (state, effects) = state.step(Input::TimeIsUp(refused()));
+    assert!(!effects.contains(&Effect::Start));
+    let (_, effects) = state.step(Input::Judged(PostureStanding::Compliant));
+    assert_eq!(effects, [Effect::Start], "it comes back with compliance");
+}
+
+#[test]
+fn a_wrong_password_is_never_tried_again_by_itself() {
+    let failed = ended(CloseCause::AuthenticationFailed { likely: vec![] });
+    let (state, effects) = run(persistent(), vec![failed, Input::NetworkSettled(vec![])]);
+    assert!(matches!(effects.last(), Some(Effect::Tell(Told::Failed(_)))));
+    assert_eq!(state.last_fault().unwrap().exit_code(), 4);
+    assert!(state.rests());
+}
+
+#[test]
+fn a_question_is_shown_as_a_state_of_its_own() {
+    let (state, _) = run(owner(), vec![Input::InputNeeded]);
+    assert_eq!(state.state(&PostureStanding::Compliant), ConnectionState::NeedsInput);
+    let (state, _) = state.step(Input::InputGiven);
+    assert_eq!(state.state(&PostureStanding::Compliant), ConnectionState::Connecting);
+}
+
+#[test]
+fn audit_mode_tells_and_lets_pass() {
+    let would_be = Box::new(Fault::new(FaultName::HostCheckFailed, "x", "refused", ""));
+    let posture = PostureStanding::Audit { would_be };
+    let (_, effects) = Connection::default().step(Input::Connect { owner: owner(), posture });
+    assert!(matches!(effects.as_slice(), [Effect::Start, Effect::Tell(Told::Audited(_))]));
+}
+
+#[test]
+fn no_input_in_any_state_lets_the_engine_start_while_posture_refuses() {
+    let states = || {
+        let fault = Fault::new(FaultName::GatewayLost, "x", "", "");
+        [
+            Connection::default(),
+            Connection::Disconnected { last: None, resume: Resume::WhenCompliant(persistent()) },
+            Connection::Blocked { last: fault.clone(), resume: Resume::WhenCompliant(persistent()) },
+            Connection::Waiting { owner: persistent(), failures: 3, last: fault },
+            run(owner(), vec![]).0,
+            up(owner(), vec![]).0,
+            up(owner(), vec![Input::Disconnect(None)]).0,
+        ]
+    };
+    let inputs = || {
+        vec![
+            Input::Connect { owner: owner(), posture: refused() },
+            Input::Judged(refused()),
+            Input::TimeIsUp(refused()),
+            Input::NetworkSettled(vec![]),
+            Input::EngineLost,
+            ended(CloseCause::GatewayLost),
+        ]
+    };
+    for state in states() {
+        for input in inputs() {
+            let (_, effects) = state.clone().step(input.clone());
+            assert!(!effects.contains(&Effect::Start), "{state:?} {input:?}");
+        }
+    }
+}
