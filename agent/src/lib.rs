@@ -2,20 +2,20 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`cli`] | the command line, one file a command
+//! | [`cli`] | the command line, one file a command |
 //! | [`connection`] | the life of a connection: events in, effects out |
 //! | [`control`] | the control socket, both ends |
 //! | [`fault`] | causes to names, words, next steps |
-//! | [`profile`] | tunnels and settings as written |
 //! | [`network`] | the plan of addresses, routes, rules, firewall and resolver; its journal |
 //! | [`platform`] | the operating system behind one door; the one room with unsafe code |
+//! | [`profile`] | tunnels and settings as written |
 #![deny(unsafe_code)]
 
-pub mod network;
-#[allow(unsafe_code)]
-pub mod platform;
 pub mod cli;
 pub mod connection;
 pub mod control;
 pub mod fault;
+pub mod network;
+#[allow(unsafe_code)]
+pub mod platform;
 pub mod profile;
