@@ -76,7 +76,12 @@ pub fn timed_out() -> Fault {
 
 /// Makes the fault of a lost network process.
 pub fn engine_lost() -> Fault {
-    Fault::new(FaultName::Internal, "", "the network process ended unexpectedly", "connect again; see the service's log")
+    Fault::new(
+        FaultName::Internal,
+        "",
+        "the network process ended unexpectedly",
+        "connect again; see the service's log",
+    )
 }
 
 /// Makes the fault of an engine's end.
@@ -84,7 +89,9 @@ pub fn of_end(cause: &EndCause) -> Fault {
     let text = cause.to_string();
     let (name, next) = match cause {
         EndCause::Session { cause } => return of_close(cause),
-        EndCause::LookupFailed { .. } => (FaultName::GatewayNameUnresolved, "check the gateway's name and the resolver"),
+        EndCause::LookupFailed { .. } => {
+            (FaultName::GatewayNameUnresolved, "check the gateway's name and the resolver")
+        }
         EndCause::Network { .. } => (FaultName::GatewayUnreachable, "check the network connection"),
         EndCause::Device { .. } => (FaultName::SystemChangeFailed, "postern doctor"),
         EndCause::CarrierUnsupported { .. } => (FaultName::ProfileInvalid, "choose another carrier"),
@@ -101,7 +108,9 @@ fn of_close(cause: &CloseCause) -> Fault {
             "check the gateway's address and that UDP 500 and 4500 (or its TCP port) are let through".into(),
         ),
         CloseCause::GatewayLost => (FaultName::GatewayLost, "check the network connection, then connect again".into()),
-        CloseCause::ClosedByPeer => (FaultName::ClosedByGateway, "connect again, or ask the gateway's administrator".into()),
+        CloseCause::ClosedByPeer => {
+            (FaultName::ClosedByGateway, "connect again, or ask the gateway's administrator".into())
+        }
         CloseCause::Expired => (FaultName::GatewayLost, "connect again".into()),
         CloseCause::GatewayNotTrusted { why } => (FaultName::GatewayNotTrusted, distrust_next(why).into()),
         CloseCause::ProposalMismatch { .. } => {
@@ -117,7 +126,9 @@ fn of_close(cause: &CloseCause) -> Fault {
         CloseCause::PeerMisbehaved { .. } | CloseCause::PeerIncompatible { .. } | CloseCause::RefusedByPeer { .. } => {
             (FaultName::PeerMisbehaved, "ask the gateway's administrator".into())
         }
-        CloseCause::InputRefused { .. } => (FaultName::InputNeeded, "connect again and answer, or store the secret".into()),
+        CloseCause::InputRefused { .. } => {
+            (FaultName::InputNeeded, "connect again and answer, or store the secret".into())
+        }
         CloseCause::InputTimedOut => (FaultName::TimedOut, "connect again and answer in time".into()),
         CloseCause::ConfigurationUnusable { .. } => (FaultName::ProfileInvalid, "mend the tunnel's profile".into()),
         CloseCause::Requested { .. } => (FaultName::Cancelled, String::new()),
@@ -145,7 +156,9 @@ const fn distrust_next(why: &DistrustReason) -> &'static str {
         DistrustReason::IdentityMismatch { .. } => "check gateway_identity; do not give the password",
         DistrustReason::ProofWrong => "check the pre-shared key or the gateway's certificate",
         DistrustReason::MethodNotAccepted { .. } => "check gateway_auth",
-        DistrustReason::ProofMissing => "check gateway_auth; a FortiGate with EAP and a shared key wants gateway_auth = psk",
+        DistrustReason::ProofMissing => {
+            "check gateway_auth; a FortiGate with EAP and a shared key wants gateway_auth = psk"
+        }
         DistrustReason::EapProofMissing => "do not use this gateway until its administrator knows why",
     }
 }

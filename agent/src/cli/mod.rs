@@ -176,7 +176,8 @@ mod tests {
             for argument in command.get_arguments() {
                 let name = argument.get_id().as_str();
                 let takes_value = argument.get_action().takes_values();
-                let secret = ["password", "psk", "code", "invitation", "passphrase"].iter().any(|word| name.contains(word));
+                let secret =
+                    ["password", "psk", "code", "invitation", "passphrase"].iter().any(|word| name.contains(word));
                 assert!(!(secret && takes_value) || name.ends_with("file"), "{}: {name}", command.get_name());
                 assert!(argument.get_env().is_none(), "{name} is read from the environment");
             }

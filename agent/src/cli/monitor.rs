@@ -24,7 +24,9 @@ pub(super) async fn run(session: &Session) -> Result<(), Fault> {
 
 fn print(event: &Event) {
     match event {
-        Event::Snapshot { status } => status.tunnels.iter().for_each(|tunnel| output::line(super::status::sentence(tunnel))),
+        Event::Snapshot { status } => {
+            status.tunnels.iter().for_each(|tunnel| output::line(super::status::sentence(tunnel)))
+        }
         Event::Tunnel { tunnel } => output::line(super::status::sentence(tunnel)),
         Event::Tags { report } => {
             let tags: Vec<String> = report

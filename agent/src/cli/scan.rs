@@ -24,7 +24,8 @@ pub(super) async fn run(session: &Session) -> Result<(), Fault> {
         .findings
         .iter()
         .map(|finding| {
-            let score = finding.score_tenths.map(|tenths| format!(" {}.{}", tenths / 10, tenths % 10)).unwrap_or_default();
+            let score =
+                finding.score_tenths.map(|tenths| format!(" {}.{}", tenths / 10, tenths % 10)).unwrap_or_default();
             vec![
                 format!("{}{score}", severity(finding.severity)),
                 finding.package.for_one_line(),

@@ -23,7 +23,12 @@ pub(super) async fn run(session: &Session, arguments: Arguments) -> Result<(), F
     if let Some(name) = &arguments.tunnel {
         status.tunnels.retain(|tunnel| tunnel.name.as_received() == name);
         if status.tunnels.is_empty() {
-            return Err(Fault::new(FaultName::TunnelUnknown, name.as_str(), "is no tunnel here", "postern tunnel list"));
+            return Err(Fault::new(
+                FaultName::TunnelUnknown,
+                name.as_str(),
+                "is no tunnel here",
+                "postern tunnel list",
+            ));
         }
     }
     if session.json {

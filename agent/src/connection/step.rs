@@ -1,8 +1,6 @@
 //! The transitions.
 
-use super::{
-    Attempt, Awaiting, Connection, Effect, Ending, Input, Owner, Resume, Session, Stage, Told, Was, Why,
-};
+use super::{Attempt, Awaiting, Connection, Effect, Ending, Input, Owner, Resume, Session, Stage, Told, Was, Why};
 use crate::fault;
 use crate::profile::AfterLoss;
 use ike_client::session::CloseReason;
@@ -93,9 +91,7 @@ fn connecting(attempt: Attempt, input: Input) -> Stepped {
             stop(owner, was, Why::Failed { fault, retry: None }, CloseReason::User)
         }
         (Input::Judged(posture), stage) => match refusal(&posture) {
-            Some(fault) => {
-                stop(owner, was, Why::Posture(fault), CloseReason::Compliance)
-            }
+            Some(fault) => stop(owner, was, Why::Posture(fault), CloseReason::Compliance),
             None => stay(stage),
         },
         (Input::Disconnect(fault), _) => stop(owner, was, Why::Requested(fault), CloseReason::User),
@@ -120,9 +116,7 @@ fn connected(session: Session, input: Input) -> Stepped {
     let owner = session.owner;
     match input {
         Input::Judged(posture) => match refusal(&posture) {
-            Some(fault) => {
-                stop(owner, Was::Up, Why::Posture(fault), CloseReason::Compliance)
-            }
+            Some(fault) => stop(owner, Was::Up, Why::Posture(fault), CloseReason::Compliance),
             None => (Connection::Connected(session), Vec::new()),
         },
         Input::Disconnect(fault) => stop(owner, Was::Up, Why::Requested(fault), CloseReason::User),
@@ -215,7 +209,8 @@ fn finish(ending: Ending) -> Stepped {
                 Was::Repeated(failed) => failed.saturating_add(1),
                 Was::Asked | Was::Up => 0,
             };
-            let effects = vec![Effect::Timer(Some(wait(least, failures))), Effect::Tell(Told::Down(Some(fault.clone())))];
+            let effects =
+                vec![Effect::Timer(Some(wait(least, failures))), Effect::Tell(Told::Down(Some(fault.clone())))];
             (Connection::Waiting { owner, failures, last: fault }, effects)
         }
         // An attempt that a person waits for fails at once.
@@ -240,4 +235,3 @@ fn refusal(posture: &PostureStanding) -> Option<Fault> {
         _ => None,
     }
 }
-

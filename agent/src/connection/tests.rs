@@ -33,7 +33,9 @@ fn tunnel() -> Box<EstablishedTunnel> {
 }
 
 fn refused() -> PostureStanding {
-    PostureStanding::Refused { fault: Box::new(Fault::new(FaultName::HostCheckFailed, "x", "refused: tag \"t\" (e)", "n")) }
+    PostureStanding::Refused {
+        fault: Box::new(Fault::new(FaultName::HostCheckFailed, "x", "refused: tag \"t\" (e)", "n")),
+    }
 }
 
 fn ended(cause: CloseCause) -> Input {
@@ -113,10 +115,7 @@ fn an_engine_that_does_not_say_farewell_is_not_waited_for() {
 
 #[test]
 fn a_block_is_lifted_by_dismissal_and_survives_a_refused_attempt() {
-    let (state, _) = up(
-        owner(),
-        vec![Input::Judged(refused()), Input::EngineLost, Input::NetworkSettled(vec![])],
-    );
+    let (state, _) = up(owner(), vec![Input::Judged(refused()), Input::EngineLost, Input::NetworkSettled(vec![])]);
     let (state, effects) = state.step(Input::Connect { owner: owner(), posture: refused() });
     assert_eq!(state.state(&PostureStanding::Compliant), ConnectionState::Blocked);
     assert!(!effects.contains(&Effect::SettleNothing));

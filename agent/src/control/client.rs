@@ -98,8 +98,8 @@ impl Client {
     pub async fn call_raw(&self, method: Method, parameters: &impl Serialize) -> Result<Value, Fault> {
         let parameters = serde_json::to_value(parameters).map_err(|error| internal(&error.to_string()))?;
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        let line = to_line(&Request::call(id, method.name(), parameters))
-            .map_err(|error| internal(&error.to_string()))?;
+        let line =
+            to_line(&Request::call(id, method.name(), parameters)).map_err(|error| internal(&error.to_string()))?;
         let (answer_in, answer) = oneshot::channel();
         {
             let mut awaited = self.awaited.lock().unwrap_or_else(PoisonError::into_inner);

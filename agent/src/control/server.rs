@@ -173,9 +173,7 @@ async fn converse<H: Handler>(
     }
 }
 
-async fn next_of(
-    subscription: &mut Option<broadcast::Receiver<Event>>,
-) -> Result<Event, broadcast::error::RecvError> {
+async fn next_of(subscription: &mut Option<broadcast::Receiver<Event>>) -> Result<Event, broadcast::error::RecvError> {
     match subscription {
         Some(receiver) => receiver.recv().await,
         None => std::future::pending().await,

@@ -404,7 +404,10 @@ mod tests {
     #[test]
     fn a_misspelt_suite_is_shown_with_its_line() {
         let error = read("gateway = \"g\"\n[proposals]\nike = [\n  \"aes256-sha999-ecp384\",\n]\n").unwrap_err();
-        assert!(error.starts_with("t.toml:4: proposals.ike") || error.starts_with("t.toml:3: proposals.ike"), "{error}");
+        assert!(
+            error.starts_with("t.toml:4: proposals.ike") || error.starts_with("t.toml:3: proposals.ike"),
+            "{error}"
+        );
         assert!(error.contains("sha999"), "{error}");
     }
 

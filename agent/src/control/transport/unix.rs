@@ -34,7 +34,9 @@ impl Transport for Listener {
         match Group::from_name(group).ok().flatten() {
             Some(found) => match chown(path, None, Some(found.gid)) {
                 Ok(()) => fs::set_permissions(path, Permissions::from_mode(0o660))?,
-                Err(error) => tracing::warn!(group, %error, "control socket stays root's: the group cannot be given it"),
+                Err(error) => {
+                    tracing::warn!(group, %error, "control socket stays root's: the group cannot be given it")
+                }
             },
             None => tracing::warn!(group, "control socket stays root's: there is no such group"),
         }

@@ -10,10 +10,10 @@ use postern_api::method::Role;
 use std::ffi::OsString;
 use std::io;
 use std::path::Path;
-use tokio::net::windows::named_pipe::{ClientOptions, NamedPipeClient, NamedPipeServer, ServerOptions};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::windows::named_pipe::{ClientOptions, NamedPipeClient, NamedPipeServer, ServerOptions};
 
 /// One end of a pipe.
 pub(crate) enum Stream {
@@ -29,7 +29,8 @@ pub struct Listener {
 
 fn name_of(path: &Path) -> OsString {
     let mut name = OsString::from(r"\\.\pipe\");
-    let tail: String = path.to_string_lossy().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    let tail: String =
+        path.to_string_lossy().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
     name.push(tail);
     name
 }
