@@ -8,6 +8,7 @@
 //! | [`ping`] | ICMP echo with a tally |
 //! | [`dns`] | a resolver that counts what it is asked |
 //! | [`http`] | the corporate host's web server |
+//! | [`roadwarrior`] | an endpoint, a strongSwan gateway, a host behind it |
 //! | [`strongswan`] | strongSwan as the gateway |
 //! | [`client`] | the endpoint: the real service and command line |
 //! | [`fuzz`] | functions that take any bytes, and their corpus |
@@ -18,6 +19,7 @@ pub mod fuzz;
 pub mod http;
 pub mod net;
 pub mod ping;
+pub mod roadwarrior;
 pub mod scenario;
 pub mod strongswan;
 pub mod wire;
