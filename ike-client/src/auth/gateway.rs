@@ -1,6 +1,6 @@
 //! The gateway's proof of itself, and the token that only a verified proof yields.
 //!
-//! [`GatewayProven`] is what an EAP peer is made from. Without it there is no peer and so
+//! [`GatewayProven`] is what an [`eap::Peer`](super::eap::Peer) is made from. Without it there is no peer and so
 //! no EAP answer, not even Identity: a rogue gateway learns neither the user's name nor anything derived from
 //! the password (RFC 7296 §2.16: the responder authenticates first).
 

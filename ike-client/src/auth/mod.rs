@@ -8,20 +8,12 @@
 //! | [`octets`], [`psk`] | what AUTH covers; AUTH by a shared key |
 //! | [`gateway`] | the gateway's proof, and the token that it yields |
 //! | [`certificate`] | what makes a gateway's certificate good |
-//!
-//! Lands next:
-//!
-//! ```text
-//! eap::Peer::new(&GatewayProven, identity: Option<String>) -> Peer     // no proof, no peer, no answer
-//! peer.handle(packet: &[u8], &mut dyn Random) -> eap::Step
-//! peer.identity(String) -> eap::Step;  peer.password(&[u8] /* UTF-8 */, &mut dyn Random) -> eap::Step
-//! eap::Step { Reply(Vec<u8>) | NeedIdentity { prompt: String } | NeedPassword { identity: String, server: String }
-//!           | Success(crypto::Secret /* MSK */) | Failed { reason: EapFailure, farewell: Option<Vec<u8>> } }
-//! ```
+//! | [`eap`] | the login: Identity, MSCHAPv2 |
 
 pub mod certificate;
 mod der;
 pub mod distinguished_name;
+pub mod eap;
 pub mod gateway;
 pub mod identity;
 pub mod octets;
