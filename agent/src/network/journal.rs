@@ -270,3 +270,6 @@ fn encode(line: &Line) -> Vec<u8> {
     text.push(b'\n');
     text
 }
+
+#[cfg(test)]
+pub(in crate::network) mod tests;

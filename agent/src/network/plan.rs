@@ -29,6 +29,7 @@ use crate::network::step::{
     Device, Family, FirewallMark, Mtu, Purpose, RouteTarget, RoutingTable, Rule, RuleAction, RulePriority, Step,
 };
 use crate::platform::Capabilities;
+use ike_client::tunnel::control::EstablishedTunnel;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -111,6 +112,20 @@ pub struct Granted {
     pub domains: Vec<String>,
 }
 
+impl From<&EstablishedTunnel> for Granted {
+    fn from(tunnel: &EstablishedTunnel) -> Self {
+        Self {
+            device: Device { name: tunnel.device.clone(), index: tunnel.device_index },
+            mtu: Mtu(tunnel.mtu),
+            gateway: tunnel.gateway,
+            addresses: tunnel.addresses.iter().map(IpNet::addr).collect(),
+            networks: tunnel.networks.clone(),
+            dns: tunnel.dns.clone(),
+            domains: tunnel.domains.clone(),
+        }
+    }
+}
+
 /// The numbers and names of our own places on the system.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Places {
@@ -188,6 +203,8 @@ pub enum Warning {
     NoFirewall,
     /// The gateway named servers, but no domain says when to ask them.
     DnsWithoutDomains,
+    /// So many names that were given as domains are none, and were left out.
+    NotDomains(usize),
 }
 
 impl fmt::Display for Warning {
@@ -213,6 +230,7 @@ impl fmt::Display for Warning {
             Self::DnsWithoutDomains => {
                 formatter.write_str("the gateway named DNS servers but no domain, so they are not asked")
             }
+            Self::NotDomains(count) => write!(formatter, "{count} given as DNS domains are no domain names: left out"),
         }
     }
 }
@@ -223,6 +241,12 @@ pub enum PlanError {
     /// The gateway gave no address.
     #[error("the gateway gave no address for the tunnel")]
     NoAddress,
+    /// The name of the tunnel's device could be read as something else by the tools it is told to.
+    #[error("{0:?} cannot be the name of the tunnel's device: 1 to 15 letters, digits, '-', '_' or '.'")]
+    DeviceName(String),
+    /// More networks than anybody needs.
+    #[error("{0} networks are more than the {MOST_NETWORKS} that a tunnel may have")]
+    TooManyNetworks(usize),
     /// A split tunnel without networks.
     #[error("the gateway granted no network and the profile names none, so nothing would go through the tunnel")]
     NothingToRoute,
@@ -243,6 +267,14 @@ pub fn plan(
 ) -> Result<Plan, PlanError> {
     if granted.addresses.is_empty() {
         return Err(PlanError::NoAddress);
+    }
+    let name = &granted.device.name;
+    let plain = |letter: u8| letter.is_ascii_alphanumeric() || b"-_.".contains(&letter);
+    if name.is_empty() || name.len() > LONGEST_DEVICE_NAME || !name.bytes().all(plain) {
+        return Err(PlanError::DeviceName(name.clone()));
+    }
+    if granted.networks.len() > MOST_NETWORKS {
+        return Err(PlanError::TooManyNetworks(granted.networks.len()));
     }
     if !capabilities.change_network {
         return Err(PlanError::NotPermitted(capabilities.reasons.join("; ")));
@@ -434,11 +466,18 @@ impl<'a> Draft<'a> {
         if self.settings.dns == DnsMode::Off || self.granted.dns.is_empty() {
             return;
         }
-        let mut routed = self.granted.domains.clone();
-        for domain in self.settings.domains.iter().chain(&self.settings.search) {
-            if !routed.contains(domain) {
-                routed.push(domain.clone());
+        // Names of the gateway end up in a file that programs parse: only names go in.
+        let mut routed = Vec::new();
+        let mut not_domains = 0_usize;
+        for domain in self.granted.domains.iter().chain(&self.settings.domains).chain(&self.settings.search) {
+            match domain_name(domain) {
+                Some(name) if routed.contains(&name) => {}
+                Some(name) => routed.push(name),
+                None => not_domains = not_domains.saturating_add(1),
             }
+        }
+        if not_domains > 0 {
+            self.plan.warnings.push(Warning::NotDomains(not_domains));
         }
         let catch_all = self.settings.dns == DnsMode::Automatic && (self.full || routed.is_empty());
         if !catch_all && routed.is_empty() {
@@ -451,7 +490,7 @@ impl<'a> Draft<'a> {
                 device: self.granted.device.clone(),
                 servers: self.granted.dns.clone(),
                 routed,
-                search: self.settings.search.clone(),
+                search: self.settings.search.iter().filter_map(|domain| domain_name(domain)).collect(),
                 catch_all,
             }),
         );
@@ -517,6 +556,22 @@ impl<'a> Draft<'a> {
     }
 }
 
+/// Returns `text` as a domain name in lower case without the dot at its end, if it is one
+/// (RFC 1035's sizes; letters, digits, `-` and `_`).
+fn domain_name(text: &str) -> Option<String> {
+    let name = text.trim_end_matches('.').to_ascii_lowercase();
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|letter| letter.is_ascii_alphanumeric() || letter == b'-' || letter == b'_')
+    };
+    (name.len() <= 253 && name.split('.').all(label)).then_some(name)
+}
+
+/// `IFNAMSIZ` of Linux without the nul at the end.
+const LONGEST_DEVICE_NAME: usize = 15;
+/// Each costs a route in two tables; an IKE message cannot name many more.
+const MOST_NETWORKS: usize = 1024;
+
 const EVERYTHING_V4: IpNet = v4(0, 0, 0, 0, 0);
 const EVERYTHING_V6: IpNet = v6(0, 0);
 const LINK_LOCAL_V6: IpNet = v6(0xfe80, 10);
@@ -538,3 +593,6 @@ const fn v4(a: u8, b: u8, c: u8, d: u8, prefix: u8) -> IpNet {
 const fn v6(first: u16, prefix: u8) -> IpNet {
     IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::new(first, 0, 0, 0, 0, 0, 0, 0), prefix))
 }
+
+#[cfg(test)]
+mod tests;

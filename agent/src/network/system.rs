@@ -178,3 +178,6 @@ async fn take_back<S: System>(unwanted: impl Fn(&Record) -> bool, journal: &mut 
     }
     settled
 }
+
+#[cfg(test)]
+mod tests;
