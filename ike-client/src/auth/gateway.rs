@@ -143,3 +143,59 @@ pub fn prove_by_certificate(
         })?;
     Ok(GatewayProven { identity, by: ProvenBy::Certificate { gateway: Box::new(gateway), scheme } })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::transform::PseudoRandomFunction;
+
+    fn prf() -> Prf {
+        Prf::new(PseudoRandomFunction::HmacSha256)
+    }
+
+    fn authentication(method: AuthenticationMethod, data: Vec<u8>) -> wire::Authentication {
+        wire::Authentication { method, data }
+    }
+
+    fn try_psk(
+        name: &wire::Identification,
+        authentication: &wire::Authentication,
+        expected: Option<&str>,
+    ) -> Result<GatewayProven, GatewayRejected> {
+        let claim = Claim { identity: name, authentication, certificates: &[], octets: b"octets" };
+        let expected: Option<Identity> = expected.map(|text| text.parse().unwrap());
+        prove_by_psk(&claim, prf(), b"psk", expected.as_ref())
+    }
+
+    #[test]
+    fn whoever_knows_the_key_is_the_gateway_by_the_name_that_it_gives() {
+        let good = authentication(AuthenticationMethod::SHARED_KEY, psk::compute(prf(), b"psk", b"octets"));
+        let name = wire::Identification::fqdn("vpn.example.com");
+        for expected in [None, Some("VPN.example.com")] {
+            let proven = try_psk(&name, &good, expected).unwrap();
+            assert_eq!(proven.identity().to_string(), "vpn.example.com");
+            assert_eq!(proven.by(), &ProvenBy::PreSharedKey);
+        }
+    }
+
+    #[test]
+    fn another_key_another_method_or_another_name_proves_nothing() {
+        let good = authentication(AuthenticationMethod::SHARED_KEY, psk::compute(prf(), b"psk", b"octets"));
+        let name = wire::Identification::fqdn("vpn.example.com");
+        let other_key = authentication(AuthenticationMethod::SHARED_KEY, psk::compute(prf(), b"pwned", b"octets"));
+        assert_eq!(try_psk(&name, &other_key, None).unwrap_err(), GatewayRejected::SharedKeyMismatch);
+        let empty = authentication(AuthenticationMethod::SHARED_KEY, vec![]);
+        assert_eq!(try_psk(&name, &empty, None).unwrap_err(), GatewayRejected::SharedKeyMismatch);
+        let none = authentication(AuthenticationMethod::NULL, good.data.clone());
+        assert_eq!(try_psk(&name, &none, None).unwrap_err(), GatewayRejected::MethodNotAccepted { method: 13 });
+        assert_eq!(
+            try_psk(&name, &good, Some("gate.example.com")).unwrap_err(),
+            GatewayRejected::IdentityMismatch {
+                expected: "gate.example.com".into(),
+                presented: "vpn.example.com".into()
+            }
+        );
+        let unreadable = wire::Identification::new(wire::IdentificationType::FQDN, b"a\0b".to_vec());
+        assert!(matches!(try_psk(&unreadable, &good, None), Err(GatewayRejected::IdentityUnreadable(_))));
+    }
+}

@@ -1,1 +1,270 @@
+use super::*;
+use crate::auth::gateway::{self, Claim};
+use crate::auth::psk;
+use crate::crypto::prf::Prf;
+use crate::crypto::transform::PseudoRandomFunction;
+use crate::random::SeededRandom;
+use crate::wire;
 
+const PASSWORD: &str = "clientPass";
+
+/// The only way to a token is a proof that verifies.
+fn proven() -> GatewayProven {
+    let prf = Prf::new(PseudoRandomFunction::HmacSha256);
+    let authentication = wire::Authentication {
+        method: wire::AuthenticationMethod::SHARED_KEY,
+        data: psk::compute(prf, b"psk", b"octets"),
+    };
+    let identity = wire::Identification::fqdn("vpn.example.com");
+    let claim = Claim { identity: &identity, authentication: &authentication, certificates: &[], octets: b"octets" };
+    gateway::prove_by_psk(&claim, prf, b"psk", None).unwrap()
+}
+
+fn peer(name: Option<&str>) -> Peer {
+    Peer::new(&proven(), name.map(str::to_owned))
+}
+
+fn request(identifier: u8, kind: u8, data: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(data.len() + 5).unwrap().to_be_bytes();
+    [&[1, identifier][..], &length, &[kind], data].concat()
+}
+
+fn method(operation: u8, body: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(body.len() + 4).unwrap().to_be_bytes();
+    request(9, kind::MSCHAPV2, &[&[operation, 3][..], &length, body].concat())
+}
+
+fn challenge() -> Vec<u8> {
+    method(1, &[&[16][..], &[0xc4; 16], b"radius"].concat())
+}
+
+const SUCCESS: [u8; 4] = [3, 9, 0, 4];
+const FAILURE: [u8; 4] = [4, 9, 0, 4];
+
+fn failure(step: &Step) -> &EapFailure {
+    match step {
+        Step::Failed { reason, .. } => reason,
+        other => panic!("not a failure: {other:?}"),
+    }
+}
+
+fn reply_of(step: Step) -> Vec<u8> {
+    match step {
+        Step::Reply(bytes) => bytes,
+        other => panic!("not a reply: {other:?}"),
+    }
+}
+
+/// What a server that knows the password makes of a response: `S=...` and the MSK.
+fn server_side(response: &[u8], password: &str, user: &str) -> (String, Vec<u8>) {
+    use sha1::{Digest, Sha1};
+    let value = &response[10..59];
+    let (peer_challenge, nt_response) = (&value[..16], &value[24..48]);
+    let units: Vec<u8> = password.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let hash_hash = md4::Md4::digest(md4::Md4::digest(&units));
+    let sha = |parts: &[&[u8]]| Sha1::digest(parts.concat()).to_vec();
+    let challenge = sha(&[peer_challenge, &[0xc4; 16], user.as_bytes()]);
+    let inner = sha(&[&hash_hash, nt_response, b"Magic server to client signing constant"]);
+    let proof = sha(&[&inner, &challenge[..8], b"Pad to make it do more than one iteration"]);
+    let master = sha(&[&hash_hash, nt_response, b"This is the MPPE Master Key"]);
+    let start = |magic: &[u8]| sha(&[&master[..16], &[0; 40], magic, &[0xf2; 40]])[..16].to_vec();
+    let msk = [
+        start(b"On the client side, this is the send key; on the server side, it is the receive key."),
+        start(b"On the client side, this is the receive key; on the server side, it is the send key."),
+        vec![0; 32],
+    ];
+    (format!("S={} M=OK", hex::encode_upper(proof)), msk.concat())
+}
+
+/// Runs up to the response to the challenge.
+fn responded() -> (Peer, Vec<u8>) {
+    let mut peer = peer(Some("User"));
+    reply_of(peer.handle(&request(1, kind::IDENTITY, b"")));
+    let asked = Step::NeedPassword { identity: "User".into(), server: "radius".into() };
+    assert_eq!(peer.handle(&challenge()), asked);
+    let response = reply_of(peer.password(PASSWORD.as_bytes(), &mut SeededRandom::new(1)));
+    (peer, response)
+}
+
+#[test]
+fn a_whole_login_ends_with_the_key_that_the_server_has() {
+    let mut peer = peer(None);
+    assert_eq!(peer.handle(&request(1, kind::IDENTITY, b"who?")), Step::NeedIdentity { prompt: "who?".into() });
+    assert_eq!(reply_of(peer.identity("CORP\\User".into())), *b"\x02\x01\0\x0e\x01CORP\\User");
+    assert!(matches!(peer.handle(&challenge()), Step::NeedPassword { .. }));
+    let response = reply_of(peer.password(PASSWORD.as_bytes(), &mut SeededRandom::new(1)));
+    let (proof, msk) = server_side(&response, PASSWORD, "User");
+    assert_eq!(reply_of(peer.handle(&method(3, proof.as_bytes()))), [2, 9, 0, 6, kind::MSCHAPV2, 3]);
+    assert_eq!(peer.handle(&SUCCESS), Step::Success(EapKey::MasterSessionKey(Secret::new(msk))));
+}
+
+#[test]
+fn a_server_that_asks_no_identity_still_gets_a_name() {
+    let mut peer = peer(None);
+    assert_eq!(peer.handle(&challenge()), Step::NeedIdentity { prompt: String::new() });
+    assert!(matches!(peer.identity("User".into()), Step::NeedPassword { .. }));
+    let response = reply_of(peer.password(PASSWORD.as_bytes(), &mut SeededRandom::new(1)));
+    assert!(response.ends_with(b"User"));
+}
+
+#[test]
+fn success_before_the_server_has_proven_itself_ends_the_login() {
+    let mut fresh = peer(Some("User"));
+    assert_eq!(failure(&fresh.handle(&SUCCESS)), &EapFailure::EarlySuccess);
+
+    let mut named = peer(Some("User"));
+    reply_of(named.handle(&request(1, kind::IDENTITY, b"")));
+    assert_eq!(failure(&named.handle(&SUCCESS)), &EapFailure::EarlySuccess);
+
+    let (mut waiting, _) = responded();
+    assert_eq!(failure(&waiting.handle(&SUCCESS)), &EapFailure::EarlySuccess);
+
+    let mut asked = peer(Some("User"));
+    asked.handle(&challenge());
+    assert_eq!(failure(&asked.handle(&SUCCESS)), &EapFailure::EarlySuccess);
+    // And it stays ended: the password that comes now goes nowhere.
+    assert!(matches!(asked.password(PASSWORD.as_bytes(), &mut SeededRandom::new(1)), Step::Failed { .. }));
+
+    let mut unasked = peer(Some("User"));
+    let forged = format!("S={}", "00".repeat(20));
+    assert_eq!(failure(&unasked.handle(&method(3, forged.as_bytes()))), &EapFailure::EarlySuccess);
+}
+
+#[test]
+fn a_success_with_five_octets_is_malformed() {
+    let (mut peer, _) = responded();
+    let step = peer.handle(&[3, 9, 0, 5, 6]);
+    assert!(matches!(failure(&step), EapFailure::Packet(PacketError::Length { .. })));
+}
+
+#[test]
+fn a_server_that_does_not_know_the_password_gets_no_success_answer() {
+    let (mut peer, response) = responded();
+    let (wrong, _) = server_side(&response, "another", "User");
+    let step = peer.handle(&method(3, wrong.as_bytes()));
+    assert_eq!(step, Step::Failed { reason: EapFailure::ServerUnproven, farewell: None });
+    let (right, _) = server_side(&response, PASSWORD, "User");
+    assert!(matches!(peer.handle(&method(3, right.as_bytes())), Step::Failed { .. }));
+    assert!(matches!(peer.handle(&SUCCESS), Step::Failed { .. }));
+}
+
+#[test]
+fn a_refusal_keeps_its_reason_and_says_goodbye() {
+    for (text, reason) in [
+        ("E=691 R=1 C=00 V=3 M=no", mschapv2::Decline::WrongCredentials),
+        ("E=648 R=0 C=00 V=3 M=old", mschapv2::Decline::PasswordExpired),
+    ] {
+        let (mut peer, _) = responded();
+        let Step::Failed { reason: EapFailure::Declined(declined), farewell } =
+            peer.handle(&method(4, text.as_bytes()))
+        else {
+            panic!("no refusal");
+        };
+        assert_eq!(declined.reason, reason);
+        assert_eq!(farewell, Some(vec![2, 9, 0, 6, kind::MSCHAPV2, 4]));
+        assert!(matches!(peer.handle(&SUCCESS), Step::Failed { .. }));
+    }
+    let (mut peer, _) = responded();
+    assert_eq!(failure(&peer.handle(&FAILURE)), &EapFailure::Refused);
+}
+
+#[test]
+fn an_unknown_method_is_answered_with_nak_and_named_if_the_server_insists() {
+    let mut peer = peer(Some("User"));
+    let md5 = reply_of(peer.handle(&request(4, 4, &[16; 17])));
+    assert_eq!(md5, [2, 4, 0, 6, kind::NAK, kind::MSCHAPV2]);
+    let ttls = reply_of(peer.handle(&request(5, 21, &[0x20])));
+    assert_eq!(ttls, [2, 5, 0, 6, kind::NAK, kind::MSCHAPV2]);
+    assert_eq!(failure(&peer.handle(&FAILURE)), &EapFailure::NoSharedMethod { offered: 21 });
+}
+
+#[test]
+fn after_a_nak_the_method_that_was_asked_for_is_taken() {
+    let mut peer = peer(Some("User"));
+    reply_of(peer.handle(&request(4, 13, &[0x20])));
+    assert!(matches!(peer.handle(&challenge()), Step::NeedPassword { .. }));
+}
+
+#[test]
+fn a_notification_is_acknowledged_and_kept_for_the_user() {
+    let mut peer = peer(Some("User"));
+    assert_eq!(reply_of(peer.handle(&request(6, kind::NOTIFICATION, b"maintenance at noon"))), [2, 6, 0, 5, 2]);
+    assert_eq!(peer.take_notice().as_deref(), Some("maintenance at noon"));
+    assert_eq!(peer.take_notice(), None);
+    let (mut later, response) = responded();
+    reply_of(later.handle(&request(6, kind::NOTIFICATION, b"hold on")));
+    let (proof, _) = server_side(&response, PASSWORD, "User");
+    reply_of(later.handle(&method(3, proof.as_bytes())));
+}
+
+#[test]
+fn a_second_method_or_challenge_is_refused() {
+    let (mut peer, _) = responded();
+    assert_eq!(
+        failure(&peer.handle(&request(9, 6, b"token?"))),
+        &EapFailure::Unexpected("a request of another method")
+    );
+    let (mut peer, _) = responded();
+    assert_eq!(failure(&peer.handle(&challenge())), &EapFailure::Unexpected("a second challenge"));
+    let (mut peer, response) = responded();
+    let (proof, _) = server_side(&response, PASSWORD, "User");
+    reply_of(peer.handle(&method(3, proof.as_bytes())));
+    assert!(matches!(peer.handle(&request(9, 6, b"token?")), Step::Failed { .. }));
+}
+
+#[test]
+fn a_server_that_keeps_asking_is_left() {
+    let mut peer = peer(Some("User"));
+    for round in 0..MAX_ROUNDS {
+        reply_of(peer.handle(&request(round, kind::IDENTITY, b"")));
+    }
+    assert_eq!(failure(&peer.handle(&request(0, kind::IDENTITY, b""))), &EapFailure::TooManyRounds);
+}
+
+#[test]
+fn answers_that_nobody_asked_for_send_nothing() {
+    let mut peer = peer(Some("User"));
+    assert!(matches!(peer.password(b"pw", &mut SeededRandom::new(1)), Step::Failed { farewell: None, .. }));
+    let mut peer = Peer::new(&proven(), None);
+    assert!(matches!(peer.identity("User".into()), Step::Failed { farewell: None, .. }));
+}
+
+#[test]
+fn a_peer_prints_its_state_and_no_secret() {
+    let (peer, _) = responded();
+    assert_eq!(format!("{peer:?}"), "Peer(awaiting proof)");
+    let key = EapKey::MasterSessionKey(Secret::new(vec![0x41; 64]));
+    assert!(!format!("{key:?}").contains("65"));
+}
+
+#[test]
+fn without_a_key_of_its_own_a_method_leaves_sk_p() {
+    assert_eq!(EapKey::None.secret(b"sk_pi"), b"sk_pi");
+    assert_eq!(EapKey::MasterSessionKey(Secret::new(vec![1])).secret(b"sk_pi"), [1]);
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_server_makes_the_peer_panic_or_succeed_without_the_password(
+        packets in proptest::collection::vec(
+            proptest::prop_oneof![
+                proptest::collection::vec(proptest::num::u8::ANY, 0..30),
+                proptest::strategy::Just(SUCCESS.to_vec()),
+                proptest::strategy::Just(challenge()),
+                proptest::strategy::Just(request(1, kind::IDENTITY, b"")),
+                proptest::strategy::Just(method(3, format!("S={}", "0".repeat(40)).as_bytes())),
+                proptest::strategy::Just(method(4, b"E=691")),
+            ],
+            0..12,
+        ),
+    ) {
+        let mut peer = peer(Some("User"));
+        for packet in packets {
+            let mut step = peer.handle(&packet);
+            if matches!(step, Step::NeedPassword { .. }) {
+                step = peer.password(PASSWORD.as_bytes(), &mut SeededRandom::new(7));
+            }
+            assert!(!matches!(step, Step::Success(_)));
+        }
+    }
+}
