@@ -11,12 +11,10 @@
 //! | [`roadwarrior`] | an endpoint, a strongSwan gateway, a host behind it |
 //! | [`strongswan`] | strongSwan as the gateway |
 //! | [`client`] | the endpoint: the real service and command line |
-//! | [`feeds`] | advisories and package databases |
 //! | [`fuzz`] | functions that take any bytes, and their corpus |
 
 pub mod client;
 pub mod dns;
-pub mod feeds;
 pub mod fuzz;
 pub mod http;
 pub mod net;

@@ -69,6 +69,11 @@ impl OutgoingWindow {
         self.pending = None;
     }
 
+    /// Stops waiting for the awaited response; returns the request's datagrams.
+    pub fn abandon(&mut self) -> Vec<Vec<u8>> {
+        self.pending.take().map(|pending| pending.datagrams).unwrap_or_default()
+    }
+
     /// Returns when [`Self::due`] wants to be called.
     pub fn deadline(&self) -> Option<Timestamp> {
         self.pending.as_ref().map(|pending| pending.retransmitter.deadline())

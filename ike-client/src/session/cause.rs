@@ -3,7 +3,11 @@
 //! One variant for each cause that a client can observe. [`CloseCause::notify`] maps a cause to
 //! the notify that goes out on the wire, [`CloseCause::retry`] to what is worth trying next.
 
-use crate::wire::notify::NotifyType;
+use crate::crypto::prf::ExpansionTooLong;
+use crate::crypto::protect::ProtectError;
+use crate::exchange::SealError;
+use crate::random::RandomUnavailable;
+use crate::wire::{EncodeError, Notify, NotifyType};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -214,5 +218,71 @@ impl CloseCause {
             | Self::TagCheckRefused { .. }
             | Self::TrafficSelectorsUnacceptable => Retry::Never,
         }
+    }
+}
+
+impl CloseCause {
+    /// Returns what an error notify of the peer means. `authentication` says what to suspect behind
+    /// an AUTHENTICATION_FAILED.
+    pub(super) fn of_refusal(notify: &Notify, sa: SaKind, authentication: &[LikelyCause]) -> Self {
+        match notify.notify_type {
+            NotifyType::AUTHENTICATION_FAILED => Self::AuthenticationFailed { likely: authentication.to_vec() },
+            NotifyType::FAILED_CP_REQUIRED => {
+                Self::PeerIncompatible { what: "a request for an address (FAILED_CP_REQUIRED)".to_owned() }
+            }
+            NotifyType::INTERNAL_ADDRESS_FAILURE => Self::AddressUnavailable,
+            NotifyType::LAB_TAG_CHECK_FAILED => {
+                Self::TagCheckRefused { text: String::from_utf8_lossy(&notify.data).into_owned() }
+            }
+            NotifyType::NO_PROPOSAL_CHOSEN => Self::ProposalMismatch { sa },
+            NotifyType::SINGLE_PAIR_REQUIRED | NotifyType::TS_UNACCEPTABLE => Self::TrafficSelectorsUnacceptable,
+            other => Self::RefusedByPeer { notify: other.0 },
+        }
+    }
+
+    /// Makes the cause of a peer that broke the protocol.
+    pub(super) fn misbehaved(what: impl Into<String>) -> Self {
+        Self::PeerMisbehaved { what: what.into() }
+    }
+
+    /// Makes the cause of a configuration that cannot be used.
+    pub(super) fn unusable(what: impl Into<String>) -> Self {
+        Self::ConfigurationUnusable { what: what.into() }
+    }
+}
+
+impl From<RandomUnavailable> for CloseCause {
+    fn from(_: RandomUnavailable) -> Self {
+        Self::RandomUnavailable
+    }
+}
+
+impl From<ProtectError> for CloseCause {
+    fn from(error: ProtectError) -> Self {
+        match error {
+            ProtectError::Random(_) => Self::RandomUnavailable,
+            other => Self::unusable(other.to_string()),
+        }
+    }
+}
+
+impl From<SealError> for CloseCause {
+    fn from(error: SealError) -> Self {
+        match error {
+            SealError::Protect(error) => error.into(),
+            other => Self::unusable(other.to_string()),
+        }
+    }
+}
+
+impl From<EncodeError> for CloseCause {
+    fn from(error: EncodeError) -> Self {
+        Self::unusable(error.to_string())
+    }
+}
+
+impl From<ExpansionTooLong> for CloseCause {
+    fn from(error: ExpansionTooLong) -> Self {
+        Self::unusable(error.to_string())
     }
 }

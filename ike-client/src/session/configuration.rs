@@ -67,6 +67,9 @@ pub struct Configuration {
     /// Whether the first message already goes to port 4500 (or the TCP carrier's port).
     #[serde(default)]
     pub start_encapsulated: bool,
+    /// The gateway's port for IKE and ESP in UDP, to which the session moves after IKE_SA_INIT.
+    #[serde(default = "default_encapsulated_port")]
+    pub encapsulated_port: u16,
     /// How often a NAT keepalive is sent while a NAT was found on this side; none: never.
     #[serde(default = "default_keepalive_interval")]
     pub keepalive_interval: Option<Duration>,
@@ -96,6 +99,10 @@ pub enum GatewayAuthentication {
         /// SHA-256 of acceptable subjectPublicKeyInfo; empty: any key under the anchors.
         #[serde(default)]
         spki_pins: Vec<[u8; 32]>,
+        /// Whether an RSA signature with SHA-1 (method 1) is accepted from a gateway that does not
+        /// know method 14; with a [`Warning`](super::Warning).
+        #[serde(default = "enabled")]
+        allow_rsa_sha1: bool,
     },
     /// By the pre-shared key. Together with EAP every holder of the key can pose as the gateway:
     /// accepted only by this name and with a standing [`Warning`](super::Warning).
@@ -207,6 +214,10 @@ const fn default_negotiation_limit() -> Duration {
 
 const fn default_answer_limit() -> Duration {
     Duration::from_secs(120)
+}
+
+const fn default_encapsulated_port() -> u16 {
+    4500
 }
 
 const fn default_keepalive_interval() -> Option<Duration> {

@@ -18,12 +18,32 @@
 //! | [`request`] | what it asks for, and the answers |
 //! | [`event`], [`cause`] | what it tells |
 //! | [`output`] | datagrams, sockets, timers, counters |
+//! | `state`, `context` | the states, named for what is awaited, and what they share |
+//! | `init`, `nat`, `auth`, `eap`, `config`, `closing` | IKE_SA_INIT, IKE_AUTH, the last exchange |
+//! | `established` and below | liveness, renewal and deletion of an SA that stands |
+//! | `ike_sa`, `child`, `proposal`, `selectors`, `payloads` | what those work with |
 
+mod auth;
 pub mod cause;
+mod child;
+mod closing;
+mod config;
 pub mod configuration;
+mod context;
+mod eap;
+mod established;
 pub mod event;
+mod ike_sa;
+mod init;
+mod nat;
 pub mod output;
+mod payloads;
+mod proposal;
 pub mod request;
+mod selectors;
+mod state;
+#[cfg(test)]
+mod tests;
 
 pub use cause::{CloseCause, CloseReason, DistrustReason, LikelyCause, Retry, SaKind};
 pub use configuration::{
@@ -32,3 +52,182 @@ pub use configuration::{
 pub use event::{ChildInstalled, Established, Event, Nat, OutboundFrom, Warning};
 pub use output::{Counters, LocalSocket, TimerName, Transmit};
 pub use request::{Answer, Request, RequestId};
+
+use crate::random::Random;
+use crate::time::Timestamp;
+use crate::wire::Message;
+use context::Context;
+use init::AwaitingInitResponse;
+use state::State;
+use std::net::SocketAddr;
+
+/// One connection to one gateway: see the [module](self).
+pub struct Session {
+    context: Context,
+    state: State,
+}
+
+/// No question of that number stands: it was answered, it lapsed, or it never was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no question of number {} stands", .0.0)]
+pub struct UnknownRequest(pub RequestId);
+
+impl Session {
+    /// Starts a connection from `local` to `remote`; the first datagram is queued at once.
+    ///
+    /// `local` must be the address from which datagrams to `remote` really leave, with the port of
+    /// the socket that is used first: NAT detection covers it. `unix_now` is the wall clock's time
+    /// in seconds since 1970, by which certificates are judged.
+    pub fn new(
+        configuration: Configuration,
+        random: Box<dyn Random>,
+        local: SocketAddr,
+        remote: SocketAddr,
+        now: Timestamp,
+        unix_now: u64,
+    ) -> Self {
+        let mut context = Context::new(configuration, random, (local, remote), now, unix_now);
+        let state = match AwaitingInitResponse::start(&mut context, now) {
+            Ok(state) => State::AwaitingInitResponse(Box::new(state)),
+            Err(cause) => State::closed(cause, &mut context),
+        };
+        Self { context, state }
+    }
+
+    /// Takes one datagram from `from` that carries an IKE message: without non-ESP marker, as
+    /// [`transport::udp::demultiplex`](crate::transport::udp::demultiplex) gives it.
+    ///
+    /// Anything that is not the message that is awaited is dropped and counted
+    /// ([`Self::counters`]); nothing that is not authentic changes an SA.
+    pub fn handle_datagram(&mut self, datagram: &[u8], from: SocketAddr, now: Timestamp) {
+        let Ok(message) = Message::decode(datagram) else {
+            self.context.counters.malformed += 1;
+            return;
+        };
+        // Before there are keys the address is all that tells a gateway from a passer-by. After
+        // that the keys do, and a NAT may have moved the gateway's port.
+        let has_keys = !matches!(self.state, State::AwaitingInitResponse(_));
+        if from.ip() != self.context.path.remote.ip() || (!has_keys && from != self.context.path.remote) {
+            self.context.counters.foreign += 1;
+            return;
+        }
+        self.step(|state, context| state.receive(datagram, &message, context, now));
+    }
+
+    /// Does what is due at `now`. Calling it early does no harm.
+    pub fn handle_timeout(&mut self, now: Timestamp) {
+        self.step(|state, context| state.handle_timeout(context, now));
+    }
+
+    /// Answers the question of that number.
+    ///
+    /// # Errors
+    /// [`UnknownRequest`] when no such question stands (any more); the answer is dropped and wiped.
+    pub fn handle_response(&mut self, id: RequestId, answer: Answer, now: Timestamp) -> Result<(), UnknownRequest> {
+        match self.state.question() {
+            Some(question) if question.id == id => {
+                self.step(|state, context| state.answer(answer, context, now));
+                Ok(())
+            }
+            _ => Err(UnknownRequest(id)),
+        }
+    }
+
+    /// Notes that an authentic ESP packet of the gateway came: it lives.
+    pub fn note_inbound_traffic(&mut self, now: Timestamp) {
+        if let State::Established(state) = &mut self.state {
+            state.note_inbound_traffic(now);
+        }
+    }
+
+    /// Ends the session: [`Event::Closed`] and, where there is an IKE SA, its Delete are queued.
+    /// The Delete is repeated a few times as long as the session is driven on.
+    pub fn close(&mut self, reason: CloseReason, now: Timestamp) {
+        self.step(|state, context| state.close(reason, context, now));
+    }
+
+    /// Renews the IKE SA now; nothing happens before it is established.
+    pub fn rekey_ike(&mut self, now: Timestamp) {
+        self.established(|state, context| state.rekey_ike(context, now));
+    }
+
+    /// Renews the CHILD SA now; nothing happens before it is established.
+    pub fn rekey_child(&mut self, now: Timestamp) {
+        self.established(|state, context| state.rekey_child(context, now));
+    }
+
+    /// Asks the gateway whether it lives, unless a response of it is awaited anyway.
+    pub fn check_liveness(&mut self, now: Timestamp) {
+        self.established(|state, context| state.check_liveness(context, now));
+    }
+
+    /// Returns the next datagram to send; call until there is none.
+    #[must_use]
+    pub fn poll_transmit(&mut self) -> Option<Transmit> {
+        self.context.transmits.pop_front()
+    }
+
+    /// Returns the next thing that happened; call until there is none.
+    #[must_use]
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.context.events.pop_front()
+    }
+
+    /// Returns the next question and until when it can be answered; call until there is none.
+    #[must_use]
+    pub fn poll_request(&mut self) -> Option<(RequestId, Request, Timestamp)> {
+        self.context.requests.pop_front()
+    }
+
+    /// Returns when [`Self::handle_timeout`] is due next, and what for; none when never.
+    ///
+    /// It holds until the next input. After [`Self::handle_timeout`] at that very moment the next
+    /// one lies ahead of it.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<(Timestamp, TimerName)> {
+        self.state.timers(&self.context).into_iter().min()
+    }
+
+    /// Returns what was dropped so far, and why.
+    pub const fn counters(&self) -> Counters {
+        self.context.counters
+    }
+
+    /// Returns the gateway's address and port that are in use now.
+    pub const fn remote(&self) -> SocketAddr {
+        self.context.path.remote
+    }
+
+    /// Names what is awaited, for logs: `awaiting-init-response`, `established`, ...
+    pub const fn state_name(&self) -> &'static str {
+        self.state.name()
+    }
+
+    /// Tells whether the session is over ([`Event::Closed`] was queued).
+    pub const fn is_closed(&self) -> bool {
+        self.state.is_closed()
+    }
+
+    /// Tells whether the session is over and not even the repetition of a Delete is left to do.
+    pub const fn is_finished(&self) -> bool {
+        self.state.is_finished()
+    }
+
+    fn step(&mut self, step: impl FnOnce(State, &mut Context) -> State) {
+        let state = std::mem::replace(&mut self.state, State::Closed);
+        self.state = step(state, &mut self.context);
+    }
+
+    fn established(&mut self, step: impl FnOnce(Box<established::EstablishedSa>, &mut Context) -> State) {
+        self.step(|state, context| match state {
+            State::Established(established) => step(established, context),
+            other => other,
+        });
+    }
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Session").field("state", &self.state.name()).finish_non_exhaustive()
+    }
+}

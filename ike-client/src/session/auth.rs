@@ -1,0 +1,420 @@
+//! IKE_AUTH: both sides prove who they are, and the first CHILD SA is made (RFC 7296 §1.2, §2.15).
+//!
+//! The gateway's proof is checked before anything else in its answer is used. Only what
+//! [`gateway`](crate::auth::gateway) returns for a good proof opens the way on: to the CHILD SA, or
+//! to EAP.
+
+use super::cause::{CloseCause, DistrustReason, LikelyCause, SaKind};
+use super::child::{self, Agreed, ChildOffer, ChildSa};
+use super::config::{self, Assigned};
+use super::configuration::{ClientAuthentication, GatewayAuthentication};
+use super::context::{Context, Question};
+use super::established::EstablishedSa;
+use super::event::{Established, Event, Warning};
+use super::init::Negotiated;
+use super::payloads::Payloads;
+use super::request::{Answer, Request};
+use super::state::State;
+use super::{closing, eap};
+use crate::auth::certificate::{self, ExpectedIdentity, Trust};
+use crate::auth::gateway::{self, Claim, ProvenBy};
+use crate::auth::octets::signed_octets;
+use crate::auth::signature::{SignatureHashes, SignaturePolicy, SignatureScheme};
+use crate::auth::{GatewayProven, GatewayRejected, Identity, psk};
+use crate::crypto::Secret;
+use crate::crypto::keys::Side;
+use crate::time::Timestamp;
+use crate::wire::{Authentication, AuthenticationMethod, ExchangeType, Identification, Notify, NotifyType, Payload};
+
+/// Pre-shared keys with fewer octets are warned about: everyone who sees one handshake can try
+/// keys against it for as long as he likes.
+const STRONG_PRE_SHARED_KEY: usize = 20;
+
+/// Awaits the pre-shared key from the owner.
+pub(super) struct AwaitingPreSharedKey {
+    pub negotiated: Box<Negotiated>,
+    pub question: Question,
+}
+
+/// Awaits a signature from the owner.
+pub(super) struct AwaitingSignature {
+    pub negotiated: Box<Negotiated>,
+    pub question: Question,
+    psk: Option<Secret>,
+    identity: Identification,
+}
+
+/// Awaits the response to the first IKE_AUTH.
+pub(super) struct AwaitingAuthResponse {
+    pub negotiated: Box<Negotiated>,
+    psk: Option<Secret>,
+    identity: Identification,
+    offer: ChildOffer,
+    warnings: Vec<Warning>,
+}
+
+/// Awaits the response to the AUTH that came out of EAP.
+pub(super) struct AwaitingFinalAuth {
+    pub negotiated: Box<Negotiated>,
+    pub proven: GatewayProven,
+    pub offer: ChildOffer,
+    pub warnings: Vec<Warning>,
+    /// The key that both AUTH payloads come from.
+    pub key: Secret,
+    /// What the gateway's second AUTH covers.
+    pub octets: Vec<u8>,
+}
+
+/// Starts with what IKE_SA_INIT brought.
+pub(super) fn begin(negotiated: Box<Negotiated>, context: &mut Context, now: Timestamp) -> State {
+    let configuration = &context.configuration;
+    let needs_key = configuration.gateway_auth == GatewayAuthentication::PreSharedKey
+        || configuration.client_auth == ClientAuthentication::PreSharedKey;
+    if needs_key {
+        let question = context.ask(Request::PreSharedKey, now);
+        return State::AwaitingPreSharedKey(Box::new(AwaitingPreSharedKey { negotiated, question }));
+    }
+    prove(negotiated, None, context, now)
+}
+
+impl AwaitingPreSharedKey {
+    pub(super) fn answer(self, answer: Answer, context: &mut Context, now: Timestamp) -> State {
+        match answer {
+            Answer::Secret { secret } if !secret.expose().is_empty() => {
+                prove(self.negotiated, Some(secret), context, now)
+            }
+            _ => {
+                let cause = CloseCause::InputRefused { because: "the pre-shared key is empty".to_owned() };
+                closing::farewell(self.negotiated.sa, cause, context, now)
+            }
+        }
+    }
+}
+
+/// Makes the own proof, or leaves it out when EAP is to follow.
+fn prove(negotiated: Box<Negotiated>, psk: Option<Secret>, context: &mut Context, now: Timestamp) -> State {
+    let identity = match own_identity(context) {
+        Ok(identity) => Identification::from(&identity),
+        Err(cause) => return closing::farewell(negotiated.sa, cause, context, now),
+    };
+    let octets = negotiated.own_octets(&identity);
+    let own = match (&context.configuration.client_auth, &psk) {
+        (ClientAuthentication::Eap { .. }, _) => None,
+        (ClientAuthentication::PreSharedKey, Some(psk)) => Some(Authentication {
+            method: AuthenticationMethod::SHARED_KEY,
+            data: psk::compute(negotiated.sa.keys.prf, psk.expose(), &octets),
+        }),
+        (ClientAuthentication::PreSharedKey, None) => {
+            let cause = CloseCause::InputRefused { because: "there is no pre-shared key".to_owned() };
+            return closing::farewell(negotiated.sa, cause, context, now);
+        }
+        (ClientAuthentication::Certificate { .. }, _) => {
+            let request = Request::Sign { octets, announced: negotiated.announced.clone() };
+            let question = context.ask(request, now);
+            let state = AwaitingSignature { negotiated, question, psk, identity };
+            return State::AwaitingSignature(Box::new(state));
+        }
+    };
+    send(negotiated, psk, identity, own, context, now)
+}
+
+/// Returns IDi: the configured one, the certificate's subject, or the local address.
+fn own_identity(context: &Context) -> Result<Identity, CloseCause> {
+    let configuration = &context.configuration;
+    if let Some(identity) = &configuration.local_identity {
+        return Ok(identity.clone());
+    }
+    match &configuration.client_auth {
+        ClientAuthentication::Certificate { chain } => {
+            let leaf = chain.first().ok_or_else(|| CloseCause::unusable("no certificate of this client"))?;
+            certificate::subject(leaf).map_err(|error| CloseCause::unusable(error.to_string()))
+        }
+        _ => Ok(Identity::Address(context.path.local.ip())),
+    }
+}
+
+impl AwaitingSignature {
+    pub(super) fn answer(self, answer: Answer, context: &mut Context, now: Timestamp) -> State {
+        let Self { negotiated, psk, identity, .. } = self;
+        match answer {
+            Answer::Signature { method, data } => {
+                let own = Authentication { method: AuthenticationMethod(method), data };
+                send(negotiated, psk, identity, Some(own), context, now)
+            }
+            _ => {
+                let cause = CloseCause::InputRefused { because: "no signature was given".to_owned() };
+                closing::farewell(negotiated.sa, cause, context, now)
+            }
+        }
+    }
+}
+
+/// Sends the first IKE_AUTH.
+fn send(
+    mut negotiated: Box<Negotiated>,
+    psk: Option<Secret>,
+    identity: Identification,
+    own: Option<Authentication>,
+    context: &mut Context,
+    now: Timestamp,
+) -> State {
+    let sent = first_request(&identity, own, context).and_then(|(payloads, offer)| {
+        negotiated.sa.request(ExchangeType::IKE_AUTH, &payloads, context, now)?;
+        Ok(offer)
+    });
+    match sent {
+        Ok(offer) => {
+            let warnings = warnings(context, psk.as_ref());
+            let state = AwaitingAuthResponse { negotiated, psk, identity, offer, warnings };
+            State::AwaitingAuthResponse(Box::new(state))
+        }
+        Err(cause) => closing::farewell(negotiated.sa, cause, context, now),
+    }
+}
+
+/// Returns IDi, [CERT, ...] [N(INITIAL_CONTACT)] [CERTREQ] [IDr] [AUTH] [CP] SA TSi TSr.
+fn first_request(
+    identity: &Identification,
+    own: Option<Authentication>,
+    context: &mut Context,
+) -> Result<(Vec<Payload>, ChildOffer), CloseCause> {
+    let offer = ChildOffer::first(context)?;
+    let configuration = &context.configuration;
+    let mut payloads = vec![Payload::IdentificationInitiator(identity.clone())];
+    if let ClientAuthentication::Certificate { chain } = &configuration.client_auth {
+        payloads.extend(certificate::payloads(chain).into_iter().map(Payload::Certificate));
+    }
+    if configuration.initial_contact {
+        payloads.push(Payload::Notify(Notify::new(NotifyType::INITIAL_CONTACT, Vec::new())));
+    }
+    let private = configuration.extensions.notifies.iter();
+    payloads.extend(private.map(|(kind, data)| Payload::Notify(Notify::new(NotifyType(*kind), data.clone()))));
+    if let GatewayAuthentication::Certificate { anchors, .. } = &configuration.gateway_auth {
+        let request = certificate::request(anchors).map_err(|error| CloseCause::unusable(error.to_string()))?;
+        payloads.extend(request.map(Payload::CertificateRequest));
+    }
+    if let (true, Some(gateway)) = (configuration.send_remote_identity, &configuration.remote_identity) {
+        payloads.push(Payload::IdentificationResponder(gateway.into()));
+    }
+    payloads.extend(own.map(Payload::Authentication));
+    payloads.extend(config::request(configuration.virtual_addresses).map(Payload::Configuration));
+    payloads.extend(offer.payloads());
+    Ok((payloads, offer))
+}
+
+fn warnings(context: &Context, psk: Option<&Secret>) -> Vec<Warning> {
+    let configuration = &context.configuration;
+    let mut warnings = Vec::new();
+    let with_eap = matches!(configuration.client_auth, ClientAuthentication::Eap { .. });
+    if with_eap && configuration.gateway_auth == GatewayAuthentication::PreSharedKey {
+        warnings.push(Warning::GatewayByPreSharedKey);
+    }
+    if psk.is_some_and(|psk| psk.expose().len() < STRONG_PRE_SHARED_KEY) {
+        warnings.push(Warning::PreSharedKeyWeak);
+    }
+    warnings
+}
+
+impl AwaitingAuthResponse {
+    /// Takes the response: IDr, [CERT, ...] AUTH, then EAP or [CP] SA TSi TSr.
+    pub(super) fn respond(self, payloads: &[Payload], context: &mut Context, now: Timestamp) -> State {
+        let Self { negotiated, psk, identity, offer, mut warnings } = self;
+        let payloads = Payloads(payloads);
+        if payloads.authentication().is_none()
+            && let Some(notify) = payloads.error()
+        {
+            let cause = CloseCause::of_refusal(notify, SaKind::Child, likely(&context.configuration.client_auth));
+            return State::closed(cause, context);
+        }
+        let proven = match verify(&negotiated, psk.as_ref(), payloads, context, now) {
+            Ok(proven) => proven,
+            Err(cause) => return closing::farewell(negotiated.sa, cause, context, now),
+        };
+        if matches!(proven.by(), ProvenBy::Certificate { scheme: SignatureScheme::RsaSha1, .. }) {
+            warnings.push(Warning::SignatureUsesSha1);
+        }
+        match (&context.configuration.client_auth, payloads.eap()) {
+            (ClientAuthentication::Eap { .. }, Some(packet)) => {
+                let octets = negotiated.own_octets(&identity);
+                let theirs = payloads.responder_identity().map(|idr| negotiated.gateway_octets(idr));
+                let round = eap::Round {
+                    proven,
+                    offer,
+                    warnings,
+                    own_octets: octets,
+                    gateway_octets: theirs.unwrap_or_default(),
+                };
+                eap::begin(negotiated, round, packet, context, now)
+            }
+            (ClientAuthentication::Eap { .. }, None) => {
+                let cause = CloseCause::misbehaved("it lets this client in without EAP");
+                closing::farewell(negotiated.sa, cause, context, now)
+            }
+            (_, Some(_)) => {
+                let cause =
+                    CloseCause::PeerIncompatible { what: "EAP, for which this tunnel is not set up".to_owned() };
+                closing::farewell(negotiated.sa, cause, context, now)
+            }
+            (_, None) => establish(negotiated, &proven, offer, warnings, payloads, context, now),
+        }
+    }
+}
+
+impl AwaitingFinalAuth {
+    /// Takes the response: AUTH by the key that EAP made, [CP] SA TSi TSr.
+    pub(super) fn respond(self, payloads: &[Payload], context: &mut Context, now: Timestamp) -> State {
+        let Self { negotiated, proven, offer, warnings, key, octets } = self;
+        let payloads = Payloads(payloads);
+        let Some(authentication) = payloads.authentication() else {
+            let cause = match payloads.error() {
+                Some(notify) => {
+                    let likely = [LikelyCause::CredentialsWrong];
+                    return State::closed(CloseCause::of_refusal(notify, SaKind::Child, &likely), context);
+                }
+                None => DistrustReason::ProofMissing,
+            };
+            return closing::farewell(negotiated.sa, CloseCause::GatewayNotTrusted { why: cause }, context, now);
+        };
+        let good = authentication.method == AuthenticationMethod::SHARED_KEY
+            && psk::verify(negotiated.sa.keys.prf, key.expose(), &octets, &authentication.data);
+        if !good {
+            let why = DistrustReason::EapProofMissing;
+            return closing::farewell(negotiated.sa, CloseCause::GatewayNotTrusted { why }, context, now);
+        }
+        establish(negotiated, &proven, offer, warnings, payloads, context, now)
+    }
+}
+
+/// Checks who the gateway is.
+fn verify(
+    negotiated: &Negotiated,
+    psk: Option<&Secret>,
+    payloads: Payloads<'_>,
+    context: &Context,
+    now: Timestamp,
+) -> Result<GatewayProven, CloseCause> {
+    let missing = || CloseCause::GatewayNotTrusted { why: DistrustReason::ProofMissing };
+    let identity = payloads.responder_identity().ok_or_else(missing)?;
+    let authentication = payloads.authentication().ok_or_else(missing)?;
+    let certificates: Vec<_> = payloads.certificates().cloned().collect();
+    let octets = negotiated.gateway_octets(identity);
+    let claim = Claim { identity, authentication, certificates: &certificates, octets: &octets };
+    let configuration = &context.configuration;
+    let expected = configuration.remote_identity.as_ref();
+    let proven = match (&configuration.gateway_auth, psk) {
+        (GatewayAuthentication::PreSharedKey, Some(psk)) => {
+            gateway::prove_by_psk(&claim, negotiated.sa.keys.prf, psk.expose(), expected)
+        }
+        (GatewayAuthentication::PreSharedKey, None) => return Err(missing()),
+        (GatewayAuthentication::Certificate { anchors, spki_pins, allow_rsa_sha1 }, _) => {
+            let dialled = ExpectedIdentity::Host(&configuration.gateway_name);
+            let expected = expected.map_or(dialled, ExpectedIdentity::Profile);
+            let trust = Trust { anchors, pins: spki_pins, expected };
+            let signatures = SignaturePolicy {
+                announced_by_us: &SignatureHashes::ours(),
+                announced_by_gateway: &negotiated.announced,
+                allow_rsa_sha1: *allow_rsa_sha1,
+            };
+            gateway::prove_by_certificate(&claim, &trust, &signatures, context.unix(now))
+        }
+    };
+    proven.map_err(|rejected| CloseCause::GatewayNotTrusted { why: rejected.into() })
+}
+
+impl From<GatewayRejected> for DistrustReason {
+    fn from(rejected: GatewayRejected) -> Self {
+        match rejected {
+            GatewayRejected::IdentityMismatch { presented, .. } => Self::IdentityMismatch { presented },
+            GatewayRejected::MethodNotAccepted { method } => Self::MethodNotAccepted { method },
+            GatewayRejected::Certificate(error) => Self::Certificate { error: error.to_string() },
+            GatewayRejected::IdentityUnreadable(error) => Self::Certificate { error: error.to_string() },
+            _ => Self::ProofWrong,
+        }
+    }
+}
+
+/// Takes what the gateway assigned and chose into use.
+pub(super) fn establish(
+    negotiated: Box<Negotiated>,
+    proven: &GatewayProven,
+    offer: ChildOffer,
+    warnings: Vec<Warning>,
+    payloads: Payloads<'_>,
+    context: &mut Context,
+    now: Timestamp,
+) -> State {
+    let outcome = first_child(offer, payloads, context, now);
+    let (agreed, child, assigned) = match outcome {
+        Ok(outcome) => outcome,
+        Err(cause) => return closing::farewell(negotiated.sa, cause, context, now),
+    };
+    let established = Established {
+        gateway: context.path.remote,
+        gateway_identity: proven.identity().clone(),
+        addresses: assigned.addresses,
+        dns: assigned.dns,
+        domains: assigned.domains,
+        subnets: assigned.subnets,
+        ike_suite: negotiated.sa.suite,
+        nat: negotiated.nat,
+        warnings,
+    };
+    let keys = match negotiated.sa.keys.child(&agreed.suite, None, negotiated.nonces()) {
+        Ok(keys) => keys,
+        Err(error) => return closing::farewell(negotiated.sa, error.into(), context, now),
+    };
+    // The driver hears of the SA as a whole before it gets the keys of its child.
+    context.tell(Event::Established(Box::new(established)));
+    if let Err(cause) = agreed.install(&keys, Side::Initiator, None, context) {
+        return closing::farewell(negotiated.sa, cause, context, now);
+    }
+    let Negotiated { sa, nat, .. } = *negotiated;
+    match EstablishedSa::new(sa, child, nat, context, now) {
+        Ok(established) => State::Established(Box::new(established)),
+        Err((sa, cause)) => closing::farewell(sa, cause, context, now),
+    }
+}
+
+fn first_child(
+    offer: ChildOffer,
+    payloads: Payloads<'_>,
+    context: &mut Context,
+    now: Timestamp,
+) -> Result<(Agreed, ChildSa, Assigned), CloseCause> {
+    if let Some(cause) = child::refusal(payloads) {
+        return Err(cause);
+    }
+    let wanted = context.configuration.virtual_addresses;
+    let assigned = payloads.configuration_reply().map(|reply| Assigned::read(reply, wanted)).unwrap_or_default();
+    if !assigned.suffices(wanted) {
+        return Err(CloseCause::AddressUnavailable);
+    }
+    let agreed = offer.agreed(payloads)?;
+    let child = agreed.into_child(context, now)?;
+    Ok((agreed, child, assigned))
+}
+
+impl Negotiated {
+    /// Returns what the own AUTH covers.
+    fn own_octets(&self, identity: &Identification) -> Vec<u8> {
+        let keys = &self.sa.keys;
+        signed_octets(keys.prf, keys.sk_pi.expose(), &self.request, &self.responder_nonce, &identity.body())
+    }
+
+    /// Returns what the gateway's AUTH covers.
+    fn gateway_octets(&self, identity: &Identification) -> Vec<u8> {
+        let keys = &self.sa.keys;
+        signed_octets(keys.prf, keys.sk_pr.expose(), &self.response, &self.initiator_nonce, &identity.body())
+    }
+}
+
+/// Returns what to suspect behind AUTHENTICATION_FAILED in answer to the first IKE_AUTH.
+const fn likely(client: &ClientAuthentication) -> &'static [LikelyCause] {
+    match client {
+        ClientAuthentication::PreSharedKey => &[LikelyCause::PreSharedKeyWrong, LikelyCause::IdentityUnknown],
+        ClientAuthentication::Certificate { .. } => {
+            &[LikelyCause::CertificateNotAccepted, LikelyCause::IdentityUnknown]
+        }
+        ClientAuthentication::Eap { .. } => &[LikelyCause::IdentityUnknown],
+    }
+}

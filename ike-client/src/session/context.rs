@@ -1,0 +1,153 @@
+//! What every state of a session shares: configuration, randomness, path, and the queues out.
+
+use super::cause::CloseCause;
+use super::configuration::Configuration;
+use super::event::Event;
+use super::output::{Counters, LocalSocket, Transmit};
+use super::request::{Request, RequestId};
+use crate::random::Random;
+use crate::time::Timestamp;
+use crate::transport::udp;
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+/// Nonces of 32 octets: half the key size of the strongest function, and more (RFC 7296 §2.10).
+const NONCE_LENGTH: usize = 32;
+
+/// The two ends of the path, and which of the own sockets is in use.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Path {
+    pub local: SocketAddr,
+    pub remote: SocketAddr,
+    pub socket: LocalSocket,
+}
+
+/// A question that was put, and until when it stands.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Question {
+    pub id: RequestId,
+    pub asked: Timestamp,
+    pub deadline: Timestamp,
+}
+
+/// See the module's description.
+pub(super) struct Context {
+    pub configuration: Configuration,
+    pub random: Box<dyn Random>,
+    pub path: Path,
+    pub counters: Counters,
+    /// The transmits that wait to be polled.
+    pub transmits: VecDeque<Transmit>,
+    /// The events that wait to be polled.
+    pub events: VecDeque<Event>,
+    /// The requests that wait to be polled.
+    pub requests: VecDeque<(RequestId, Request, Timestamp)>,
+    next_request: u64,
+    started: Timestamp,
+    unix_at_start: u64,
+}
+
+impl Context {
+    pub(super) fn new(
+        configuration: Configuration,
+        random: Box<dyn Random>,
+        (local, remote): (SocketAddr, SocketAddr),
+        now: Timestamp,
+        unix_now: u64,
+    ) -> Self {
+        let socket = if configuration.start_encapsulated { LocalSocket::Encapsulated } else { LocalSocket::Ike };
+        Self {
+            configuration,
+            random,
+            path: Path { local, remote, socket },
+            counters: Counters::default(),
+            transmits: VecDeque::new(),
+            events: VecDeque::new(),
+            requests: VecDeque::new(),
+            next_request: 1,
+            started: now,
+            unix_at_start: unix_now,
+        }
+    }
+
+    /// Returns the wall clock's time, in seconds since 1970.
+    pub(super) fn unix(&self, now: Timestamp) -> u64 {
+        self.unix_at_start.saturating_add(now.saturating_since(self.started).as_secs())
+    }
+
+    /// Queues one IKE message on the path in use.
+    pub(super) fn send(&mut self, message: &[u8]) {
+        let Path { remote, socket, .. } = self.path;
+        let bytes = match socket {
+            LocalSocket::Ike => message.to_vec(),
+            LocalSocket::Encapsulated => udp::mark(message),
+        };
+        self.transmits.push_back(Transmit { destination: remote, socket, bytes });
+    }
+
+    /// Queues a NAT keepalive.
+    pub(super) fn send_keepalive(&mut self) {
+        let Path { remote, socket, .. } = self.path;
+        self.transmits.push_back(Transmit { destination: remote, socket, bytes: udp::KEEPALIVE.to_vec() });
+    }
+
+    /// Moves to the socket on which ESP travels too, and to the gateway's port for it.
+    pub(super) fn float(&mut self) {
+        if self.path.socket == LocalSocket::Ike {
+            self.path.socket = LocalSocket::Encapsulated;
+            self.path.remote.set_port(self.configuration.encapsulated_port);
+        }
+    }
+
+    /// Queues an event.
+    pub(super) fn tell(&mut self, event: Event) {
+        self.events.push_back(event);
+    }
+
+    /// Queues a question and returns under which number it stands.
+    pub(super) fn ask(&mut self, request: Request, now: Timestamp) -> Question {
+        let id = RequestId(self.next_request);
+        self.next_request = self.next_request.saturating_add(1);
+        let deadline = now + self.configuration.answer_limit;
+        self.requests.push_back((id, request, deadline));
+        Question { id, asked: now, deadline }
+    }
+
+    /// Draws a nonce.
+    pub(super) fn nonce(&mut self) -> Result<Vec<u8>, CloseCause> {
+        let mut nonce = vec![0; NONCE_LENGTH];
+        self.random.fill(&mut nonce)?;
+        Ok(nonce)
+    }
+
+    /// Draws an SPI of an IKE SA, which is never zero.
+    pub(super) fn ike_spi(&mut self) -> Result<u64, CloseCause> {
+        loop {
+            let mut octets = [0; 8];
+            self.random.fill(&mut octets)?;
+            match u64::from_be_bytes(octets) {
+                0 => {}
+                spi => return Ok(spi),
+            }
+        }
+    }
+
+    /// Draws an SPI of an ESP SA, above the reserved ones (RFC 4303 §2.1).
+    pub(super) fn esp_spi(&mut self) -> Result<crate::esp::EspSpi, CloseCause> {
+        loop {
+            let mut octets = [0; 4];
+            self.random.fill(&mut octets)?;
+            match u32::from_be_bytes(octets) {
+                0..=255 => {}
+                spi => return Ok(crate::esp::EspSpi(spi)),
+            }
+        }
+    }
+
+    /// Draws a part of `whole`, evenly.
+    pub(super) fn part_of(&mut self, whole: std::time::Duration) -> Result<std::time::Duration, CloseCause> {
+        let mut octets = [0; 2];
+        self.random.fill(&mut octets)?;
+        Ok(whole / u32::from(u16::MAX) * u32::from(u16::from_be_bytes(octets)))
+    }
+}

@@ -1,0 +1,185 @@
+//! EAP inside IKE_AUTH (RFC 7296 §2.16).
+//!
+//! A round starts from a gateway that has proven itself, and the EAP peer cannot be made from
+//! anything else. What the gateway says within EAP is handed to the peer; names and passwords are
+//! asked for when the peer needs them; the key that comes out makes the last AUTH of both sides.
+
+use super::auth::AwaitingFinalAuth;
+use super::cause::{CloseCause, DistrustReason, LikelyCause, SaKind};
+use super::child::ChildOffer;
+use super::closing;
+use super::configuration::ClientAuthentication;
+use super::context::{Context, Question};
+use super::event::Warning;
+use super::init::Negotiated;
+use super::payloads::Payloads;
+use super::request::{Answer, Request};
+use super::state::State;
+use crate::auth::eap::{EapFailure, EapKey, Peer, Step};
+use crate::auth::{GatewayProven, psk};
+use crate::crypto::Secret;
+use crate::time::Timestamp;
+use crate::wire::{Authentication, AuthenticationMethod, ExchangeType, Payload};
+
+/// What stays the same through all rounds.
+pub(super) struct Round {
+    pub proven: GatewayProven,
+    pub offer: ChildOffer,
+    pub warnings: Vec<Warning>,
+    /// What the own last AUTH will cover.
+    pub own_octets: Vec<u8>,
+    /// What the gateway's last AUTH will cover.
+    pub gateway_octets: Vec<u8>,
+}
+
+/// Awaits the gateway's next EAP packet.
+pub(super) struct AwaitingEapMessage {
+    pub negotiated: Box<Negotiated>,
+    round: Round,
+    peer: Peer,
+    passwords: u8,
+}
+
+/// Awaits a name or a password from the owner.
+pub(super) struct AwaitingCredential {
+    pub negotiated: Box<Negotiated>,
+    pub question: Question,
+    round: Round,
+    peer: Peer,
+    passwords: u8,
+}
+
+/// Starts with the gateway's first EAP packet.
+pub(super) fn begin(
+    negotiated: Box<Negotiated>,
+    round: Round,
+    packet: &[u8],
+    context: &mut Context,
+    now: Timestamp,
+) -> State {
+    let name = match &context.configuration.client_auth {
+        ClientAuthentication::Eap { identity } => identity.clone(),
+        _ => None,
+    };
+    let peer = Peer::new(&round.proven, name);
+    AwaitingEapMessage { negotiated, round, peer, passwords: 0 }.handle(packet, context, now)
+}
+
+impl AwaitingEapMessage {
+    /// Takes the response to the last EAP answer.
+    pub(super) fn respond(self, payloads: &[Payload], context: &mut Context, now: Timestamp) -> State {
+        let payloads = Payloads(payloads);
+        match (payloads.eap(), payloads.error()) {
+            (_, Some(notify)) => {
+                let cause = CloseCause::of_refusal(notify, SaKind::Child, &[LikelyCause::CredentialsWrong]);
+                State::closed(cause, context)
+            }
+            (Some(packet), None) => self.handle(packet, context, now),
+            (None, None) => {
+                let cause = CloseCause::misbehaved("its answer within EAP holds no EAP packet");
+                closing::farewell(self.negotiated.sa, cause, context, now)
+            }
+        }
+    }
+
+    fn handle(mut self, packet: &[u8], context: &mut Context, now: Timestamp) -> State {
+        let step = self.peer.handle(packet);
+        self.step(step, context, now)
+    }
+
+    fn step(mut self, step: Step, context: &mut Context, now: Timestamp) -> State {
+        match step {
+            Step::Reply(packet) => {
+                let sent = self.negotiated.sa.request(ExchangeType::IKE_AUTH, &[Payload::Eap(packet)], context, now);
+                match sent {
+                    Ok(()) => State::AwaitingEapMessage(Box::new(self)),
+                    Err(cause) => closing::farewell(self.negotiated.sa, cause, context, now),
+                }
+            }
+            Step::NeedIdentity { prompt } => self.ask(Request::EapIdentity { prompt }, context, now),
+            Step::NeedPassword { identity, server } => {
+                let prompt = self.peer.take_notice().unwrap_or(server);
+                let again = self.passwords > 0;
+                self.passwords = self.passwords.saturating_add(1);
+                self.ask(Request::EapPassword { identity, prompt, again }, context, now)
+            }
+            Step::Success(key) => self.succeed(&key, context, now),
+            Step::Failed { reason, farewell } => self.fail(reason, farewell, context, now),
+        }
+    }
+
+    fn ask(self, request: Request, context: &mut Context, now: Timestamp) -> State {
+        let question = context.ask(request, now);
+        let Self { negotiated, round, peer, passwords } = self;
+        State::AwaitingCredential(Box::new(AwaitingCredential { negotiated, question, round, peer, passwords }))
+    }
+
+    /// Sends the AUTH that the method's key makes.
+    fn succeed(self, key: &EapKey, context: &mut Context, now: Timestamp) -> State {
+        let Self { mut negotiated, round, .. } = self;
+        let Round { proven, offer, warnings, own_octets, gateway_octets } = round;
+        let keys = &negotiated.sa.keys;
+        let own = Authentication {
+            method: AuthenticationMethod::SHARED_KEY,
+            data: psk::compute(keys.prf, key.secret(keys.sk_pi.expose()), &own_octets),
+        };
+        let key = Secret::from(key.secret(keys.sk_pr.expose()));
+        let payloads = [Payload::Authentication(own)];
+        match negotiated.sa.request(ExchangeType::IKE_AUTH, &payloads, context, now) {
+            Ok(()) => State::AwaitingFinalAuth(Box::new(AwaitingFinalAuth {
+                negotiated,
+                proven,
+                offer,
+                warnings,
+                key,
+                octets: gateway_octets,
+            })),
+            Err(cause) => closing::farewell(negotiated.sa, cause, context, now),
+        }
+    }
+
+    fn fail(mut self, reason: EapFailure, farewell: Option<Vec<u8>>, context: &mut Context, now: Timestamp) -> State {
+        let cause = reason.into();
+        match farewell {
+            // The gateway knows after this; whatever it answers changes nothing.
+            Some(packet) => {
+                let payloads = [Payload::Eap(packet)];
+                let _ = self.negotiated.sa.request(ExchangeType::IKE_AUTH, &payloads, context, now);
+                State::closed(cause, context)
+            }
+            None => closing::farewell(self.negotiated.sa, cause, context, now),
+        }
+    }
+}
+
+impl AwaitingCredential {
+    pub(super) fn answer(self, answer: Answer, context: &mut Context, now: Timestamp) -> State {
+        let Self { negotiated, round, mut peer, passwords, .. } = self;
+        let step = match answer {
+            Answer::Text { text } => peer.identity(text),
+            Answer::Secret { secret } => peer.password(secret.expose(), context.random.as_mut()),
+            Answer::Signature { .. } | Answer::Refused { .. } => {
+                let cause = CloseCause::InputRefused { because: "the answer is of another kind".to_owned() };
+                return closing::farewell(negotiated.sa, cause, context, now);
+            }
+        };
+        AwaitingEapMessage { negotiated, round, peer, passwords }.step(step, context, now)
+    }
+}
+
+impl From<EapFailure> for CloseCause {
+    fn from(failure: EapFailure) -> Self {
+        match failure {
+            EapFailure::Declined(_) | EapFailure::Refused => {
+                Self::AuthenticationFailed { likely: vec![LikelyCause::CredentialsWrong] }
+            }
+            EapFailure::NoSharedMethod { offered } => Self::PeerIncompatible { what: format!("EAP method {offered}") },
+            EapFailure::EarlySuccess | EapFailure::ServerUnproven => {
+                Self::GatewayNotTrusted { why: DistrustReason::EapProofMissing }
+            }
+            EapFailure::CredentialUnusable => Self::InputRefused { because: failure.to_string() },
+            EapFailure::Random(_) => Self::RandomUnavailable,
+            other => Self::misbehaved(other.to_string()),
+        }
+    }
+}

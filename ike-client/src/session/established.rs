@@ -1,0 +1,508 @@
+//! The IKE SA that stands, with its CHILD SAs: who asked for what, and what comes next.
+//!
+//! The machine is the same for both sides of an SA. At any time there is one *current* IKE SA, on
+//! which own exchanges start one after the other; around a renewal there can be *others*, which
+//! only wait to be deleted. What an exchange means is in a file of its own: [`rekey_child`],
+//! [`rekey_ike`], [`delete`], [`liveness`].
+
+mod delete;
+mod liveness;
+mod rekey_child;
+mod rekey_ike;
+
+use super::cause::CloseCause;
+use super::child::{ChildSa, Standing};
+use super::closing;
+use super::context::Context;
+use super::event::{Event, Nat, Warning};
+use super::ike_sa::{IkeSa, Received, Spis};
+use super::output::TimerName;
+use super::payloads::Payloads;
+use super::state::State;
+use crate::esp::EspSpi;
+use crate::time::Timestamp;
+use crate::wire::{DecodeError, ExchangeType, Message, Notify, NotifyType, Payload, ProtocolId};
+use rekey_child::ChildRekey;
+use rekey_ike::IkeRekey;
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// How long the side that replaced an SA may take to delete it.
+const RETIREMENT: Duration = Duration::from_secs(60);
+/// After TEMPORARY_FAILURE the exchange is tried again, not before this time, plus up to as much
+/// again at random.
+const TEMPORARY_FAILURE_WAIT: Duration = Duration::from_secs(5);
+/// After another refusal of a renewal it is tried again.
+const REFUSED_WAIT: Duration = Duration::from_secs(60);
+
+/// See the module's description.
+pub(super) struct EstablishedSa {
+    current: Line,
+    others: Vec<Other>,
+    children: Vec<ChildSa>,
+    queue: VecDeque<Operation>,
+    later: Vec<(Timestamp, Operation)>,
+    ike_rekey: Option<Timestamp>,
+    ike_expiry: Timestamp,
+    keepalive: Option<Timestamp>,
+    last_heard: Timestamp,
+    /// When an unprotected message last led to a liveness check.
+    prompted: Option<Timestamp>,
+}
+
+/// An IKE SA and the own exchange that is under way on it.
+struct Line {
+    sa: IkeSa,
+    task: Option<Task>,
+}
+
+/// An IKE SA beside the current one.
+struct Other {
+    line: Line,
+    standing: OtherStanding,
+}
+
+/// What an IKE SA beside the current one is there for.
+enum OtherStanding {
+    /// The peer made it while the own renewal is under way; the nonces will tell whether it stays.
+    Candidate {
+        /// The lower nonce of the exchange that made it.
+        lowest: Vec<u8>,
+    },
+    /// It was replaced, or is one too many, and whoever is to delete it has until then.
+    Replaced {
+        /// The end of the wait.
+        until: Timestamp,
+    },
+}
+
+/// An exchange that is to be started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Operation {
+    DeleteChild(EspSpi),
+    Liveness,
+    RekeyChild(EspSpi),
+    RekeyIke,
+}
+
+/// An exchange that is under way.
+enum Task {
+    DeleteChild(EspSpi),
+    DeleteIke,
+    Liveness,
+    RekeyChild(Box<ChildRekey>),
+    RekeyIke(Box<IkeRekey>),
+}
+
+/// Which IKE SA a message came in on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Which {
+    Current,
+    Other(usize),
+}
+
+/// What is answered to a request, and what then follows.
+struct Reply {
+    payloads: Vec<Payload>,
+    then: Then,
+}
+
+/// What follows once a request is answered.
+enum Then {
+    Nothing,
+    /// The peer made a new IKE SA; with the lower nonce of that exchange.
+    NewIkeSa(Box<IkeSa>, Vec<u8>),
+    /// The peer deleted the IKE SA that the request came in on.
+    IkeSaGone,
+    /// The peer deleted CHILD SAs.
+    ChildrenGone,
+}
+
+/// Why it ends, and whether the peer knows already.
+enum Ending {
+    /// The peer knows, or is not there to be told.
+    Silent(CloseCause),
+    /// The peer is to be told.
+    Told(CloseCause),
+}
+
+impl From<CloseCause> for Ending {
+    fn from(cause: CloseCause) -> Self {
+        Self::Told(cause)
+    }
+}
+
+impl From<Vec<Payload>> for Reply {
+    fn from(payloads: Vec<Payload>) -> Self {
+        Self { payloads, then: Then::Nothing }
+    }
+}
+
+impl From<Notify> for Reply {
+    fn from(notify: Notify) -> Self {
+        vec![Payload::Notify(notify)].into()
+    }
+}
+
+impl From<NotifyType> for Reply {
+    fn from(kind: NotifyType) -> Self {
+        Notify::new(kind, Vec::new()).into()
+    }
+}
+
+impl EstablishedSa {
+    /// Starts with the IKE SA and its first CHILD SA.
+    pub(super) fn new(
+        sa: IkeSa,
+        child: ChildSa,
+        nat: Nat,
+        context: &mut Context,
+        now: Timestamp,
+    ) -> Result<Self, (IkeSa, CloseCause)> {
+        let (rekey, expiry) = match ike_lifetime(context, now) {
+            Ok(lifetime) => lifetime,
+            Err(cause) => return Err((sa, cause)),
+        };
+        let keepalive = context.configuration.keepalive_interval.filter(|_| nat.here);
+        Ok(Self {
+            current: Line { sa, task: None },
+            others: Vec::new(),
+            children: vec![child],
+            queue: VecDeque::new(),
+            later: Vec::new(),
+            ike_rekey: Some(rekey),
+            ike_expiry: expiry,
+            keepalive: keepalive.map(|interval| now + interval),
+            last_heard: now,
+            prompted: None,
+        })
+    }
+
+    /// Gives the current IKE SA away, for the last exchange on it.
+    pub(super) fn into_current_sa(self) -> IkeSa {
+        self.current.sa
+    }
+
+    /// Takes a datagram.
+    pub(super) fn receive(
+        mut self: Box<Self>,
+        datagram: &[u8],
+        message: &Message,
+        context: &mut Context,
+        now: Timestamp,
+    ) -> State {
+        let spis = Spis::of(&message.header);
+        let Some(which) = self.find(spis) else {
+            context.counters.foreign += 1;
+            return State::Established(self);
+        };
+        let is_protected =
+            matches!(message.payloads.as_slice(), [Payload::Encrypted(_)] | [Payload::EncryptedFragment(_)]);
+        if !is_protected {
+            context.counters.unexpected += 1;
+            self.prompt(now);
+            return self.proceed(Ok(()), context, now);
+        }
+        let Some(line) = self.line(which) else { return State::Established(self) };
+        let outcome = match line.sa.receive(datagram, message, context, now) {
+            Received::Nothing => return State::Established(self),
+            Received::Request { message_id, exchange, datagram, payloads } => {
+                self.last_heard = now;
+                self.request(which, (message_id, exchange), &datagram, payloads, context, now)
+            }
+            Received::Response { payloads } => {
+                self.last_heard = now;
+                let task = line_task(self.line(which));
+                match task {
+                    Some(task) => self.response(which, task, payloads, context, now),
+                    None => Ok(()),
+                }
+            }
+        };
+        self.proceed(outcome, context, now)
+    }
+
+    fn find(&self, spis: Spis) -> Option<Which> {
+        if self.current.sa.spis == spis {
+            return Some(Which::Current);
+        }
+        self.others.iter().position(|other| other.line.sa.spis == spis).map(Which::Other)
+    }
+
+    fn line(&mut self, which: Which) -> Option<&mut Line> {
+        match which {
+            Which::Current => Some(&mut self.current),
+            Which::Other(place) => self.others.get_mut(place).map(|other| &mut other.line),
+        }
+    }
+
+    /// Answers a request of the peer.
+    fn request(
+        &mut self,
+        which: Which,
+        (message_id, exchange): (u32, ExchangeType),
+        datagram: &[u8],
+        payloads: Result<Vec<Payload>, DecodeError>,
+        context: &mut Context,
+        now: Timestamp,
+    ) -> Result<(), Ending> {
+        let reply = match payloads {
+            Ok(payloads) => self.judge(which, exchange, Payloads(&payloads), context, now)?,
+            Err(error) => {
+                context.counters.malformed += 1;
+                match error.unsupported_critical_payload() {
+                    Some(kind) => Notify::new(NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD, vec![kind.0]).into(),
+                    None => NotifyType::INVALID_SYNTAX.into(),
+                }
+            }
+        };
+        if let Some(line) = self.line(which) {
+            line.sa.respond((message_id, exchange), datagram, &reply.payloads, context)?;
+        }
+        match reply.then {
+            Then::Nothing => Ok(()),
+            Then::NewIkeSa(sa, lowest) => self.peer_made_ike_sa(*sa, lowest, context, now).map_err(Ending::from),
+            Then::IkeSaGone => self.ike_sa_gone(which, context, now),
+            Then::ChildrenGone => self.require_child(),
+        }
+    }
+
+    fn judge(
+        &mut self,
+        which: Which,
+        exchange: ExchangeType,
+        payloads: Payloads<'_>,
+        context: &mut Context,
+        now: Timestamp,
+    ) -> Result<Reply, CloseCause> {
+        match exchange {
+            ExchangeType::INFORMATIONAL => Ok(self.answer_informational(payloads, context)),
+            ExchangeType::CREATE_CHILD_SA => {
+                let protocol = payloads.proposals().and_then(|proposals| proposals.first()).map(|first| first.protocol);
+                match (protocol, payloads.notify(NotifyType::REKEY_SA)) {
+                    (Some(ProtocolId::IKE), _) => self.answer_rekey_ike(which, payloads, context),
+                    (_, Some(rekey)) => self.answer_rekey_child(which, rekey, payloads, context, now),
+                    // One CHILD SA is all a tunnel has.
+                    _ => Ok(NotifyType::NO_ADDITIONAL_SAS.into()),
+                }
+            }
+            _ => {
+                context.counters.unexpected += 1;
+                Ok(NotifyType::INVALID_SYNTAX.into())
+            }
+        }
+    }
+
+    /// Takes the response to the exchange under way.
+    fn response(
+        &mut self,
+        which: Which,
+        task: Task,
+        payloads: Result<Vec<Payload>, DecodeError>,
+        context: &mut Context,
+        now: Timestamp,
+    ) -> Result<(), Ending> {
+        let payloads = match payloads {
+            Ok(payloads) => payloads,
+            Err(error) => {
+                context.counters.malformed += 1;
+                return match task {
+                    Task::RekeyChild(_) | Task::RekeyIke(_) => Err(CloseCause::misbehaved(error.to_string()).into()),
+                    _ => Ok(()),
+                };
+            }
+        };
+        let payloads = Payloads(&payloads);
+        match task {
+            Task::Liveness => Ok(()),
+            Task::DeleteChild(inbound) => {
+                self.retire_child(inbound, context);
+                self.require_child()
+            }
+            Task::DeleteIke => {
+                if let Which::Other(place) = which
+                    && place < self.others.len()
+                {
+                    self.others.remove(place);
+                }
+                Ok(())
+            }
+            Task::RekeyChild(rekey) => self.child_rekeyed(*rekey, payloads, context, now),
+            Task::RekeyIke(rekey) => self.ike_rekeyed(*rekey, payloads, context, now),
+        }
+    }
+
+    /// Ends the session if that is the outcome; else starts what waits to be started.
+    fn proceed(mut self: Box<Self>, outcome: Result<(), Ending>, context: &mut Context, now: Timestamp) -> State {
+        match outcome.and_then(|()| self.start_next(context, now).map_err(Ending::from)) {
+            Ok(()) => State::Established(self),
+            Err(Ending::Silent(cause)) => State::closed(cause, context),
+            Err(Ending::Told(cause)) => closing::farewell(self.current.sa, cause, context, now),
+        }
+    }
+
+    fn start_next(&mut self, context: &mut Context, now: Timestamp) -> Result<(), CloseCause> {
+        while self.current.task.is_none() && self.current.sa.is_free() {
+            let Some(operation) = self.queue.pop_front() else { return Ok(()) };
+            self.current.task = match operation {
+                Operation::Liveness => self.start_liveness(context, now)?,
+                Operation::DeleteChild(inbound) => self.start_delete_child(inbound, context, now)?,
+                Operation::RekeyChild(inbound) => self.start_rekey_child(inbound, None, context, now)?,
+                Operation::RekeyIke => self.start_rekey_ike(None, context, now)?,
+            };
+        }
+        Ok(())
+    }
+
+    fn enqueue(&mut self, operation: Operation) {
+        if !self.queue.contains(&operation) {
+            self.queue.push_back(operation);
+        }
+    }
+
+    /// Notes that a renewal was refused, and when it is tried again.
+    fn postpone(
+        &mut self,
+        operation: Operation,
+        refusal: Option<&Notify>,
+        context: &mut Context,
+        now: Timestamp,
+    ) -> Result<(), CloseCause> {
+        let wait = match refusal.map(|notify| notify.notify_type) {
+            Some(NotifyType::TEMPORARY_FAILURE) => TEMPORARY_FAILURE_WAIT,
+            _ => {
+                context.tell(Event::Warning(Warning::RekeyRefused));
+                REFUSED_WAIT
+            }
+        };
+        let wait = wait + context.part_of(wait)?;
+        self.later.push((now + wait, operation));
+        Ok(())
+    }
+
+    /// Returns the exchange under way on the current IKE SA.
+    const fn task(&self) -> Option<&Task> {
+        self.current.task.as_ref()
+    }
+
+    fn child(&mut self, inbound: EspSpi) -> Option<&mut ChildSa> {
+        self.children.iter_mut().find(|child| child.inbound == inbound)
+    }
+
+    /// Renews the IKE SA on its owner's wish.
+    pub(super) fn rekey_ike(mut self: Box<Self>, context: &mut Context, now: Timestamp) -> State {
+        self.enqueue(Operation::RekeyIke);
+        self.proceed(Ok(()), context, now)
+    }
+
+    /// Renews the CHILD SA on its owner's wish.
+    pub(super) fn rekey_child(mut self: Box<Self>, context: &mut Context, now: Timestamp) -> State {
+        let in_use = self.children.iter().filter(|child| child.standing == Standing::InUse);
+        let operations: Vec<_> = in_use.map(|child| Operation::RekeyChild(child.inbound)).collect();
+        operations.into_iter().for_each(|operation| self.enqueue(operation));
+        self.proceed(Ok(()), context, now)
+    }
+
+    /// Asks the peer whether it lives, on the owner's wish.
+    pub(super) fn check_liveness(mut self: Box<Self>, context: &mut Context, now: Timestamp) -> State {
+        if !self.current.sa.is_waiting() {
+            self.enqueue(Operation::Liveness);
+        }
+        self.proceed(Ok(()), context, now)
+    }
+
+    /// Notes that an authentic ESP packet of the peer came.
+    pub(super) fn note_inbound_traffic(&mut self, now: Timestamp) {
+        self.last_heard = self.last_heard.max(now);
+    }
+
+    /// Returns every moment at which [`Self::handle_timeout`] has something to do.
+    pub(super) fn timers(&self, context: &Context) -> Vec<(Timestamp, TimerName)> {
+        let mut timers = Vec::new();
+        let mut add = |moment: Option<Timestamp>, name| timers.extend(moment.map(|moment| (moment, name)));
+        add(self.current.sa.retransmission(), TimerName::Retransmission);
+        add(self.current.sa.reassembly(), TimerName::Reassembly);
+        for other in &self.others {
+            add(other.line.sa.retransmission(), TimerName::Retransmission);
+            add(other.line.sa.reassembly(), TimerName::Reassembly);
+            if let OtherStanding::Replaced { until } = other.standing {
+                add(Some(until), TimerName::Retirement);
+            }
+        }
+        for child in &self.children {
+            add(child.rekey, TimerName::ChildRekey);
+            add(Some(child.expiry), TimerName::ChildExpiry);
+            if let Standing::Replaced { until } = child.standing {
+                add(Some(until), TimerName::Retirement);
+            }
+        }
+        add(self.ike_rekey, TimerName::IkeRekey);
+        add(Some(self.ike_expiry), TimerName::IkeExpiry);
+        add(self.keepalive, TimerName::Keepalive);
+        add(self.silence(context), TimerName::Liveness);
+        add(self.later.iter().map(|(moment, _)| *moment).min(), TimerName::RetryExchange);
+        timers
+    }
+
+    /// Does what is due.
+    pub(super) fn handle_timeout(mut self: Box<Self>, context: &mut Context, now: Timestamp) -> State {
+        let outcome = self.expire(context, now);
+        self.proceed(outcome, context, now)
+    }
+
+    fn expire(&mut self, context: &mut Context, now: Timestamp) -> Result<(), Ending> {
+        if !self.current.sa.handle_timeout(context, now) {
+            return Err(Ending::Silent(CloseCause::GatewayLost));
+        }
+        self.others.retain_mut(|other| {
+            let over = matches!(other.standing, OtherStanding::Replaced { until } if until <= now);
+            !over && other.line.sa.handle_timeout(context, now)
+        });
+        if self.ike_expiry <= now {
+            return Err(CloseCause::Expired.into());
+        }
+        if self.ike_rekey.is_some_and(|moment| moment <= now) {
+            self.ike_rekey = None;
+            self.enqueue(Operation::RekeyIke);
+        }
+        let mut operations = Vec::new();
+        for child in &mut self.children {
+            if child.rekey.is_some_and(|moment| moment <= now) {
+                child.rekey = None;
+                operations.push(Operation::RekeyChild(child.inbound));
+            }
+            match &mut child.standing {
+                Standing::InUse if child.expiry <= now => return Err(CloseCause::Expired.into()),
+                Standing::Replaced { until } if *until <= now => {
+                    *until = now + RETIREMENT;
+                    operations.push(Operation::DeleteChild(child.inbound));
+                }
+                _ => {}
+            }
+            if child.expiry <= now {
+                // It is being deleted already; until that is confirmed there is nothing to do.
+                child.expiry = now + RETIREMENT;
+                operations.push(Operation::DeleteChild(child.inbound));
+            }
+        }
+        self.later.retain(|(moment, operation)| {
+            let due = *moment <= now;
+            operations.extend(due.then_some(*operation));
+            !due
+        });
+        operations.into_iter().for_each(|operation| self.enqueue(operation));
+        self.keep_alive(context, now);
+        Ok(())
+    }
+}
+
+fn line_task(line: Option<&mut Line>) -> Option<Task> {
+    line.and_then(|line| line.task.take())
+}
+
+/// Draws when an IKE SA that starts now is renewed, and says when it is given up.
+fn ike_lifetime(context: &mut Context, now: Timestamp) -> Result<(Timestamp, Timestamp), CloseCause> {
+    let lifetime = context.configuration.ike_lifetime;
+    let early = context.part_of(lifetime.jitter)?;
+    Ok((now + lifetime.rekey_after.saturating_sub(early), now + lifetime.expire_after))
+}

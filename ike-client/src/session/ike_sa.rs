@@ -1,0 +1,270 @@
+//! One IKE SA: its keys, its two windows, and the way of a message into and out of it.
+
+use super::cause::CloseCause;
+use super::context::Context;
+use crate::crypto::keys::{IkeKeys, Side};
+use crate::crypto::suite::IkeSuite;
+use crate::exchange::protection::Opened;
+use crate::exchange::reassembly::Placed;
+use crate::exchange::window::Due;
+use crate::exchange::{Incoming, IncomingWindow, OutgoingWindow, Protection, Reassembly, RetransmissionPolicy};
+use crate::time::Timestamp;
+use crate::wire::{
+    DecodeError, ExchangeType, Flags, Header, InitiatorSpi, Message, Payload, ResponderSpi, decode_chain,
+};
+
+/// The SPIs of an IKE SA.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Spis {
+    pub initiator: InitiatorSpi,
+    pub responder: ResponderSpi,
+}
+
+impl Spis {
+    pub(super) fn of(header: &Header) -> Self {
+        Self { initiator: header.initiator_spi, responder: header.responder_spi }
+    }
+}
+
+/// See the module's description.
+#[derive(Debug)]
+pub(super) struct IkeSa {
+    pub spis: Spis,
+    /// The side of the exchange that made this SA; after a renewal it may change.
+    pub side: Side,
+    pub suite: IkeSuite,
+    pub keys: IkeKeys,
+    /// Whether the peer takes fragments.
+    pub fragmentation: bool,
+    protection: Protection,
+    /// The kind of the exchange that is under way.
+    asked: ExchangeType,
+    outgoing: OutgoingWindow,
+    incoming: IncomingWindow,
+    requests: Reassembly,
+    responses: Reassembly,
+    /// The first fragment of the request that is being put together: a repetition is known by it.
+    first_fragment: Option<Vec<u8>>,
+}
+
+/// What a datagram turned out to be.
+#[derive(Debug)]
+pub(super) enum Received {
+    /// A new request of the peer. To be answered by [`IkeSa::respond`] with the same octets.
+    Request {
+        message_id: u32,
+        exchange: ExchangeType,
+        /// The octets by which a repetition will be known.
+        datagram: Vec<u8>,
+        payloads: Result<Vec<Payload>, DecodeError>,
+    },
+    /// The awaited response.
+    Response { payloads: Result<Vec<Payload>, DecodeError> },
+    /// Nothing that concerns anyone: dropped and counted, or dealt with here.
+    Nothing,
+}
+
+impl IkeSa {
+    /// Takes the keys into use. `first_request` is the message id of the first own request, and of
+    /// the peer's first: 1 and 0 after IKE_SA_INIT, 0 and 0 after a renewal.
+    pub(super) fn new(
+        spis: Spis,
+        side: Side,
+        suite: IkeSuite,
+        keys: IkeKeys,
+        (first_request, first_of_peer): (u32, u32),
+        fragmentation: bool,
+    ) -> Result<Self, CloseCause> {
+        let protection = Protection::new(&keys, side)?;
+        Ok(Self {
+            spis,
+            side,
+            suite,
+            keys,
+            fragmentation,
+            protection,
+            asked: ExchangeType::INFORMATIONAL,
+            outgoing: OutgoingWindow::new(first_request),
+            incoming: IncomingWindow::new(first_of_peer),
+            requests: Reassembly::default(),
+            responses: Reassembly::default(),
+            first_fragment: None,
+        })
+    }
+
+    /// Tells whether a request can be sent now.
+    pub(super) fn is_free(&self) -> bool {
+        self.outgoing.free().is_some()
+    }
+
+    /// Tells whether a response is awaited.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.outgoing.is_waiting()
+    }
+
+    /// Sends a request and starts its repetition. When none can be sent now, nothing happens.
+    pub(super) fn request(
+        &mut self,
+        exchange: ExchangeType,
+        payloads: &[Payload],
+        context: &mut Context,
+        now: Timestamp,
+    ) -> Result<(), CloseCause> {
+        let policy = context.configuration.retransmission;
+        self.request_with(policy, exchange, payloads, context, now)
+    }
+
+    /// As [`Self::request`], with numbers of repetition of its own.
+    pub(super) fn request_with(
+        &mut self,
+        policy: RetransmissionPolicy,
+        exchange: ExchangeType,
+        payloads: &[Payload],
+        context: &mut Context,
+        now: Timestamp,
+    ) -> Result<(), CloseCause> {
+        let Some(message_id) = self.outgoing.free() else { return Ok(()) };
+        let datagrams = self.seal(exchange, false, message_id, payloads, context)?;
+        datagrams.iter().for_each(|datagram| context.send(datagram));
+        self.responses.clear();
+        self.asked = exchange;
+        self.outgoing.sent(datagrams, policy, now);
+        Ok(())
+    }
+
+    /// Answers a request.
+    pub(super) fn respond(
+        &mut self,
+        (message_id, exchange): (u32, ExchangeType),
+        request: &[u8],
+        payloads: &[Payload],
+        context: &mut Context,
+    ) -> Result<(), CloseCause> {
+        let datagrams = self.seal(exchange, true, message_id, payloads, context)?;
+        datagrams.iter().for_each(|datagram| context.send(datagram));
+        self.incoming.answered(message_id, request, datagrams);
+        Ok(())
+    }
+
+    fn seal(
+        &mut self,
+        exchange: ExchangeType,
+        response: bool,
+        message_id: u32,
+        payloads: &[Payload],
+        context: &mut Context,
+    ) -> Result<Vec<Vec<u8>>, CloseCause> {
+        let flags = Flags::new(self.side == Side::Initiator, response);
+        let header = Header::new(self.spis.initiator, self.spis.responder, exchange, flags, message_id);
+        let largest = self.fragmentation.then_some(context.configuration.fragment_size);
+        Ok(self.protection.seal(context.random.as_mut(), header, payloads, largest)?)
+    }
+
+    /// Takes a datagram whose SPIs are this SA's.
+    pub(super) fn receive(
+        &mut self,
+        datagram: &[u8],
+        message: &Message,
+        context: &mut Context,
+        now: Timestamp,
+    ) -> Received {
+        let header = &message.header;
+        // Both ends of an SA are told apart by this flag alone: the own one would be a reflection.
+        if header.flags.is_initiator() == (self.side == Side::Initiator) {
+            context.counters.unexpected += 1;
+            return Received::Nothing;
+        }
+        let response = header.flags.is_response();
+        if response {
+            if header.exchange != self.asked {
+                context.counters.unexpected += 1;
+                return Received::Nothing;
+            }
+            if self.outgoing.awaited() != Some(header.message_id) {
+                context.counters.outside_window += 1;
+                return Received::Nothing;
+            }
+        } else {
+            match self.incoming.classify(header.message_id, datagram) {
+                Incoming::New => {}
+                Incoming::Repeated(answer) => {
+                    context.counters.repeated += 1;
+                    answer.iter().for_each(|datagram| context.send(datagram));
+                    return Received::Nothing;
+                }
+                Incoming::Outside => {
+                    context.counters.outside_window += 1;
+                    return Received::Nothing;
+                }
+            }
+        }
+        let Ok(opened) = self.protection.open(datagram, message) else {
+            context.counters.unauthenticated += 1;
+            return Received::Nothing;
+        };
+        let (first_payload, content, request) = match opened {
+            Opened::Whole { first_payload, content } => (first_payload, content, datagram.to_vec()),
+            Opened::Fragment(fragment) => {
+                let reassembly = if response { &mut self.responses } else { &mut self.requests };
+                if !response && fragment.number == 1 {
+                    self.first_fragment = Some(datagram.to_vec());
+                }
+                match reassembly.place(fragment, now) {
+                    Placed::Complete(whole) => {
+                        let request = self.first_fragment.take().unwrap_or_default();
+                        (whole.first_payload, whole.content, request)
+                    }
+                    Placed::Incomplete => return Received::Nothing,
+                    Placed::Dropped => {
+                        context.counters.fragments += 1;
+                        return Received::Nothing;
+                    }
+                }
+            }
+        };
+        let payloads = decode_chain(first_payload, &content);
+        if response {
+            self.outgoing.answered();
+            Received::Response { payloads }
+        } else {
+            let message_id = header.message_id;
+            Received::Request { message_id, exchange: header.exchange, datagram: request, payloads }
+        }
+    }
+
+    /// Returns when the request under way is repeated or given up.
+    pub(super) fn retransmission(&self) -> Option<Timestamp> {
+        self.outgoing.deadline()
+    }
+
+    /// Returns when fragments are dropped.
+    pub(super) fn reassembly(&self) -> Option<Timestamp> {
+        self.requests.deadline().into_iter().chain(self.responses.deadline()).min()
+    }
+
+    /// Drops fragments whose time is over and repeats the request under way when that is due.
+    /// Returns false when the peer is to be given up.
+    #[must_use]
+    pub(super) fn handle_timeout(&mut self, context: &mut Context, now: Timestamp) -> bool {
+        self.requests.expire(now);
+        self.responses.expire(now);
+        match self.outgoing.due(now) {
+            Due::Nothing => true,
+            Due::Repeat(datagrams) => {
+                context.counters.retransmitted += 1;
+                datagrams.iter().for_each(|datagram| context.send(datagram));
+                true
+            }
+            Due::GivenUp => {
+                self.outgoing.answered();
+                false
+            }
+        }
+    }
+
+    /// Sends the request under way once more, out of turn, and stops waiting for its response: the
+    /// peer may not have it, and takes the next one only after it (RFC 7296 §2.3).
+    pub(super) fn abandon_request(&mut self, context: &mut Context) {
+        self.outgoing.abandon().iter().for_each(|datagram| context.send(datagram));
+    }
+}

@@ -1,0 +1,347 @@
+//! IKE_SA_INIT (RFC 7296 §1.2, §2.6, §2.7).
+//!
+//! Nothing here is protected yet, so anybody on the path may have sent what comes in. A refusal
+//! therefore only starts a grace of [`REFUSAL_GRACE`] in which a better answer still counts, and
+//! the two answers that ask for another attempt are followed a bounded number of times.
+
+use super::cause::{CloseCause, SaKind};
+use super::context::Context;
+use super::event::Nat;
+use super::ike_sa::{IkeSa, Spis};
+use super::output::LocalSocket;
+use super::payloads::Payloads;
+use super::proposal;
+use super::state::State;
+use super::{auth, nat};
+use crate::auth::signature::SignatureHashes;
+use crate::crypto::kex::{KeyExchange, KeyExchangeError};
+use crate::crypto::keys::{IkeKeys, IkeSpis, Nonces, Side};
+use crate::crypto::suite::IkeSuite;
+use crate::crypto::transform::Group;
+use crate::exchange::OutgoingWindow;
+use crate::exchange::window::Due;
+use crate::time::Timestamp;
+use crate::wire::{
+    self, ExchangeType, Flags, Header, InitiatorSpi, KeyExchangeGroup, Message, Notify, NotifyType, Payload, Proposal,
+    ResponderSpi,
+};
+use std::time::Duration;
+
+/// How long a better answer is waited for after an unprotected refusal.
+pub(super) const REFUSAL_GRACE: Duration = Duration::from_secs(2);
+
+/// How many cookies are returned before the gateway is taken for one that never has enough.
+const MAXIMUM_COOKIES: u8 = 3;
+
+/// Awaits the response to IKE_SA_INIT.
+pub(super) struct AwaitingInitResponse {
+    spi: InitiatorSpi,
+    nonce: Vec<u8>,
+    exchange: KeyExchange,
+    /// The request as it was last sent: AUTH will cover it.
+    request: Vec<u8>,
+    window: OutgoingWindow,
+    cookie: Option<Vec<u8>>,
+    cookies: u8,
+    groups: Vec<Group>,
+    disguise: Option<[u8; 20]>,
+    refusal: Option<(CloseCause, Timestamp)>,
+    negotiation_ends: Timestamp,
+}
+
+/// What IKE_SA_INIT brought.
+pub(super) struct Negotiated {
+    pub sa: IkeSa,
+    pub initiator_nonce: Vec<u8>,
+    pub responder_nonce: Vec<u8>,
+    /// The first message of this side, as AUTH covers it.
+    pub request: Vec<u8>,
+    /// The first message of the gateway, as its AUTH covers it.
+    pub response: Vec<u8>,
+    /// What the gateway can check in method 14.
+    pub announced: SignatureHashes,
+    pub nat: Nat,
+    pub negotiation_ends: Timestamp,
+}
+
+impl Negotiated {
+    /// Returns the nonces for key derivation.
+    pub(super) fn nonces(&self) -> Nonces<'_> {
+        Nonces { initiator: &self.initiator_nonce, responder: &self.responder_nonce }
+    }
+}
+
+/// The payloads that a response must have.
+struct Answer<'a> {
+    proposals: &'a [Proposal],
+    key_exchange: &'a wire::KeyExchange,
+    nonce: &'a [u8],
+}
+
+impl AwaitingInitResponse {
+    /// Sends the first message.
+    pub(super) fn start(context: &mut Context, now: Timestamp) -> Result<Self, CloseCause> {
+        let first = context.configuration.ike_suites.first();
+        let group = first.ok_or_else(|| CloseCause::unusable("no IKE suite"))?.group;
+        let disguise = if context.configuration.force_encapsulation {
+            let mut octets = [0; 20];
+            context.random.fill(&mut octets)?;
+            Some(octets)
+        } else {
+            None
+        };
+        let mut awaiting = Self {
+            spi: InitiatorSpi(context.ike_spi()?),
+            nonce: context.nonce()?,
+            exchange: generate(group, context)?,
+            request: Vec::new(),
+            window: OutgoingWindow::new(0),
+            cookie: None,
+            cookies: 0,
+            groups: vec![group],
+            disguise,
+            refusal: None,
+            negotiation_ends: now + context.configuration.negotiation_limit,
+        };
+        awaiting.send(context, now)?;
+        Ok(awaiting)
+    }
+
+    /// Sends the request as the fields now say, and starts its repetition.
+    fn send(&mut self, context: &mut Context, now: Timestamp) -> Result<(), CloseCause> {
+        let mut payloads = Vec::new();
+        if let Some(cookie) = &self.cookie {
+            payloads.push(Payload::Notify(Notify::new(NotifyType::COOKIE, cookie.clone())));
+        }
+        payloads.push(Payload::SecurityAssociation(proposal::offer(&context.configuration.ike_suites, &[])));
+        let group = KeyExchangeGroup(self.exchange.group().id());
+        payloads.push(Payload::KeyExchange(wire::KeyExchange { group, data: self.exchange.public().to_vec() }));
+        payloads.push(Payload::Nonce(self.nonce.clone()));
+        payloads.extend(context.configuration.extensions.vendor_ids.iter().cloned().map(Payload::VendorId));
+        let detection = nat::notifies(self.spi, ResponderSpi::ZERO, &context.path, self.disguise);
+        payloads.extend(detection.into_iter().map(Payload::Notify));
+        let status = [
+            (NotifyType::IKEV2_FRAGMENTATION_SUPPORTED, Vec::new()),
+            (NotifyType::SIGNATURE_HASH_ALGORITHMS, SignatureHashes::ours().encode()),
+        ];
+        payloads.extend(status.into_iter().map(|(kind, data)| Payload::Notify(Notify::new(kind, data))));
+        let flags = Flags::new(true, false);
+        let header = Header::new(self.spi, ResponderSpi::ZERO, ExchangeType::IKE_SA_INIT, flags, 0);
+        self.request = Message::new(header, payloads).encode()?;
+        context.send(&self.request);
+        // An attempt that was asked for anew is still message 0 (RFC 7296 §2.6).
+        self.window = OutgoingWindow::new(0);
+        self.window.sent(vec![self.request.clone()], context.configuration.retransmission, now);
+        Ok(())
+    }
+
+    /// Returns the SPI by which responses are known.
+    pub(super) const fn spi(&self) -> InitiatorSpi {
+        self.spi
+    }
+
+    /// Returns when the request is repeated.
+    pub(super) fn retransmission(&self) -> Option<Timestamp> {
+        self.window.deadline()
+    }
+
+    /// Returns when a refusal counts.
+    pub(super) fn refusal_grace(&self) -> Option<Timestamp> {
+        self.refusal.as_ref().map(|(_, ends)| *ends)
+    }
+
+    /// Returns when the whole negotiation has taken too long.
+    pub(super) const fn negotiation(&self) -> Timestamp {
+        self.negotiation_ends
+    }
+
+    pub(super) fn handle_timeout(mut self: Box<Self>, context: &mut Context, now: Timestamp) -> State {
+        if let Some((cause, ends)) = self.refusal.take() {
+            if ends <= now {
+                return State::closed(cause, context);
+            }
+            self.refusal = Some((cause, ends));
+        }
+        if self.negotiation_ends <= now {
+            return State::closed(CloseCause::NoAnswer, context);
+        }
+        match self.window.due(now) {
+            Due::Nothing => {}
+            Due::Repeat(datagrams) => {
+                context.counters.retransmitted += 1;
+                datagrams.iter().for_each(|datagram| context.send(datagram));
+            }
+            Due::GivenUp => return State::closed(CloseCause::NoAnswer, context),
+        }
+        State::AwaitingInitResponse(self)
+    }
+
+    /// Takes a message whose initiator SPI is ours.
+    pub(super) fn receive(
+        mut self: Box<Self>,
+        datagram: &[u8],
+        message: &Message,
+        context: &mut Context,
+        now: Timestamp,
+    ) -> State {
+        let header = &message.header;
+        let fits = header.exchange == ExchangeType::IKE_SA_INIT
+            && header.flags.is_response()
+            && !header.flags.is_initiator()
+            && header.message_id == 0;
+        if !fits {
+            context.counters.unexpected += 1;
+            return State::AwaitingInitResponse(self);
+        }
+        let outcome = match Answer::of(&message.payloads) {
+            Some(answer) if header.responder_spi != ResponderSpi::ZERO => {
+                return match self.accept(&answer, datagram, message, context) {
+                    Ok(negotiated) => auth::begin(negotiated, context, now),
+                    Err((Some(awaiting), cause)) => awaiting.refused(cause, now),
+                    Err((None, cause)) => State::closed(cause, context),
+                };
+            }
+            _ => self.asked_again_or_refused(message, context, now),
+        };
+        match outcome {
+            Ok(None) => State::AwaitingInitResponse(self),
+            Ok(Some(cause)) => self.refused(cause, now),
+            Err(cause) => State::closed(cause, context),
+        }
+    }
+
+    /// Starts the grace of a refusal, if none is running.
+    fn refused(mut self: Box<Self>, cause: CloseCause, now: Timestamp) -> State {
+        if self.refusal.is_none() {
+            self.refusal = Some((cause, now + REFUSAL_GRACE));
+        }
+        State::AwaitingInitResponse(self)
+    }
+
+    /// Follows COOKIE and INVALID_KE_PAYLOAD; returns what any other error means.
+    fn asked_again_or_refused(
+        &mut self,
+        message: &Message,
+        context: &mut Context,
+        now: Timestamp,
+    ) -> Result<Option<CloseCause>, CloseCause> {
+        let notify =
+            message.notifies().find(|notify| notify.notify_type.is_error() || notify.notify_type == NotifyType::COOKIE);
+        let Some(notify) = notify else {
+            context.counters.malformed += 1;
+            return Ok(None);
+        };
+        match notify.notify_type {
+            NotifyType::COOKIE => {
+                if !(1..=64).contains(&notify.data.len()) {
+                    context.counters.malformed += 1;
+                    return Ok(None);
+                }
+                if self.cookies >= MAXIMUM_COOKIES {
+                    return Ok(Some(CloseCause::misbehaved("it asks for one cookie after the other")));
+                }
+                self.cookies += 1;
+                self.cookie = Some(notify.data.clone());
+                self.send(context, now)?;
+                Ok(None)
+            }
+            NotifyType::INVALID_KE_PAYLOAD => {
+                let wanted = <[u8; 2]>::try_from(notify.data.as_slice()).map(u16::from_be_bytes);
+                let offered = |group: &Group| context.configuration.ike_suites.iter().any(|row| row.group == *group);
+                let group = wanted.ok().and_then(Group::from_id).filter(offered);
+                match group {
+                    Some(group) if !self.groups.contains(&group) => {
+                        self.groups.push(group);
+                        self.exchange = generate(group, context)?;
+                        self.send(context, now)?;
+                        Ok(None)
+                    }
+                    // The group of the request that is under way: an answer to an earlier one.
+                    Some(group) if group == self.exchange.group() => Ok(None),
+                    _ => Ok(Some(CloseCause::ProposalMismatch { sa: SaKind::Ike })),
+                }
+            }
+            _ => Ok(Some(CloseCause::of_refusal(notify, SaKind::Ike, &[]))),
+        }
+    }
+
+    /// Takes a response that is whole, checks what the gateway chose, and derives the keys. Gives
+    /// itself back with the error as long as a better answer could still be used.
+    fn accept(
+        self: Box<Self>,
+        answer: &Answer<'_>,
+        datagram: &[u8],
+        message: &Message,
+        context: &mut Context,
+    ) -> Result<Box<Negotiated>, (Option<Box<Self>>, CloseCause)> {
+        let spis = Spis::of(&message.header);
+        let suite = match self.check(answer, context) {
+            Ok(suite) => suite,
+            Err(cause) => return Err((Some(self), cause)),
+        };
+        let nat = nat::detect(Payloads(&message.payloads).notifies(), spis.initiator, spis.responder, &context.path);
+        let nat = match nat {
+            Some(nat) => nat,
+            None if context.path.socket == LocalSocket::Encapsulated => Nat::default(),
+            None => return Err((Some(self), CloseCause::PeerIncompatible { what: "ESP outside UDP".to_owned() })),
+        };
+        let payloads = Payloads(&message.payloads);
+        let announced = payloads
+            .notify(NotifyType::SIGNATURE_HASH_ALGORITHMS)
+            .and_then(|notify| SignatureHashes::decode(&notify.data).ok())
+            .unwrap_or_default();
+        let fragmentation = payloads.notify(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED).is_some();
+        let Self { nonce, exchange, request, negotiation_ends, .. } = *self;
+        let keys = exchange.agree(&answer.key_exchange.data).map_err(|error| error.to_string()).and_then(|shared| {
+            let nonces = Nonces { initiator: &nonce, responder: answer.nonce };
+            let ends = IkeSpis { initiator: spis.initiator.to_bytes(), responder: spis.responder.to_bytes() };
+            IkeKeys::derive(&suite, &shared, nonces, ends).map_err(|error| error.to_string())
+        });
+        let sa = keys
+            .map_err(CloseCause::misbehaved)
+            .and_then(|keys| IkeSa::new(spis, Side::Initiator, suite, keys, (1, 0), fragmentation));
+        let sa = sa.map_err(|cause| (None, cause))?;
+        context.float();
+        Ok(Box::new(Negotiated {
+            sa,
+            initiator_nonce: nonce,
+            responder_nonce: answer.nonce.to_vec(),
+            request,
+            response: datagram.to_vec(),
+            announced,
+            nat,
+            negotiation_ends,
+        }))
+    }
+
+    fn check(&self, answer: &Answer<'_>, context: &Context) -> Result<IkeSuite, CloseCause> {
+        let (suite, spi) = proposal::chosen(&context.configuration.ike_suites, answer.proposals)
+            .map_err(|error| CloseCause::misbehaved(error.to_string()))?;
+        if !spi.is_empty() {
+            return Err(CloseCause::misbehaved(proposal::ChoiceError::BadSpi.to_string()));
+        }
+        let group = self.exchange.group();
+        if suite.group != group || answer.key_exchange.group.0 != group.id() {
+            return Err(CloseCause::misbehaved("the key exchange is of another group than the chosen proposal"));
+        }
+        Ok(suite)
+    }
+}
+
+impl<'a> Answer<'a> {
+    fn of(payloads: &'a [Payload]) -> Option<Self> {
+        let payloads = Payloads(payloads);
+        Some(Self {
+            proposals: payloads.proposals()?,
+            key_exchange: payloads.key_exchange()?,
+            nonce: payloads.nonce()?,
+        })
+    }
+}
+
+fn generate(group: Group, context: &mut Context) -> Result<KeyExchange, CloseCause> {
+    KeyExchange::generate(group, context.random.as_mut()).map_err(|error| match error {
+        KeyExchangeError::Random(_) => CloseCause::RandomUnavailable,
+        other => CloseCause::unusable(other.to_string()),
+    })
+}

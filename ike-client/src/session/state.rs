@@ -1,0 +1,258 @@
+//! The states of a session, each named for what is awaited.
+//!
+//! A state is consumed by what happens to it and gives the next one. What the states share is in
+//! the [`Context`].
+
+use super::auth::{AwaitingAuthResponse, AwaitingFinalAuth, AwaitingPreSharedKey, AwaitingSignature};
+use super::cause::{CloseCause, CloseReason};
+use super::closing::{self, Closing};
+use super::context::{Context, Question};
+use super::eap::{AwaitingCredential, AwaitingEapMessage};
+use super::established::EstablishedSa;
+use super::event::Event;
+use super::ike_sa::{IkeSa, Received, Spis};
+use super::init::{AwaitingInitResponse, Negotiated};
+use super::output::TimerName;
+use super::request::Answer;
+use crate::time::Timestamp;
+use crate::wire::{DecodeError, Message, Payload, PayloadType};
+
+/// Where a session stands.
+pub(super) enum State {
+    /// IKE_SA_INIT was sent.
+    AwaitingInitResponse(Box<AwaitingInitResponse>),
+    /// The pre-shared key was asked for.
+    AwaitingPreSharedKey(Box<AwaitingPreSharedKey>),
+    /// A signature by the own key was asked for.
+    AwaitingSignature(Box<AwaitingSignature>),
+    /// The first IKE_AUTH was sent.
+    AwaitingAuthResponse(Box<AwaitingAuthResponse>),
+    /// An EAP answer was sent.
+    AwaitingEapMessage(Box<AwaitingEapMessage>),
+    /// An EAP identity or password was asked for.
+    AwaitingCredential(Box<AwaitingCredential>),
+    /// EAP succeeded and the AUTH that comes from it was sent.
+    AwaitingFinalAuth(Box<AwaitingFinalAuth>),
+    /// The IKE SA stands.
+    Established(Box<EstablishedSa>),
+    /// It is over; the peer has not yet confirmed that it knows.
+    Closing(Box<Closing>),
+    /// It is over.
+    Closed,
+}
+
+impl State {
+    /// Ends the session without a word to the peer.
+    pub(super) fn closed(cause: CloseCause, context: &mut Context) -> Self {
+        context.requests.clear();
+        context.tell(Event::Closed { cause });
+        Self::Closed
+    }
+
+    /// Names what is awaited, for logs.
+    pub(super) const fn name(&self) -> &'static str {
+        match self {
+            Self::AwaitingInitResponse(_) => "awaiting-init-response",
+            Self::AwaitingPreSharedKey(_) => "awaiting-pre-shared-key",
+            Self::AwaitingSignature(_) => "awaiting-signature",
+            Self::AwaitingAuthResponse(_) => "awaiting-auth-response",
+            Self::AwaitingEapMessage(_) => "awaiting-eap-message",
+            Self::AwaitingCredential(_) => "awaiting-credential",
+            Self::AwaitingFinalAuth(_) => "awaiting-final-auth",
+            Self::Established(_) => "established",
+            Self::Closing(_) => "closing",
+            Self::Closed => "closed",
+        }
+    }
+
+    /// Takes a datagram that is an IKE message.
+    pub(super) fn receive(self, datagram: &[u8], message: &Message, context: &mut Context, now: Timestamp) -> Self {
+        match self {
+            Self::AwaitingInitResponse(state) => {
+                if message.header.initiator_spi != state.spi() {
+                    context.counters.foreign += 1;
+                    return Self::AwaitingInitResponse(state);
+                }
+                state.receive(datagram, message, context, now)
+            }
+            Self::Established(state) => state.receive(datagram, message, context, now),
+            Self::Closing(state) => state.receive(datagram, message, context, now),
+            Self::Closed => Self::Closed,
+            mut half_open => {
+                let Some(negotiated) = half_open.negotiated_mut() else { return half_open };
+                if Spis::of(&message.header) != negotiated.sa.spis {
+                    context.counters.foreign += 1;
+                    return half_open;
+                }
+                match negotiated.sa.receive(datagram, message, context, now) {
+                    Received::Response { payloads } => half_open.respond(payloads, context, now),
+                    Received::Request { .. } => {
+                        // Nobody may ask for anything before both sides are authenticated.
+                        context.counters.unexpected += 1;
+                        half_open
+                    }
+                    Received::Nothing => half_open,
+                }
+            }
+        }
+    }
+
+    /// Takes the response to an IKE_AUTH request.
+    fn respond(self, payloads: Result<Vec<Payload>, DecodeError>, context: &mut Context, now: Timestamp) -> Self {
+        let payloads = match payloads {
+            Ok(payloads) => payloads,
+            Err(error) => {
+                let cause = match error.unsupported_critical_payload() {
+                    Some(PayloadType(kind)) => CloseCause::PeerIncompatible { what: format!("payload {kind}") },
+                    None => CloseCause::misbehaved(error.to_string()),
+                };
+                return self.farewell(cause, context, now);
+            }
+        };
+        match self {
+            Self::AwaitingAuthResponse(state) => state.respond(&payloads, context, now),
+            Self::AwaitingEapMessage(state) => state.respond(&payloads, context, now),
+            Self::AwaitingFinalAuth(state) => state.respond(&payloads, context, now),
+            other => other,
+        }
+    }
+
+    /// Takes the answer to the question under that number; false when no such question stands.
+    pub(super) fn answer(self, answer: Answer, context: &mut Context, now: Timestamp) -> Self {
+        if let Answer::Refused { because } = answer {
+            return self.farewell(CloseCause::InputRefused { because }, context, now);
+        }
+        let mut state = self;
+        if let (Some(question), Some(negotiated)) = (state.question(), state.negotiated_mut()) {
+            // The time a person takes is not the gateway's.
+            negotiated.negotiation_ends = negotiated.negotiation_ends + now.saturating_since(question.asked);
+        }
+        match state {
+            Self::AwaitingPreSharedKey(state) => state.answer(answer, context, now),
+            Self::AwaitingSignature(state) => state.answer(answer, context, now),
+            Self::AwaitingCredential(state) => state.answer(answer, context, now),
+            other => other,
+        }
+    }
+
+    /// Returns the question that stands.
+    pub(super) fn question(&self) -> Option<Question> {
+        match self {
+            Self::AwaitingPreSharedKey(state) => Some(state.question),
+            Self::AwaitingSignature(state) => Some(state.question),
+            Self::AwaitingCredential(state) => Some(state.question),
+            _ => None,
+        }
+    }
+
+    fn negotiated(&self) -> Option<&Negotiated> {
+        match self {
+            Self::AwaitingPreSharedKey(state) => Some(&state.negotiated),
+            Self::AwaitingSignature(state) => Some(&state.negotiated),
+            Self::AwaitingAuthResponse(state) => Some(&state.negotiated),
+            Self::AwaitingEapMessage(state) => Some(&state.negotiated),
+            Self::AwaitingCredential(state) => Some(&state.negotiated),
+            Self::AwaitingFinalAuth(state) => Some(&state.negotiated),
+            _ => None,
+        }
+    }
+
+    fn negotiated_mut(&mut self) -> Option<&mut Negotiated> {
+        match self {
+            Self::AwaitingPreSharedKey(state) => Some(&mut state.negotiated),
+            Self::AwaitingSignature(state) => Some(&mut state.negotiated),
+            Self::AwaitingAuthResponse(state) => Some(&mut state.negotiated),
+            Self::AwaitingEapMessage(state) => Some(&mut state.negotiated),
+            Self::AwaitingCredential(state) => Some(&mut state.negotiated),
+            Self::AwaitingFinalAuth(state) => Some(&mut state.negotiated),
+            _ => None,
+        }
+    }
+
+    /// Takes the half-open IKE SA out of the state.
+    fn into_sa(self) -> Option<IkeSa> {
+        let negotiated = match self {
+            Self::AwaitingPreSharedKey(state) => state.negotiated,
+            Self::AwaitingSignature(state) => state.negotiated,
+            Self::AwaitingAuthResponse(state) => state.negotiated,
+            Self::AwaitingEapMessage(state) => state.negotiated,
+            Self::AwaitingCredential(state) => state.negotiated,
+            Self::AwaitingFinalAuth(state) => state.negotiated,
+            Self::Established(state) => return Some(state.into_current_sa()),
+            _ => return None,
+        };
+        Some(negotiated.sa)
+    }
+
+    /// Returns every moment at which [`Self::handle_timeout`] has something to do.
+    pub(super) fn timers(&self, context: &Context) -> Vec<(Timestamp, TimerName)> {
+        let mut timers = Vec::new();
+        let mut add = |moment: Option<Timestamp>, name| timers.extend(moment.map(|moment| (moment, name)));
+        match self {
+            Self::AwaitingInitResponse(state) => {
+                add(state.retransmission(), TimerName::Retransmission);
+                add(state.refusal_grace(), TimerName::RefusalGrace);
+                add(Some(state.negotiation()), TimerName::Negotiation);
+            }
+            Self::Established(state) => return state.timers(context),
+            Self::Closing(state) => add(state.retransmission(), TimerName::Retransmission),
+            Self::Closed => {}
+            half_open => {
+                if let Some(question) = half_open.question() {
+                    add(Some(question.deadline), TimerName::Answer);
+                } else if let Some(negotiated) = half_open.negotiated() {
+                    add(Some(negotiated.negotiation_ends), TimerName::Negotiation);
+                }
+                if let Some(negotiated) = half_open.negotiated() {
+                    add(negotiated.sa.retransmission(), TimerName::Retransmission);
+                    add(negotiated.sa.reassembly(), TimerName::Reassembly);
+                }
+            }
+        }
+        timers
+    }
+
+    /// Does what is due.
+    pub(super) fn handle_timeout(self, context: &mut Context, now: Timestamp) -> Self {
+        match self {
+            Self::AwaitingInitResponse(state) => state.handle_timeout(context, now),
+            Self::Established(state) => state.handle_timeout(context, now),
+            Self::Closing(state) => state.handle_timeout(context, now),
+            Self::Closed => Self::Closed,
+            mut half_open => {
+                match half_open.question() {
+                    Some(question) if question.deadline <= now => {
+                        return half_open.farewell(CloseCause::InputTimedOut, context, now);
+                    }
+                    Some(_) => {}
+                    None => {
+                        if half_open.negotiated().is_some_and(|negotiated| negotiated.negotiation_ends <= now) {
+                            return half_open.farewell(CloseCause::NoAnswer, context, now);
+                        }
+                    }
+                }
+                let alive = match half_open.negotiated_mut() {
+                    Some(negotiated) => negotiated.sa.handle_timeout(context, now),
+                    None => true,
+                };
+                if alive { half_open } else { Self::closed(CloseCause::NoAnswer, context) }
+            }
+        }
+    }
+
+    /// Ends the session on its owner's wish.
+    pub(super) fn close(self, reason: CloseReason, context: &mut Context, now: Timestamp) -> Self {
+        match self {
+            Self::Closing(_) | Self::Closed => self,
+            other => other.farewell(CloseCause::Requested { reason }, context, now),
+        }
+    }
+
+    /// Ends the session, telling the peer so when there is an IKE SA to tell it by.
+    pub(super) fn farewell(self, cause: CloseCause, context: &mut Context, now: Timestamp) -> Self {
+        match self.into_sa() {
+            Some(sa) => closing::farewell(sa, cause, context, now),
+            None => Self::closed(cause, context),
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Two parties, virtual time.
