@@ -41,10 +41,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 pub enum Block {
     /// Nothing: what went through the tunnel may leave in the clear.
     Open,
-    /// Prohibiting routes, by netlink alone.
+    /// Prohibiting routes, by netlink alone. Stops what asks the routing tables, which is every
+    /// socket but those bound to another device (SO_BINDTODEVICE, `ping -I`) or told not to be
+    /// routed (SO_DONTROUTE): for these Linux takes the destination to be on the link.
     #[default]
     ProhibitRoutes,
-    /// Prohibiting routes, and nftables for what goes round routes.
+    /// Prohibiting routes, and nftables for the sockets that go round routes.
     Firewall,
 }
 

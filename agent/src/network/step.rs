@@ -99,7 +99,7 @@ pub enum RouteTarget {
     },
     /// Nowhere: the sender learns that it is administratively prohibited (EACCES).
     Prohibit,
-    /// Nowhere: the sender learns that there is no way (ENETUNREACH) and tries another family.
+    /// Nowhere: the sender learns that there is no way (EHOSTUNREACH) and tries another family.
     Unreachable,
 }
 

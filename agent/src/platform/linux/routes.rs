@@ -139,12 +139,14 @@ fn route_message(table: u32, destination: &IpNet, target: &RouteTarget) -> Route
     message.header.address_family = kernel_family(Family::of_network(destination));
     message.header.destination_prefix_length = destination.prefix_len();
     message.header.protocol = RouteProtocol::from(ROUTE_PROTOCOL);
+    // Never a narrower scope: when somebody adds a route by a gateway, the kernel asks for the
+    // gateway with link scope and passes over ours. Otherwise a full tunnel would seem to be the
+    // way to every new gateway, and its block would make them all invalid.
     message.header.scope = RouteScope::Universe;
     message.attributes.push(RouteAttribute::Table(table));
     message.attributes.push(RouteAttribute::Destination(route_address(destination.addr())));
     message.header.kind = match target {
         RouteTarget::Device { device, source } => {
-            message.header.scope = if destination.addr().is_ipv4() { RouteScope::Link } else { RouteScope::Universe };
             message.attributes.push(RouteAttribute::Oif(device.index));
             message.attributes.extend(source.map(|source| RouteAttribute::PrefSource(route_address(source))));
             RouteType::Unicast
