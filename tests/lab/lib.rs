@@ -11,11 +11,13 @@
 //! | [`roadwarrior`] | an endpoint, a strongSwan gateway, a host behind it |
 //! | [`strongswan`] | strongSwan as the gateway |
 //! | [`client`] | the endpoint: the real service and command line |
+//! | [`gateway`] | an IKEv2 gateway in the manner of a FortiGate, with posture tags |
 //! | [`fuzz`] | functions that take any bytes, and their corpus |
 
 pub mod client;
 pub mod dns;
 pub mod fuzz;
+pub mod gateway;
 pub mod http;
 pub mod net;
 pub mod ping;

@@ -1,0 +1,274 @@
+//! IKE_AUTH (RFC 7296 §1.2, §2.16): the client's proof, the gateway's, the tag match, and the first
+//! CHILD SA.
+
+use super::child::{Made, Wanted};
+use super::eap::{Authenticator, Step};
+use super::event::LogKind;
+use super::init::InitExchange;
+use super::proof::Proof;
+use super::proposal::Pfs;
+use super::responder::Context;
+use super::sa::{Answer, Fate, IkeSa, State, notify};
+use super::settings::{ClientAuth, GatewayAuth, RemoteGatewayMatch};
+use super::tag_refusal;
+use ike_client::crypto::keys::Nonces;
+use ike_client::wire::{
+    Authentication, Certificate, CertificateEncoding, Configuration, ConfigurationAttribute as Attribute,
+    ConfigurationAttributeType as Type, ConfigurationType, Identification, NotifyType, Payload, Proposal,
+    TrafficSelector,
+};
+use std::net::Ipv4Addr;
+
+/// The parts of the first IKE_AUTH request.
+#[derive(Clone)]
+pub(super) struct FirstRequest {
+    id: Identification,
+    authentication: Option<Authentication>,
+    certificates: Vec<Certificate>,
+    configuration: Option<Configuration>,
+    wanted: Wanted,
+    initial_contact: bool,
+}
+
+/// EAP is under way.
+pub(super) struct EapStage {
+    init: InitExchange,
+    request: FirstRequest,
+    authenticator: Authenticator,
+}
+
+/// EAP has succeeded; both sides prove that they have its key.
+pub(super) struct EapProofStage {
+    init: InitExchange,
+    request: FirstRequest,
+    msk: [u8; 64],
+}
+
+impl FirstRequest {
+    fn read(payloads: &[Payload]) -> Option<Self> {
+        let (mut id, mut authentication, mut configuration) = (None, None, None);
+        let (mut proposals, mut client, mut gateway): (Vec<Proposal>, Vec<_>, Vec<_>) = Default::default();
+        let (mut certificates, mut initial_contact) = (Vec::new(), false);
+        for payload in payloads {
+            match payload {
+                Payload::IdentificationInitiator(identity) => id = Some(identity.clone()),
+                Payload::Authentication(proof) => authentication = Some(proof.clone()),
+                Payload::Certificate(certificate) => certificates.push(certificate.clone()),
+                Payload::Configuration(request) => configuration = Some(request.clone()),
+                Payload::SecurityAssociation(offered) => proposals = offered.clone(),
+                Payload::TrafficSelectorsInitiator(selectors) => client = selectors.clone(),
+                Payload::TrafficSelectorsResponder(selectors) => gateway = selectors.clone(),
+                Payload::Notify(n) => initial_contact |= n.notify_type == NotifyType::INITIAL_CONTACT,
+                _ => {}
+            }
+        }
+        let wanted = Wanted { proposals, client, gateway };
+        Some(Self { id: id?, authentication, certificates, configuration, wanted, initial_contact })
+    }
+}
+
+impl IkeSa {
+    /// Answers an IKE_AUTH request.
+    pub(super) fn authenticate(&mut self, payloads: &[Payload], context: &mut Context<'_>) -> Answer {
+        match std::mem::replace(&mut self.state, State::Replaced) {
+            State::AwaitingAuth(init) => self.first(*init, payloads, context),
+            State::AwaitingEap(stage) => self.eap(*stage, payloads, context),
+            State::AwaitingEapProof(stage) => self.eap_proof(*stage, payloads, context),
+            other => {
+                self.state = other;
+                Answer::Silence
+            }
+        }
+    }
+
+    fn first(&mut self, init: InitExchange, payloads: &[Payload], context: &mut Context<'_>) -> Answer {
+        let Some(request) = FirstRequest::read(payloads) else {
+            return Answer::Reply(vec![notify(NotifyType::INVALID_SYNTAX)], Fate::Ends);
+        };
+        self.facts.peer_id = Some(request.id.to_string());
+        self.facts.forticlient_uid = forticlient_uid(payloads);
+        let proof = Proof { init: &init, keys: &self.keys };
+        let (settings, credentials) = (context.settings, context.credentials);
+        let accepted = match (&settings.client_auth, &request.authentication) {
+            // A FortiGate answers a client that brings AUTH where EAP is due with silence.
+            (ClientAuth::Eap, Some(_)) => {
+                self.state = State::AwaitingAuth(Box::new(init));
+                return Answer::Silence;
+            }
+            (ClientAuth::Eap, None) => return self.start_eap(init, request, context),
+            (ClientAuth::Psk, Some(auth)) => proof.client_by_key(&request.id, auth, settings.psk.as_bytes()),
+            (ClientAuth::Certificate { .. }, Some(auth)) => {
+                let (certificates, now) = (&request.certificates, context.now.unix);
+                proof.client_by_certificate(&request.id, auth, certificates, credentials, now)
+            }
+            (_, None) => false,
+        };
+        if !accepted {
+            let reason = match settings.client_auth {
+                ClientAuth::Psk => "probable pre-shared secret mismatch",
+                _ => "peer certificate or signature not accepted",
+            };
+            return self.refuse(reason, vec![notify(NotifyType::AUTHENTICATION_FAILED)], context);
+        }
+        match self.gateway_proof(&init, context) {
+            Some(proof) => self.complete(&init, &request, proof, context),
+            None => Answer::Reply(vec![notify(NotifyType::AUTHENTICATION_FAILED)], Fate::Ends),
+        }
+    }
+
+    /// Returns IDr, certificates and AUTH of the gateway.
+    fn gateway_proof(&self, init: &InitExchange, context: &mut Context<'_>) -> Option<Vec<Payload>> {
+        let id = &context.settings.identity;
+        let proof = Proof { init, keys: &self.keys };
+        let mut payloads = vec![Payload::IdentificationResponder(id.clone())];
+        let authentication = match context.settings.gateway_auth {
+            GatewayAuth::Psk => proof.gateway_by_key(id, context.settings.psk.as_bytes()),
+            GatewayAuth::Certificate { .. } => {
+                let chain = context.credentials.chain.iter();
+                payloads.extend(chain.map(|der| {
+                    let encoding = CertificateEncoding::X509_SIGNATURE;
+                    Payload::Certificate(Certificate { encoding, data: der.clone() })
+                }));
+                proof.gateway_by_certificate(id, context.credentials, context.random)?
+            }
+        };
+        payloads.push(Payload::Authentication(authentication));
+        Some(payloads)
+    }
+
+    fn start_eap(&mut self, init: InitExchange, request: FirstRequest, context: &mut Context<'_>) -> Answer {
+        let mut challenge = [0; 16];
+        let (Ok(()), Some(mut payloads)) = (context.random.fill(&mut challenge), self.gateway_proof(&init, context))
+        else {
+            return Answer::Reply(vec![notify(NotifyType::AUTHENTICATION_FAILED)], Fate::Ends);
+        };
+        let (authenticator, packet) = Authenticator::start(challenge);
+        payloads.push(Payload::Eap(packet));
+        self.state = State::AwaitingEap(Box::new(EapStage { init, request, authenticator }));
+        Answer::Reply(payloads, Fate::Stays)
+    }
+
+    fn eap(&mut self, mut stage: EapStage, payloads: &[Payload], context: &mut Context<'_>) -> Answer {
+        let packet = payloads.iter().find_map(|payload| match payload {
+            Payload::Eap(packet) => Some(packet.as_slice()),
+            _ => None,
+        });
+        let Some(packet) = packet else {
+            return Answer::Reply(vec![notify(NotifyType::INVALID_SYNTAX)], Fate::Ends);
+        };
+        match stage.authenticator.handle(packet, &context.settings.users) {
+            Step::Continue(packet) => {
+                self.state = State::AwaitingEap(Box::new(stage));
+                Answer::Reply(vec![Payload::Eap(packet)], Fate::Stays)
+            }
+            Step::Succeeded { packet, msk, user } => {
+                self.facts.user = Some(user);
+                let EapStage { init, request, .. } = stage;
+                self.state = State::AwaitingEapProof(Box::new(EapProofStage { init, request, msk }));
+                Answer::Reply(vec![Payload::Eap(packet)], Fate::Stays)
+            }
+            Step::Failed { packet } => self.refuse("EAP authentication failed", vec![Payload::Eap(packet)], context),
+        }
+    }
+
+    fn eap_proof(&mut self, stage: EapProofStage, payloads: &[Payload], context: &mut Context<'_>) -> Answer {
+        let EapProofStage { init, request, msk } = stage;
+        let proof = Proof { init: &init, keys: &self.keys };
+        let accepted = payloads.iter().any(|payload| match payload {
+            Payload::Authentication(presented) => proof.client_by_key(&request.id, presented, &msk),
+            _ => false,
+        });
+        if !accepted {
+            let refusal = vec![notify(NotifyType::AUTHENTICATION_FAILED)];
+            return self.refuse("EAP authentication failed", refusal, context);
+        }
+        let own = Payload::Authentication(proof.gateway_by_key(&context.settings.identity, &msk));
+        self.complete(&init, &request, vec![own], context)
+    }
+
+    /// Both sides are proven: matches tags, assigns an address, makes the CHILD SA.
+    fn complete(
+        &mut self,
+        init: &InitExchange,
+        request: &FirstRequest,
+        proof: Vec<Payload>,
+        context: &mut Context<'_>,
+    ) -> Answer {
+        if !self.tags_match(context) {
+            return self.refuse(tag_refusal::LOG_REASON, tag_refusal::payloads(), context);
+        }
+        self.state = State::Established { since: context.now.clock };
+        self.initial_contact = request.initial_contact;
+        let mut payloads = proof;
+        payloads.extend(self.first_child(init, request, context).unwrap_or_else(|refusal| vec![notify(refusal)]));
+        self.log(LogKind::TunnelUp, context);
+        Answer::Reply(payloads, Fate::Stays)
+    }
+
+    fn first_child(
+        &mut self,
+        init: &InitExchange,
+        request: &FirstRequest,
+        context: &mut Context<'_>,
+    ) -> Result<Vec<Payload>, NotifyType> {
+        let configuration = request.configuration.as_ref().ok_or(NotifyType::FAILED_CP_REQUIRED)?;
+        let wished = configuration.of_type(Type::INTERNAL_IP4_ADDRESS).next().and_then(Attribute::ipv4);
+        let address = context.pool.lease(self.own_spi(), wished).ok_or(NotifyType::INTERNAL_ADDRESS_FAILURE)?;
+        self.facts.address = Some(address);
+        let nonces = Nonces { initiator: &init.initiator_nonce, responder: &init.responder_nonce };
+        let Made { mut payloads, child } = self.make_child(&request.wanted, nonces, Pfs::Impossible, None, context)?;
+        self.children.push(child);
+        payloads.insert(0, Payload::Configuration(reply(address, context)));
+        Ok(payloads)
+    }
+
+    /// FortiOS's rule: tags are looked at one after the other until one resolves to the address
+    /// that the client's packets come from.
+    fn tags_match(&self, context: &Context<'_>) -> bool {
+        let settings = context.settings;
+        match settings.remote_gw_match {
+            RemoteGatewayMatch::Any => true,
+            RemoteGatewayMatch::Ztna => self.path.outer_ipv4().is_some_and(|address| {
+                settings.remote_gw_ztna_tags.iter().any(|tag| context.tags.resolves(tag, address))
+            }),
+        }
+    }
+
+    fn refuse(&mut self, reason: &'static str, payloads: Vec<Payload>, context: &mut Context<'_>) -> Answer {
+        self.log(LogKind::NegotiationFailed { reason }, context);
+        Answer::Reply(payloads, Fate::Ends)
+    }
+}
+
+fn reply(address: Ipv4Addr, context: &Context<'_>) -> Configuration {
+    let settings = context.settings;
+    let mut attributes = vec![
+        Attribute::new(Type::INTERNAL_IP4_ADDRESS, address.octets()),
+        Attribute::new(Type::INTERNAL_IP4_NETMASK, [255; 4]),
+    ];
+    attributes.extend(settings.dns.iter().map(|dns| Attribute::new(Type::INTERNAL_IP4_DNS, dns.octets())));
+    attributes.extend(settings.networks.iter().map(|network| {
+        let value = [network.network().octets(), network.netmask().octets()].concat();
+        Attribute::new(Type::INTERNAL_IP4_SUBNET, value)
+    }));
+    attributes.extend(settings.domains.iter().map(|name| Attribute::new(Type::INTERNAL_DNS_DOMAIN, name.as_bytes())));
+    Configuration { kind: ConfigurationType::REPLY, attributes }
+}
+
+/// Reads the UID line of FortiClient's description of itself.
+fn forticlient_uid(payloads: &[Payload]) -> Option<String> {
+    payloads.iter().find_map(|payload| match payload {
+        Payload::Notify(n) if n.notify_type == NotifyType::FORTICLIENT_CONNECT => {
+            let text = std::str::from_utf8(&n.data).ok()?;
+            text.lines().find_map(|line| line.strip_prefix("UID=")).map(str::to_owned)
+        }
+        _ => None,
+    })
+}
+
+/// The client's selectors, narrowed to the address that it was given.
+pub(super) fn narrowed_to(address: Ipv4Addr, offered: &[TrafficSelector]) -> Vec<TrafficSelector> {
+    let address = address.into();
+    let covering = offered.iter().filter(|selector| selector.contains_address(address));
+    covering.map(|selector| TrafficSelector { addresses: address..=address, ..selector.clone() }).collect()
+}
