@@ -80,8 +80,8 @@ mod tests {
         let expectation = expect(challenge, peer, "User", "clientPass");
         assert_eq!(hex::encode_upper(expectation.nt_response), "82309ECD8D708B5EA08FAA3981CD83544233114A3D85D6DF");
         assert_eq!(expectation.authenticator_response, "S=407A5589115FD0D6209F510FE9C04566932CDA56");
-        // RFC 3079 §3.5.3: the client's send key of 128 bits.
-        assert_eq!(hex::encode_upper(&expectation.msk[..16]), "8B7CDC149B993A1BA118CB153F56DCCB");
+        // RFC 3079 §3.5.3: the server's send key of 128 bits, which stands second.
+        assert_eq!(hex::encode_upper(&expectation.msk[16..32]), "8B7CDC149B993A1BA118CB153F56DCCB");
         assert_eq!(expectation.msk[32..], [0; 32]);
     }
 }
