@@ -7,6 +7,7 @@
 //! | [`wire`] | a tap that sees what is really on the wire |
 //! | [`ping`] | ICMP echo with a tally |
 //! | [`dns`] | a resolver that counts what it is asked |
+//! | [`ems`] | the endpoint management server |
 //! | [`http`] | the corporate host's web server |
 //! | [`roadwarrior`] | an endpoint, a strongSwan gateway, a host behind it |
 //! | [`strongswan`] | strongSwan as the gateway |
@@ -16,6 +17,7 @@
 
 pub mod client;
 pub mod dns;
+pub mod ems;
 pub mod fuzz;
 pub mod gateway;
 pub mod http;

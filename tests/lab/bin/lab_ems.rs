@@ -1,0 +1,197 @@
+//! `lab-ems`: runs the lab EMS, and administers a running one.
+//!
+//! `lab-ems run` prints one line of JSON when it listens. `lab-ems admin` does one thing and prints
+//! one object of JSON, with the moment of the change (`unix_milliseconds`, `boottime_nanoseconds`).
+
+use anyhow::{Context, Result};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use lab::ems::office::AdministratorRequest as Request;
+use lab::ems::{Administrator, LabEms, Settings, Sharing};
+use posture::rules::TagName;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// The endpoint management server of Postern's lab.
+#[derive(Parser)]
+#[command(name = "lab-ems", version)]
+struct Command {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Runs EMS until it is stopped.
+    Run(Run),
+    /// Does one thing at a running EMS.
+    Admin {
+        /// The state directory of the running EMS.
+        #[arg(long)]
+        state: PathBuf,
+        #[command(subcommand)]
+        action: Action,
+    },
+}
+
+#[derive(Args)]
+struct Run {
+    /// Keys, database and the administrator's socket.
+    #[arg(long)]
+    state: PathBuf,
+    /// Where to listen.
+    #[arg(long, default_value = "127.0.0.1:8443")]
+    listen: SocketAddr,
+    /// A name or address for which EMS's certificate holds; the first is the one in invitations.
+    #[arg(long = "name")]
+    names: Vec<String>,
+    /// Milliseconds between two heartbeats of a push stream.
+    #[arg(long)]
+    heartbeat_milliseconds: Option<u64>,
+    /// Seconds between two reports of an endpoint on which nothing changes.
+    #[arg(long)]
+    keep_alive_seconds: Option<u64>,
+    /// Seconds after which a silent endpoint counts as gone.
+    #[arg(long)]
+    offline_after_seconds: Option<u64>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum SharingMode {
+    /// Only endpoints connected to this fabric device.
+    Connected,
+    /// All endpoints.
+    All,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Switch {
+    On,
+    Off,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Makes an invitation that can be used once.
+    MakeInvitation {
+        /// For whom.
+        #[arg(long, default_value = "")]
+        label: String,
+        /// For how long it holds, in seconds.
+        #[arg(long, default_value_t = 3600)]
+        valid: u64,
+    },
+    /// Replaces the profile by a JSON file (`-`: standard input).
+    SetProfile { file: PathBuf },
+    /// Shows the profile.
+    ShowProfile,
+    /// Replaces the tagging rules by a JSON file with a list of rule sets (`-`: standard input).
+    SetRules { file: PathBuf },
+    /// Shows the tagging rules.
+    ShowRules,
+    /// Makes a tag known that people give by hand.
+    DefineTag { tag: String },
+    /// Gives a tag to an endpoint (identifier or host name).
+    SetTag { endpoint: String, tag: String },
+    /// Takes a tag away from an endpoint.
+    UnsetTag { endpoint: String, tag: String },
+    /// Lists endpoints with their tags.
+    ListEndpoints,
+    /// Shows the facts of an endpoint.
+    ShowFacts { endpoint: String },
+    /// Lists events.
+    ListEvents {
+        /// The number of the last one that is not wanted.
+        #[arg(long, default_value_t = 0)]
+        after: u64,
+    },
+    /// Removes an endpoint.
+    RemoveEndpoint { endpoint: String },
+    /// Puts an endpoint into quarantine or out of it.
+    Quarantine { endpoint: String, switch: Switch },
+    /// Makes an endpoint scan.
+    Scan { endpoint: String },
+    /// Adds a gateway and prints its token.
+    AddDevice { device: String },
+    /// Sets which endpoints a gateway is told of.
+    SetSharing { device: String, sharing: SharingMode },
+    /// Shows what a gateway is told.
+    ShowAddresses { device: String },
+    /// Shows EMS's identifier, pin and authority.
+    ShowAuthority,
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("LAB_EMS_LOG");
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_env_filter(filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info")))
+        .init();
+    match Command::parse().task {
+        Task::Run(run) => serve(run).await,
+        Task::Admin { state, action } => {
+            let answer = Administrator::of_state(&state)?.ask(&request(action)?).await?;
+            println!("{answer}");
+            Ok(())
+        }
+    }
+}
+
+async fn serve(run: Run) -> Result<()> {
+    let (mut end, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let ems = LabEms::start(Settings {
+        state: run.state,
+        listen: run.listen,
+        names: run.names,
+        heartbeat_milliseconds: run.heartbeat_milliseconds,
+        keep_alive_seconds: run.keep_alive_seconds,
+        offline_after_seconds: run.offline_after_seconds,
+    })
+    .await?;
+    println!("{}", json!({"ready": true, "address": ems.address(), "socket": ems.administrator_socket()}));
+    tokio::select! {
+        () = ems.run() => anyhow::bail!("EMS ended by itself"),
+        _ = end.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+    }
+}
+
+fn request(action: Action) -> Result<Request> {
+    Ok(match action {
+        Action::MakeInvitation { label, valid } => Request::MakeInvitation { label, valid_seconds: valid },
+        Action::SetProfile { file } => Request::SetProfile { profile: read(&file)? },
+        Action::ShowProfile => Request::ShowProfile,
+        Action::SetRules { file } => Request::SetRules { rule_sets: read(&file)? },
+        Action::ShowRules => Request::ShowRules,
+        Action::DefineTag { tag } => Request::DefineTag { tag: TagName::new(tag) },
+        Action::SetTag { endpoint, tag } => Request::SetTag { endpoint, tag: TagName::new(tag) },
+        Action::UnsetTag { endpoint, tag } => Request::UnsetTag { endpoint, tag: TagName::new(tag) },
+        Action::ListEndpoints => Request::ListEndpoints,
+        Action::ShowFacts { endpoint } => Request::ShowFacts { endpoint },
+        Action::ListEvents { after } => Request::ListEvents { after },
+        Action::RemoveEndpoint { endpoint } => Request::RemoveEndpoint { endpoint },
+        Action::Quarantine { endpoint, switch } => Request::Quarantine { endpoint, on: matches!(switch, Switch::On) },
+        Action::Scan { endpoint } => Request::Scan { endpoint },
+        Action::AddDevice { device } => Request::AddDevice { device },
+        Action::SetSharing { device, sharing } => {
+            let sharing = match sharing {
+                SharingMode::Connected => Sharing::Connected,
+                SharingMode::All => Sharing::All,
+            };
+            Request::SetSharing { device, sharing }
+        }
+        Action::ShowAddresses { device } => Request::ShowAddresses { device },
+        Action::ShowAuthority => Request::ShowAuthority,
+    })
+}
+
+fn read<T: DeserializeOwned>(file: &Path) -> Result<T> {
+    let text = match file == Path::new("-") {
+        true => std::io::read_to_string(std::io::stdin())?,
+        false => std::fs::read_to_string(file).with_context(|| file.display().to_string())?,
+    };
+    serde_json::from_str(&text).with_context(|| file.display().to_string())
+}

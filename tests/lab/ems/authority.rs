@@ -1,0 +1,176 @@
+//! EMS's keys: the certificate authority, the TLS server, the signature of documents.
+//!
+//! Three files in the state directory, each for its owner alone; made at the first start, kept from
+//! then on, because endpoints pin what they once learned.
+
+use anyhow::{Context, Result};
+use posture::ems::identity::identifier;
+use posture::ems::invitation::KeyPin;
+use posture::ems::protocol::{EmsId, EndpointId};
+use posture::ems::signed::Signed;
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData as _, SanType,
+};
+use ring::signature::{Ed25519KeyPair, KeyPair as _};
+use rustls_pki_types::{CertificateDer, CertificateSigningRequestDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use std::fs;
+use std::io::{ErrorKind, Write};
+use std::net::IpAddr;
+use std::path::Path;
+
+const AUTHORITY_KEY: &str = "authority.key";
+const AUTHORITY_CERTIFICATE: &str = "authority.der";
+const TLS_KEY: &str = "tls.key";
+const SIGNING_KEY: &str = "signing.key";
+
+/// EMS's keys.
+pub struct Authority {
+    certificate: CertificateDer<'static>,
+    issuer: Issuer<'static, KeyPair>,
+    tls_key: KeyPair,
+    signing_key: Ed25519KeyPair,
+}
+
+impl Authority {
+    /// Opens the keys in a directory; makes those that are missing.
+    pub fn open(directory: &Path) -> Result<Self> {
+        let authority_key = key(&directory.join(AUTHORITY_KEY))?;
+        let place = directory.join(AUTHORITY_CERTIFICATE);
+        let certificate = match read(&place)? {
+            Some(bytes) => CertificateDer::from(bytes),
+            None => {
+                let made = authority_parameters().self_signed(&authority_key)?.der().clone();
+                write(&place, &made)?;
+                made
+            }
+        };
+        let issuer = Issuer::from_ca_cert_der(&certificate, authority_key)?;
+        let place = directory.join(SIGNING_KEY);
+        let pkcs8 = match read(&place)? {
+            Some(bytes) => bytes,
+            None => {
+                let made = Ed25519KeyPair::generate_pkcs8(&ring::rand::SystemRandom::new())
+                    .map_err(|_| anyhow::anyhow!("no random numbers"))?;
+                write(&place, made.as_ref())?;
+                made.as_ref().to_vec()
+            }
+        };
+        let signing_key =
+            Ed25519KeyPair::from_pkcs8(&pkcs8).map_err(|error| anyhow::anyhow!("{}: {error}", place.display()))?;
+        Ok(Self { certificate, issuer, tls_key: key(&directory.join(TLS_KEY))?, signing_key })
+    }
+
+    /// Returns the authority's certificate.
+    pub const fn certificate(&self) -> &CertificateDer<'static> {
+        &self.certificate
+    }
+
+    /// Returns the authority's certificate as PEM.
+    pub fn certificate_pem(&self) -> String {
+        use base64::Engine;
+        let text = base64::engine::general_purpose::STANDARD.encode(&self.certificate);
+        let lines: Vec<&str> =
+            text.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap_or_default()).collect();
+        format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
+    }
+
+    /// Returns the pin that invitations carry.
+    pub fn pin(&self) -> KeyPin {
+        KeyPin::of(&self.tls_key.subject_public_key_info())
+    }
+
+    /// Returns the identifier of this EMS.
+    pub fn ems(&self) -> EmsId {
+        identifier(&self.signing_key())
+    }
+
+    /// Returns the public key of documents.
+    pub fn signing_key(&self) -> Vec<u8> {
+        self.signing_key.public_key().as_ref().to_vec()
+    }
+
+    /// Signs a document.
+    pub fn sign(&self, body: Vec<u8>) -> Signed {
+        let signature = self.signing_key.sign(&Signed::message(&body)).as_ref().to_vec();
+        Signed { body, signature }
+    }
+
+    /// Issues EMS's own TLS certificate, for names and addresses.
+    pub fn server_certificate(
+        &self,
+        names: &[String],
+    ) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)> {
+        let mut parameters = CertificateParams::new(Vec::<String>::new())?;
+        for name in names {
+            parameters.subject_alt_names.push(match name.parse::<IpAddr>() {
+                Ok(address) => SanType::IpAddress(address),
+                Err(_) => SanType::DnsName(name.as_str().try_into()?),
+            });
+        }
+        parameters.distinguished_name = named("Postern lab EMS");
+        parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        let certificate = parameters.signed_by(&self.tls_key, &self.issuer)?;
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.tls_key.serialize_der()));
+        Ok((vec![certificate.der().clone(), self.certificate.clone()], key))
+    }
+
+    /// Issues an endpoint's certificate. Of the request only the key counts, once its signature has
+    /// shown that the endpoint holds it.
+    pub fn issue(&self, request: &[u8], endpoint: &EndpointId) -> Result<CertificateDer<'static>> {
+        let request = CertificateSigningRequestDer::from(request.to_vec());
+        let mut request = CertificateSigningRequestParams::from_der(&request).context("certificate request")?;
+        let mut parameters = CertificateParams::new(Vec::<String>::new())?;
+        parameters.distinguished_name = named(&endpoint.0);
+        parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        request.params = parameters;
+        Ok(request.signed_by(&self.issuer)?.der().clone())
+    }
+}
+
+fn authority_parameters() -> CertificateParams {
+    let mut parameters = CertificateParams::default();
+    parameters.distinguished_name = named("Postern lab EMS authority");
+    parameters.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    parameters
+}
+
+fn named(name: &str) -> DistinguishedName {
+    let mut distinguished = DistinguishedName::new();
+    distinguished.push(DnType::CommonName, name);
+    distinguished
+}
+
+fn key(place: &Path) -> Result<KeyPair> {
+    let pkcs8 = match read(place)? {
+        Some(bytes) => bytes,
+        None => {
+            let made = KeyPair::generate()?;
+            write(place, made.serialized_der())?;
+            return Ok(made);
+        }
+    };
+    KeyPair::try_from(pkcs8).with_context(|| place.display().to_string())
+}
+
+fn read(place: &Path) -> Result<Option<Vec<u8>>> {
+    match fs::read(place) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| place.display().to_string()),
+    }
+}
+
+/// The temporary file is for its owner alone, and the rename keeps that.
+fn write(place: &Path, bytes: &[u8]) -> Result<()> {
+    let directory = place.parent().context("a key needs a directory")?;
+    let mut file = tempfile::NamedTempFile::new_in(directory)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    file.persist(place)?;
+    fs::File::open(directory)?.sync_all()?;
+    Ok(())
+}

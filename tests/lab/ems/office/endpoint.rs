@@ -1,0 +1,130 @@
+//! What endpoints ask for. Each request begins with the certificate that TLS verified.
+
+use super::{Denial, Office, Reported};
+use crate::ems::stamp::Stamp;
+use crate::ems::store::EndpointRow;
+use posture::ems::protocol::{
+    DocumentSet, EventReceipt, EventUpload, FactsObject, Have, RefusalCode, Report, ReportBody, ReportReply, merge,
+    read_facts,
+};
+use posture::ems::signed::Fingerprint;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// How many events one upload may hold.
+const MOST_EVENTS: usize = 1_000;
+/// The longest text of an event.
+const LONGEST_TEXT: usize = 4_096;
+
+impl Office {
+    /// Finds out who asks.
+    pub(super) fn identify(&mut self, certificate: &[u8], from: IpAddr, now: Stamp) -> Result<EndpointRow, Denial> {
+        let endpoint = self.store.endpoint_of(Fingerprint::of(certificate))?.ok_or_else(Denial::stranger)?;
+        let address = from.to_string();
+        self.heard_unix.insert(endpoint.id.clone(), now.unix_seconds());
+        self.store.saw_endpoint(&endpoint.id, &address, now.unix_seconds())?;
+        Ok(EndpointRow { address, last_seen_unix: now.unix_seconds(), ..endpoint })
+    }
+
+    /// Takes a report and answers with what follows from it.
+    pub fn report(
+        &mut self,
+        certificate: &[u8],
+        report: Report,
+        from: IpAddr,
+        now: Stamp,
+    ) -> Result<ReportReply, Denial> {
+        let endpoint = self.identify(certificate, from, now)?;
+        let object = self.combined(&endpoint, report.body)?;
+        let facts = read_facts(&object).map_err(|error| Denial::invalid(format!("facts: {error}")))?;
+        let text = serde_json::to_string(&object).map_err(Denial::invalid)?;
+        self.store.set_facts(&endpoint.id, report.sequence, &text)?;
+        self.reported
+            .insert(endpoint.id.clone(), Reported { sequence: report.sequence, object, facts: Arc::new(facts) });
+        let endpoint = EndpointRow { report_sequence: report.sequence, ..endpoint };
+        let documents = self.documents_for(&endpoint, report.have, now)?;
+        // The reply carries the documents; the stream is not to say them again.
+        self.note_sent(&endpoint.id, &documents);
+        self.refresh_connected(now)?;
+        self.refresh_fabric(now)?;
+        Ok(ReportReply { keep_alive_seconds: self.conduct.keep_alive_seconds, documents })
+    }
+
+    fn combined(&mut self, endpoint: &EndpointRow, body: ReportBody) -> Result<FactsObject, Denial> {
+        let needed = || Denial::new(RefusalCode::FullReportNeeded, "send the facts in full");
+        let (base, changes) = match body {
+            ReportBody::Full { facts } => return Ok(facts),
+            ReportBody::Changes { base, facts } => (base, facts),
+            ReportBody::Unchanged { base } => (base, FactsObject::new()),
+        };
+        let held = self.reported(endpoint)?.ok_or_else(needed)?;
+        if held.sequence != base {
+            return Err(needed());
+        }
+        let mut object = held.object.clone();
+        merge(&mut object, &changes);
+        Ok(object)
+    }
+
+    /// Returns the facts of an endpoint, from the store where this process has not seen them yet.
+    pub(super) fn reported(&mut self, endpoint: &EndpointRow) -> Result<Option<&Reported>, Denial> {
+        if !self.reported.contains_key(&endpoint.id) {
+            let Some(text) = self.store.facts(&endpoint.id)? else { return Ok(None) };
+            let damaged = |error| Denial::new(RefusalCode::ServerFailed, format!("stored facts: {error}"));
+            let object: FactsObject = serde_json::from_str(&text).map_err(damaged)?;
+            let facts = Arc::new(read_facts(&object).map_err(damaged)?);
+            let reported = Reported { sequence: endpoint.report_sequence, object, facts };
+            self.reported.insert(endpoint.id.clone(), reported);
+        }
+        Ok(self.reported.get(&endpoint.id))
+    }
+
+    /// Answers a poll.
+    pub fn documents(
+        &mut self,
+        certificate: &[u8],
+        have: Have,
+        from: IpAddr,
+        now: Stamp,
+    ) -> Result<DocumentSet, Denial> {
+        let endpoint = self.identify(certificate, from, now)?;
+        self.refresh_connected(now)?;
+        self.documents_for(&endpoint, have, now)
+    }
+
+    /// Stores events.
+    pub fn upload(
+        &mut self,
+        certificate: &[u8],
+        upload: &EventUpload,
+        from: IpAddr,
+        now: Stamp,
+    ) -> Result<EventReceipt, Denial> {
+        let endpoint = self.identify(certificate, from, now)?;
+        if upload.events.len() > MOST_EVENTS {
+            return Err(Denial::invalid("too many events in one upload"));
+        }
+        let mut stored = 0;
+        self.store.transaction(|store| {
+            for event in &upload.events {
+                let texts = [&event.id, &event.tunnel, &event.cause, &event.detail];
+                if event.id.is_empty() || texts.iter().any(|text| text.len() > LONGEST_TEXT) {
+                    return Err(Denial::invalid("an event has no id or a text that is too long"));
+                }
+                store.add_event(&endpoint.id, event, now.unix_milliseconds)?;
+                stored += 1;
+            }
+            Ok(())
+        })?;
+        Ok(EventReceipt { stored })
+    }
+
+    /// Lets an endpoint leave, where the profile allows it.
+    pub fn unenrol(&mut self, certificate: &[u8], from: IpAddr, now: Stamp) -> Result<(), Denial> {
+        let endpoint = self.identify(certificate, from, now)?;
+        if !self.profile()?.unenrol_allowed {
+            return Err(Denial::new(RefusalCode::NotAllowed, "the administrator does not allow leaving"));
+        }
+        self.remove(&endpoint.id, now)
+    }
+}

@@ -1,0 +1,1 @@
+//! Decisions of EMS, without a network.

@@ -1,0 +1,74 @@
+//! SQLite: what must survive `kill -9`. Every statement is parameterised; every commit is synced.
+//!
+//! Rows in, rows out: no decision is made here. Calls block; the server makes them on threads for
+//! blocking work.
+
+mod endpoint;
+mod fabric;
+mod policy;
+mod schema;
+
+pub use endpoint::{EndpointRow, IssuedDocument, NewEndpoint, StoredEvent};
+pub use fabric::FabricDevice;
+pub use policy::InvitationRow;
+
+use rusqlite::Connection;
+use std::path::Path;
+use std::time::Duration;
+
+/// What goes wrong in the store.
+pub type StoreError = rusqlite::Error;
+
+/// The database.
+pub struct Store {
+    connection: Connection,
+}
+
+impl Store {
+    /// Opens the file and brings its schema up to date.
+    pub fn open(file: &Path) -> Result<Self, StoreError> {
+        Self::prepare(Connection::open(file)?)
+    }
+
+    /// Opens a database that ends with the process: for tests of decisions.
+    pub fn in_memory() -> Result<Self, StoreError> {
+        Self::prepare(Connection::open_in_memory()?)
+    }
+
+    fn prepare(mut connection: Connection) -> Result<Self, StoreError> {
+        connection.busy_timeout(Duration::from_secs(5))?;
+        // A commit that returned is on the disk: a document's counter must never be given twice.
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "foreign_keys", "ON")?;
+        schema::migrate(&mut connection)?;
+        Ok(Self { connection })
+    }
+
+    /// Runs changes as one transaction: all of them or none.
+    pub fn transaction<T, E: From<StoreError>>(
+        &mut self,
+        change: impl FnOnce(&mut Self) -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.connection.execute_batch("BEGIN IMMEDIATE")?;
+        match change(self) {
+            Ok(value) => {
+                self.connection.execute_batch("COMMIT")?;
+                Ok(value)
+            }
+            Err(error) => {
+                self.connection.execute_batch("ROLLBACK")?;
+                Err(error)
+            }
+        }
+    }
+}
+
+/// SQLite's integers are signed; what is larger than they can hold is held as their largest.
+fn integer(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+fn unsigned(value: i64) -> u64 {
+    u64::try_from(value).unwrap_or(0)
+}

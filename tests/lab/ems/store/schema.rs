@@ -1,0 +1,109 @@
+//! The schema and its versions (SQLite's `user_version`).
+
+use super::StoreError;
+use rusqlite::Connection;
+
+/// One entry a version; an entry is never changed once it was released.
+const MIGRATIONS: &[&str] = &["
+    CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+    CREATE TABLE invitation (
+        code_hash BLOB PRIMARY KEY,
+        label TEXT NOT NULL,
+        created_unix INTEGER NOT NULL,
+        expires_unix INTEGER NOT NULL,
+        used_unix INTEGER,
+        used_by TEXT
+    ) STRICT;
+    CREATE TABLE endpoint (
+        id TEXT PRIMARY KEY,
+        fingerprint BLOB NOT NULL UNIQUE,
+        host_name TEXT NOT NULL,
+        system TEXT NOT NULL,
+        agent_version TEXT NOT NULL,
+        enrolled_unix INTEGER NOT NULL,
+        removed_unix INTEGER,
+        address TEXT NOT NULL,
+        last_seen_unix INTEGER NOT NULL,
+        quarantined INTEGER NOT NULL DEFAULT 0,
+        report_sequence INTEGER NOT NULL DEFAULT 0,
+        facts TEXT,
+        counter INTEGER NOT NULL DEFAULT 0
+    ) STRICT;
+    CREATE TABLE document (
+        endpoint TEXT NOT NULL REFERENCES endpoint (id) ON DELETE CASCADE,
+        kind TEXT NOT NULL,
+        counter INTEGER NOT NULL,
+        policy_version INTEGER NOT NULL,
+        issued_unix INTEGER NOT NULL,
+        expires_unix INTEGER NOT NULL,
+        content BLOB NOT NULL,
+        body BLOB NOT NULL,
+        signature BLOB NOT NULL,
+        PRIMARY KEY (endpoint, kind)
+    ) STRICT;
+    CREATE TABLE manual_tag (folded TEXT PRIMARY KEY, name TEXT NOT NULL) STRICT;
+    CREATE TABLE tagged (
+        endpoint TEXT NOT NULL REFERENCES endpoint (id) ON DELETE CASCADE,
+        folded TEXT NOT NULL REFERENCES manual_tag (folded) ON DELETE CASCADE,
+        PRIMARY KEY (endpoint, folded)
+    ) STRICT;
+    CREATE TABLE event (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        endpoint TEXT NOT NULL REFERENCES endpoint (id) ON DELETE CASCADE,
+        id TEXT NOT NULL,
+        received_unix_milliseconds INTEGER NOT NULL,
+        event TEXT NOT NULL,
+        UNIQUE (endpoint, id)
+    ) STRICT;
+    CREATE TABLE fabric_device (
+        name TEXT PRIMARY KEY,
+        token_hash BLOB NOT NULL,
+        share_all INTEGER NOT NULL DEFAULT 0
+    ) STRICT;
+    CREATE TABLE fabric_session (
+        device TEXT NOT NULL REFERENCES fabric_device (name) ON DELETE CASCADE,
+        address TEXT NOT NULL,
+        since_unix INTEGER NOT NULL,
+        PRIMARY KEY (device, address)
+    ) STRICT;
+"];
+
+/// Brings a database to the newest version; refuses one that is newer than this program.
+pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
+    let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let done = usize::try_from(version).unwrap_or(usize::MAX);
+    if done > MIGRATIONS.len() {
+        return Err(StoreError::InvalidParameterName(format!(
+            "the database has version {version}, newer than this program"
+        )));
+    }
+    for (number, migration) in MIGRATIONS.iter().enumerate().skip(done) {
+        let transaction = connection.transaction()?;
+        transaction.execute_batch(migration)?;
+        // A pragma takes no parameters; the number is ours.
+        transaction.pragma_update(None, "user_version", i64::try_from(number + 1).unwrap_or(i64::MAX))?;
+        transaction.commit()?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn migrating_twice_changes_nothing() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        migrate(&mut connection).unwrap();
+        migrate(&mut connection).unwrap();
+        let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
+        assert_eq!(version, 1);
+    }
+
+    #[test]
+    fn a_newer_database_is_refused() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        connection.pragma_update(None, "user_version", 99).unwrap();
+        assert!(migrate(&mut connection).is_err());
+    }
+}
