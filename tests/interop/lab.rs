@@ -12,6 +12,7 @@ const SCENARIOS: &[Scenario] = &[
     ("lab: a tap sees a ping and says which way it went", tap_sees_ping),
     ("lab: a ping tells an answer from silence", ping_tells_silence),
     ("lab: the resolver answers what it knows and counts what it is asked", resolver_counts),
+    ("lab: user-mode Linux boots with ESP in its kernel and strongSwan on it", uml_boots),
     ("lab: the corporate server gives bytes and takes them with checksums", corporate_server),
 ];
 
@@ -56,6 +57,17 @@ fn resolver_counts() -> Result<()> {
     ensure!(found.contains("10.99.0.7"), "{found}");
     ensure!(resolver.asked("vpn.example.test") > 0 && resolver.asked("elsewhere.example.test") == 0);
     ensure!(left.shell("getent ahostsv4 elsewhere.example.test").is_err());
+    Ok(())
+}
+
+fn uml_boots() -> Result<()> {
+    let network = lab::roadwarrior::Network::new()?;
+    let folder = network.folder.join("uml");
+    let gateway = lab::uml::Gateway::start(&network.gateway, &folder, &lab::strongswan::Settings::default())?;
+    lab::ping::once(&network.client, "10.99.0.2".parse()?, Duration::from_secs(10))?;
+    let plugins = gateway.shell("swanctl --stats --uri unix:///run/charon.vici; ls /sys/module")?;
+    ensure!(plugins.contains("kernel-netlink") && plugins.contains("esp4"), "{plugins}");
+    ensure!(!plugins.contains("kernel-libipsec"), "{plugins}");
     Ok(())
 }
 

@@ -11,6 +11,7 @@
 //! | [`http`] | the corporate host's web server |
 //! | [`roadwarrior`] | an endpoint, a strongSwan gateway, a host behind it |
 //! | [`strongswan`] | strongSwan as the gateway |
+//! | [`uml`] | strongSwan on a kernel with ESP, in user-mode Linux |
 //! | [`client`] | the endpoint: the real service and command line |
 //! | [`gateway`] | an IKEv2 gateway in the manner of a FortiGate, with posture tags |
 //! | [`fuzz`] | functions that take any bytes, and their corpus |
@@ -26,4 +27,5 @@ pub mod ping;
 pub mod roadwarrior;
 pub mod scenario;
 pub mod strongswan;
+pub mod uml;
 pub mod wire;

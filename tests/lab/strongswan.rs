@@ -10,7 +10,7 @@ use std::time::Duration;
 
 /// The plugins that the gateway loads; `kernel-libipsec` before `kernel-netlink`, so that ESP is
 /// done in userspace.
-const PLUGINS: &str = "random nonce openssl pem pkcs1 pkcs8 pubkey x509 constraints revocation curve25519 aes gcm sha2 sha1 \
+pub(crate) const PLUGINS: &str = "random nonce openssl pem pkcs1 pkcs8 pubkey x509 constraints revocation curve25519 aes gcm sha2 sha1 \
      md4 md5 hmac kdf drbg chapoly kernel-libipsec kernel-netlink socket-default vici updown resolve attr \
      eap-identity eap-mschapv2 eap-md5 eap-tls eap-ttls error-notify counters";
 
@@ -25,6 +25,8 @@ pub struct Settings {
     pub secrets: String,
     /// Files for the credential folders: (`x509/server.crt`, content).
     pub files: Vec<(String, Vec<u8>)>,
+    /// Whether the gateway leaves RFC 7427 out, so that AUTH methods 1, 9 and 10 are used.
+    pub classic_signatures: bool,
 }
 
 /// A running strongSwan gateway.
@@ -45,22 +47,7 @@ impl Gateway {
     /// When the daemon does not come up or refuses the configuration; its words are in the error.
     pub fn start(host: &Host, folder: &Path, settings: &Settings) -> Result<Self> {
         let folder = folder.to_owned();
-        for name in
-            ["swanctl/x509", "swanctl/x509ca", "swanctl/private", "swanctl/ecdsa", "swanctl/rsa", "swanctl/pkcs8"]
-        {
-            std::fs::create_dir_all(folder.join(name)).with_context(|| format!("making {name}"))?;
-        }
-        for (name, content) in &settings.files {
-            std::fs::write(folder.join("swanctl").join(name), content).with_context(|| format!("writing {name}"))?;
-        }
-        std::fs::write(folder.join("strongswan.conf"), daemon_configuration(&folder))?;
-        std::fs::write(
-            folder.join("swanctl/swanctl.conf"),
-            format!(
-                "connections {{\n{}\n}}\npools {{\n{}\n}}\nsecrets {{\n{}\n}}\n",
-                settings.connections, settings.pools, settings.secrets
-            ),
-        )?;
+        write_configuration(&folder, settings, PLUGINS)?;
         let log = std::fs::File::create(folder.join("charon.out"))?;
         let daemon = Running::start(
             "charon-systemd",
@@ -113,16 +100,39 @@ impl Gateway {
     }
 }
 
-fn daemon_configuration(folder: &Path) -> String {
+/// Writes the daemon's configuration and credentials below `folder`.
+///
+/// # Errors
+/// When a file cannot be written.
+pub(crate) fn write_configuration(folder: &Path, settings: &Settings, plugins: &str) -> Result<()> {
+    for name in ["swanctl/x509", "swanctl/x509ca", "swanctl/private", "swanctl/ecdsa", "swanctl/rsa", "swanctl/pkcs8"] {
+        std::fs::create_dir_all(folder.join(name)).with_context(|| format!("making {name}"))?;
+    }
+    for (name, content) in &settings.files {
+        std::fs::write(folder.join("swanctl").join(name), content).with_context(|| format!("writing {name}"))?;
+    }
+    std::fs::write(folder.join("strongswan.conf"), daemon_configuration(folder, plugins, settings.classic_signatures))?;
+    std::fs::write(
+        folder.join("swanctl/swanctl.conf"),
+        format!(
+            "connections {{\n{}\n}}\npools {{\n{}\n}}\nsecrets {{\n{}\n}}\n",
+            settings.connections, settings.pools, settings.secrets
+        ),
+    )?;
+    Ok(())
+}
+
+fn daemon_configuration(folder: &Path, plugins: &str, classic_signatures: bool) -> String {
+    let signatures = if classic_signatures { "no" } else { "yes" };
     let folder = folder.display();
     let body = format!(
-        "load = {PLUGINS}\n\
+        "load = {plugins}\n\
          install_routes = yes\ninstall_virtual_ip = yes\nthreads = 16\n\
          delete_rekeyed_delay = 1\n\
          retransmit_base = 1\n\
          retransmit_timeout = 1\n\
          retransmit_tries = 4\n\
-         signature_authentication = yes\n\
+         signature_authentication = {signatures}\n\
          plugins {{\n\
            kernel-libipsec {{ load = yes\n allow_peer_ts = yes\n }}\n\
            kernel-netlink {{ fwmark = !0x42 }}\n\
@@ -133,5 +143,5 @@ fn daemon_configuration(folder: &Path) -> String {
          filelog {{ log {{ path = {folder}/charon.log\n default = 1\n ike = 2\n cfg = 2\n time_format = %H:%M:%S\n time_add_ms = yes\n flush_line = yes\n }} }}\n\
          syslog {{ daemon {{ default = -1 }}\n auth {{ default = -1 }} }}\n"
     );
-    format!("charon-systemd {{\n{body}}}\ncharon {{\n load = {PLUGINS}\n}}\n")
+    format!("charon-systemd {{\n{body}}}\ncharon {{\n load = {plugins}\n}}\n")
 }
