@@ -14,3 +14,18 @@ pub fn signed_octets(prf: Prf, sk_p: &[u8], message: &[u8], peer_nonce: &[u8], i
     let maced_identity = prf.compute(sk_p, &[identity_body]);
     [message, peer_nonce, maced_identity.expose()].concat()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::transform::PseudoRandomFunction;
+    use ring::hmac;
+
+    #[test]
+    fn message_nonce_and_maced_identity_follow_each_other() {
+        let prf = Prf::new(PseudoRandomFunction::HmacSha384);
+        let maced = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA384, b"sk_p"), b"\x02\0\0\0vpn");
+        let octets = signed_octets(prf, b"sk_p", b"message", b"nonce", b"\x02\0\0\0vpn");
+        assert_eq!(octets, [b"messagenonce", maced.as_ref()].concat());
+    }
+}

@@ -76,7 +76,7 @@ fn blinding_factor(
     for _ in 0..BLINDING_DRAWS {
         random.fill(&mut bytes).map_err(SignError::Random)?;
         let candidate = BoxedUint::from_be_slice(&bytes, bits).map_err(|_| SignError::KeyUnusable)?;
-        if &candidate >= modulus.as_ref() {
+        if candidate >= *modulus.as_ref() {
             continue;
         }
         let factor = in_field(candidate);

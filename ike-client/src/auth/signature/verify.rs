@@ -70,20 +70,20 @@ impl PublicKey {
     /// # Errors
     /// See [`PublicKeyError`].
     pub fn from_info(der: &[u8]) -> Result<Self, PublicKeyError> {
-        let (algorithm, curve, octets) = split_info(der).ok_or(PublicKeyError::Unsupported)?;
-        let kind = match (algorithm, curve) {
+        let Info { algorithm, parameters, key } = split_info(der).ok_or(PublicKeyError::Unsupported)?;
+        let kind = match (algorithm, parameters) {
             (oid::RSA_ENCRYPTION, _) => KeyKind::Rsa,
             (oid::EC_PUBLIC_KEY, Some(oid::PRIME256V1)) => KeyKind::EcdsaP256,
             (oid::EC_PUBLIC_KEY, Some(oid::SECP384R1)) => KeyKind::EcdsaP384,
             _ => return Err(PublicKeyError::Unsupported),
         };
         if kind == KeyKind::Rsa {
-            let bits = rsa_bits(octets).ok_or(PublicKeyError::Unsupported)?;
+            let bits = rsa_bits(key).ok_or(PublicKeyError::Unsupported)?;
             if !(2048..=8192).contains(&bits) {
                 return Err(PublicKeyError::RsaSize { bits });
             }
         }
-        Ok(Self { kind, octets: octets.to_vec() })
+        Ok(Self { kind, octets: key.to_vec() })
     }
 
     /// Returns what kind of key it is.
@@ -181,16 +181,25 @@ fn split_algorithm(data: &[u8]) -> Option<(SignatureAlgorithm, &[u8])> {
     Some((algorithm_identifier::decode(identifier)?, signed))
 }
 
-/// Splits a subjectPublicKeyInfo: algorithm, parameters if they are an object identifier, key.
-fn split_info(der: &[u8]) -> Option<(&[u8], Option<&[u8]>, &[u8])> {
+/// The parts of a subjectPublicKeyInfo; the parameters only if they are an object identifier.
+struct Info<'a> {
+    algorithm: &'a [u8],
+    parameters: Option<&'a [u8]>,
+    key: &'a [u8],
+}
+
+fn split_info(der: &[u8]) -> Option<Info<'_>> {
     let mut outer = Reader::new(der);
     let mut info = outer.enter(tag::SEQUENCE)?;
     outer.finish()?;
     let mut algorithm = info.enter(tag::SEQUENCE)?;
     let key = info.content(tag::BIT_STRING)?.strip_prefix(&[0])?;
     info.finish()?;
-    let name = algorithm.content(tag::OBJECT_IDENTIFIER)?;
-    Some((name, algorithm.content(tag::OBJECT_IDENTIFIER), key))
+    Some(Info {
+        algorithm: algorithm.content(tag::OBJECT_IDENTIFIER)?,
+        parameters: algorithm.content(tag::OBJECT_IDENTIFIER),
+        key,
+    })
 }
 
 fn rsa_bits(key: &[u8]) -> Option<usize> {
