@@ -5,6 +5,7 @@
 //! | [`scenario`] | runs a test in private namespaces of its own |
 //! | [`net`] | hosts, wires, programs on hosts |
 //! | [`wire`] | a tap that sees what is really on the wire |
+//! | [`pki`] | authorities and certificates, good ones and bad ones |
 //! | [`ping`] | ICMP echo with a tally |
 //! | [`dns`] | a resolver that counts what it is asked |
 //! | [`ems`] | the endpoint management server |
@@ -24,6 +25,7 @@ pub mod gateway;
 pub mod http;
 pub mod net;
 pub mod ping;
+pub mod pki;
 pub mod roadwarrior;
 pub mod scenario;
 pub mod strongswan;
