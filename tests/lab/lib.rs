@@ -11,6 +11,7 @@
 //! | [`ems`] | the endpoint management server |
 //! | [`http`] | the corporate host's web server |
 //! | [`roadwarrior`] | an endpoint, a strongSwan gateway, a host behind it |
+//! | [`rogue`] | a gateway that lies about who it is, and records what it hears |
 //! | [`strongswan`] | strongSwan as the gateway |
 //! | [`uml`] | strongSwan on a kernel with ESP, in user-mode Linux |
 //! | [`client`] | the endpoint: the real service and command line |
@@ -27,6 +28,7 @@ pub mod net;
 pub mod ping;
 pub mod pki;
 pub mod roadwarrior;
+pub mod rogue;
 pub mod scenario;
 pub mod strongswan;
 pub mod uml;
