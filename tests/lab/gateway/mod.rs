@@ -21,6 +21,8 @@
 //! | [`daemon`], `plane`, `device`, [`console`] | sockets, ESP forwarding, the TUN device, the command socket |
 
 mod authentication;
+#[cfg(test)]
+mod back_to_back;
 mod child;
 pub mod console;
 pub mod daemon;
