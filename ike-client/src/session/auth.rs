@@ -390,7 +390,7 @@ fn first_child(
         return Err(CloseCause::AddressUnavailable);
     }
     let agreed = offer.agreed(payloads)?;
-    let child = agreed.into_child(context, now)?;
+    let child = agreed.to_child(context, now)?;
     Ok((agreed, child, assigned))
 }
 

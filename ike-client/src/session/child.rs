@@ -104,7 +104,7 @@ pub(super) fn esp_spi(octets: &[u8]) -> Result<EspSpi, CloseCause> {
 
 impl Agreed {
     /// Makes the CHILD SA with its lifetimes.
-    pub(super) fn into_child(&self, context: &mut Context, now: Timestamp) -> Result<ChildSa, CloseCause> {
+    pub(super) fn to_child(&self, context: &mut Context, now: Timestamp) -> Result<ChildSa, CloseCause> {
         let lifetime = context.configuration.child_lifetime;
         let early = context.part_of(lifetime.jitter)?;
         Ok(ChildSa {

@@ -14,7 +14,7 @@
 pub mod mschapv2;
 pub mod packet;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use super::gateway::GatewayProven;
 use crate::crypto::Secret;

@@ -34,7 +34,7 @@ fn method(operation: u8, body: &[u8]) -> Vec<u8> {
     request(9, kind::MSCHAPV2, &[&[operation, 3][..], &length, body].concat())
 }
 
-fn challenge() -> Vec<u8> {
+pub(crate) fn challenge() -> Vec<u8> {
     method(1, &[&[16][..], &[0xc4; 16], b"radius"].concat())
 }
 
@@ -56,7 +56,7 @@ fn reply_of(step: Step) -> Vec<u8> {
 }
 
 /// What a server that knows the password makes of a response: `S=...` and the MSK.
-fn server_side(response: &[u8], password: &str, user: &str) -> (String, Vec<u8>) {
+pub(crate) fn server_side(response: &[u8], password: &str, user: &str) -> (String, Vec<u8>) {
     use sha1::{Digest, Sha1};
     let value = &response[10..59];
     let (peer_challenge, nt_response) = (&value[..16], &value[24..48]);

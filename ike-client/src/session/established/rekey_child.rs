@@ -94,7 +94,7 @@ impl EstablishedSa {
         let shared = agree(&agreed.suite, exchange, payloads)?;
         let nonces = Nonces { initiator: &nonce, responder: theirs };
         let keys = self.current.sa.keys.child(&agreed.suite, shared.as_ref(), nonces).map_err(CloseCause::from)?;
-        let mut child = agreed.into_child(context, now)?;
+        let mut child = agreed.to_child(context, now)?;
 
         let lowest = nonce.as_slice().min(theirs);
         match collision {
@@ -205,7 +205,7 @@ impl EstablishedSa {
         let agreed = Agreed { inbound, outbound, suite: selection.suite, ends };
         let nonces = Nonces { initiator: theirs, responder: &nonce };
         let keys = self.current.sa.keys.child(&agreed.suite, shared.as_ref(), nonces)?;
-        let child = agreed.into_child(context, now)?;
+        let child = agreed.to_child(context, now)?;
         agreed.install(&keys, Side::Responder, Some(replaces), context)?;
         self.children.push(child);
         self.mark_replaced(replaces, now);

@@ -1,1 +1,230 @@
-//! Two parties, virtual time.
+//! Two parties, virtual time, messages handed over one by one.
+//!
+//! Each step of an exchange stands above its lines in the notation of RFC 7296. [`gateway`] is a
+//! responder for IKE_SA_INIT and IKE_AUTH; once it is through it holds a [`Session`] of its own,
+//! since the machine of an established SA is the same for both sides. [`network`] carries messages
+//! between two parties with loss, delay and repetition, and sleeps exactly as long as it is told.
+
+mod authentication;
+mod certificates;
+mod collisions;
+mod eap;
+mod fragmentation;
+mod gateway;
+mod hostile;
+mod init;
+mod lifetimes;
+mod network;
+mod renewal;
+
+use super::*;
+use crate::crypto::Secret;
+use crate::random::SeededRandom;
+use gateway::{Behaviour, Gateway};
+use std::time::Duration;
+
+const PSK: &[u8] = b"a pre-shared key of some length";
+const UNIX_NOW: u64 = 1_800_000_000;
+
+fn address(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
+
+fn client_address() -> SocketAddr {
+    address("192.0.2.10:500")
+}
+
+fn gateway_address() -> SocketAddr {
+    address("198.51.100.1:500")
+}
+
+fn at(seconds: u64) -> Timestamp {
+    Timestamp::from_start(Duration::from_secs(seconds))
+}
+
+/// A configuration by pre-shared key, written as the agent would write it.
+fn configuration() -> Configuration {
+    serde_json::from_value(serde_json::json!({
+        "gateway_name": "vpn.example.test",
+        "gateway_auth": { "method": "pre-shared-key" },
+        "client_auth": { "method": "pre-shared-key" },
+        "ike_suites": ["aes256gcm16-prfsha384-x25519", "aes256-sha256-modp2048"],
+        "esp_suites": ["aes256gcm16", "aes128gcm16-ecp256"],
+        "liveness_interval": null,
+    }))
+    .unwrap()
+}
+
+fn client(configuration: Configuration) -> Session {
+    let random = Box::new(SeededRandom::new(1));
+    Session::new(configuration, random, client_address(), gateway_address(), Timestamp::ZERO, UNIX_NOW)
+}
+
+/// Takes every message out of a session, without markers.
+fn sent(session: &mut Session) -> Vec<Vec<u8>> {
+    std::iter::from_fn(|| session.poll_transmit()).map(|transmit| unmarked(&transmit)).collect()
+}
+
+fn unmarked(transmit: &Transmit) -> Vec<u8> {
+    match transmit.socket {
+        LocalSocket::Ike => transmit.bytes.clone(),
+        LocalSocket::Encapsulated => match transmit.bytes.as_slice() {
+            [0, 0, 0, 0, message @ ..] => message.to_vec(),
+            other => other.to_vec(),
+        },
+    }
+}
+
+/// Takes the only message out of a session.
+fn sent_one(session: &mut Session) -> Vec<u8> {
+    let mut messages = sent(session);
+    assert_eq!(messages.len(), 1, "{} sends {} messages", session.state_name(), messages.len());
+    messages.remove(0)
+}
+
+fn events(session: &mut Session) -> Vec<Event> {
+    std::iter::from_fn(|| session.poll_event()).collect()
+}
+
+/// Returns why the session is closed.
+fn closed(session: &mut Session) -> CloseCause {
+    assert!(session.is_closed(), "{}", session.state_name());
+    match events(session).pop() {
+        Some(Event::Closed { cause }) => cause,
+        other => panic!("closed without saying so: {other:?}"),
+    }
+}
+
+fn requested(session: &mut Session) -> (RequestId, Request) {
+    let (id, request, _) = session.poll_request().expect("a question");
+    assert_eq!(session.poll_request(), None);
+    (id, request)
+}
+
+fn answer_psk(session: &mut Session, psk: &[u8], now: Timestamp) {
+    let (id, request) = requested(session);
+    assert_eq!(request, Request::PreSharedKey);
+    session.handle_response(id, Answer::Secret { secret: Secret::from(psk) }, now).unwrap();
+}
+
+/// Hands the client's messages to the gateway and the answers back, until nobody says anything.
+fn exchange(client: &mut Session, gateway: &mut Gateway, now: Timestamp) {
+    loop {
+        let messages = sent(client);
+        if messages.is_empty() {
+            return;
+        }
+        for message in messages {
+            for answer in gateway.take(&message, now) {
+                client.handle_datagram(&answer, client.remote(), now);
+            }
+        }
+    }
+}
+
+/// Two ends of one established IKE SA with one CHILD SA.
+struct Pair {
+    client: Session,
+    gateway: Session,
+    now: Timestamp,
+    /// What the client was given when it was established.
+    established: Box<Established>,
+    /// The CHILD SAs that each side has installed and not retired, by its inbound SPI.
+    children: [Vec<crate::esp::EspSpi>; 2],
+    closed: [Option<CloseCause>; 2],
+    warnings: Vec<Warning>,
+}
+
+impl Pair {
+    fn new() -> Self {
+        Self::with(configuration(), Behaviour::default())
+    }
+
+    fn with(configuration: Configuration, behaviour: Behaviour) -> Self {
+        let now = at(1);
+        let mut gateway = Gateway::new(configuration.clone(), behaviour);
+        let mut client = client(configuration);
+        exchange(&mut client, &mut gateway, now);
+        answer_psk(&mut client, PSK, now);
+        exchange(&mut client, &mut gateway, now);
+        let Some(Event::Established(established)) = client.poll_event() else { panic!("{}", client.state_name()) };
+        let mut pair = Self {
+            client,
+            gateway: gateway.into_session(),
+            now,
+            established,
+            children: Default::default(),
+            closed: [None, None],
+            warnings: Vec::new(),
+        };
+        pair.note();
+        pair
+    }
+
+    /// Takes note of what both sides tell.
+    fn note(&mut self) {
+        for (side, session) in [&mut self.client, &mut self.gateway].into_iter().enumerate() {
+            while let Some(event) = session.poll_event() {
+                match event {
+                    Event::ChildInstalled(child) => self.children[side].push(child.inbound.spi()),
+                    Event::ChildRetired { inbound, .. } => {
+                        let known = self.children[side].iter().position(|spi| *spi == inbound);
+                        self.children[side].remove(known.expect("retired what was installed"));
+                    }
+                    Event::Closed { cause } => self.closed[side] = Some(cause),
+                    Event::Warning(warning) => self.warnings.push(warning),
+                    Event::Established(_) | Event::IkeRekeyed { .. } => {}
+                }
+            }
+        }
+    }
+
+    fn to_gateway(&mut self, message: &[u8]) {
+        self.gateway.handle_datagram(message, self.gateway.remote(), self.now);
+        self.note();
+    }
+
+    fn to_client(&mut self, message: &[u8]) {
+        self.client.handle_datagram(message, self.client.remote(), self.now);
+        self.note();
+    }
+
+    /// Carries messages to and fro until nobody says anything.
+    fn settle(&mut self) {
+        loop {
+            let (to_gateway, to_client) = (sent(&mut self.client), sent(&mut self.gateway));
+            if to_gateway.is_empty() && to_client.is_empty() {
+                return self.note();
+            }
+            to_gateway.iter().for_each(|message| self.to_gateway(message));
+            to_client.iter().for_each(|message| self.to_client(message));
+        }
+    }
+
+    /// Lets time pass for both, to each timer exactly.
+    fn wait_until(&mut self, end: Timestamp) {
+        loop {
+            let due = [&self.client, &self.gateway].into_iter().filter_map(|session| session.poll_timeout());
+            let Some((next, _)) = due.min().filter(|(next, _)| *next <= end) else { break };
+            self.now = self.now.max(next);
+            self.client.handle_timeout(self.now);
+            self.gateway.handle_timeout(self.now);
+            self.settle();
+        }
+        self.now = end;
+    }
+
+    /// Asserts that both sides agree on one CHILD SA and on the IKE SA, and that it works.
+    fn assert_sound(&mut self) {
+        self.note();
+        assert_eq!(self.closed, [None, None]);
+        assert_eq!(self.children.clone().map(|children| children.len()), [1, 1], "{:?}", self.children);
+        self.client.check_liveness(self.now);
+        self.gateway.check_liveness(self.now);
+        let waiting =
+            |session: &Session| session.poll_timeout().is_some_and(|(_, name)| name == TimerName::Retransmission);
+        assert!(waiting(&self.client) && waiting(&self.gateway), "both ask whether the other lives");
+        self.settle();
+        assert!(!waiting(&self.client) && !waiting(&self.gateway), "each has its answer");
+    }
+}

@@ -1,0 +1,217 @@
+//! IKE_SA_INIT: cookies, groups, refusals, NAT detection, silence.
+
+use super::*;
+use crate::session::init::REFUSAL_GRACE;
+use crate::wire::{ExchangeType, Flags, Header, InitiatorSpi, Message, Notify, NotifyType, Payload, ResponderSpi};
+
+/// Returns an unprotected answer of anybody to a request.
+fn unprotected(request: &[u8], notify: Notify) -> Vec<u8> {
+    let spi = Message::decode(request).unwrap().header.initiator_spi;
+    let header = Header::new(spi, ResponderSpi::ZERO, ExchangeType::IKE_SA_INIT, Flags::new(false, true), 0);
+    Message::new(header, vec![Payload::Notify(notify)]).encode().unwrap()
+}
+
+fn notify_of(request: &[u8], kind: NotifyType) -> Option<Notify> {
+    Message::decode(request).unwrap().notifies().find(|notify| notify.notify_type == kind).cloned()
+}
+
+#[test]
+fn a_cookie_is_returned_and_the_nonce_stays() {
+    let cookie = vec![7; 20];
+    let mut gateway = Gateway::new(configuration(), Behaviour { cookie: Some(cookie.clone()), ..Behaviour::default() });
+    let mut client = client(configuration());
+    // HDR(A,0), SAi1, KEi, Ni -->
+    let first = sent_one(&mut client);
+    // <-- HDR(A,0), N(COOKIE)
+    for answer in gateway.take(&first, at(0)) {
+        client.handle_datagram(&answer, gateway_address(), at(0));
+    }
+    // HDR(A,0), N(COOKIE), SAi1, KEi, Ni -->
+    let second = sent_one(&mut client);
+    let payloads = Message::decode(&second).unwrap().payloads;
+    assert_eq!(payloads[0], Payload::Notify(Notify::new(NotifyType::COOKIE, cookie)));
+    assert_eq!(payloads[1..], Message::decode(&first).unwrap().payloads);
+    // <-- HDR(A,B), SAr1, KEr, Nr
+    for answer in gateway.take(&second, at(0)) {
+        client.handle_datagram(&answer, gateway_address(), at(0));
+    }
+    answer_psk(&mut client, PSK, at(0));
+    exchange(&mut client, &mut gateway, at(0));
+    assert_eq!(client.state_name(), "established", "AUTH covers the message with the cookie");
+}
+
+#[test]
+fn cookies_without_end_are_a_refusal() {
+    let mut client = client(configuration());
+    for round in 0..4 {
+        let request = sent_one(&mut client);
+        let notify = Notify::new(NotifyType::COOKIE, vec![round; 8]);
+        client.handle_datagram(&unprotected(&request, notify), gateway_address(), at(0));
+    }
+    assert_eq!(sent(&mut client), Vec::<Vec<u8>>::new());
+    client.handle_timeout(at(2));
+    assert!(matches!(closed(&mut client), CloseCause::PeerMisbehaved { .. }));
+}
+
+#[test]
+fn another_offered_group_is_followed_once() {
+    let suites = vec!["aes256-sha256-modp2048".parse().unwrap()];
+    let behaviour = Behaviour { ike_suites: Some(suites), ..Behaviour::default() };
+    let mut gateway = Gateway::new(configuration(), behaviour);
+    let mut client = client(configuration());
+    // HDR(A,0), SAi1, KEi(31), Ni -->   <-- HDR(A,0), N(INVALID_KE_PAYLOAD(14))
+    // HDR(A,0), SAi1, KEi(14), Ni -->   <-- HDR(A,B), SAr1, KEr(14), Nr
+    exchange(&mut client, &mut gateway, at(0));
+    answer_psk(&mut client, PSK, at(0));
+    exchange(&mut client, &mut gateway, at(0));
+    assert_eq!(client.state_name(), "established");
+}
+
+#[test]
+fn a_group_that_was_not_offered_is_not_used() {
+    let mut client = client(configuration());
+    let request = sent_one(&mut client);
+    for group in [1_u16, 5, 2, 19, 0xffff] {
+        let notify = Notify::new(NotifyType::INVALID_KE_PAYLOAD, group.to_be_bytes().to_vec());
+        client.handle_datagram(&unprotected(&request, notify), gateway_address(), at(0));
+        assert_eq!(sent(&mut client), Vec::<Vec<u8>>::new(), "group {group}");
+    }
+    client.handle_timeout(at(2));
+    assert_eq!(closed(&mut client), CloseCause::ProposalMismatch { sa: SaKind::Ike });
+}
+
+#[test]
+fn a_suite_that_was_not_offered_is_refused() {
+    let forced = Some("aes128-sha256-x25519".parse().unwrap());
+    let mut gateway = Gateway::new(configuration(), Behaviour { forced_ike_suite: forced, ..Behaviour::default() });
+    let mut client = client(configuration());
+    exchange(&mut client, &mut gateway, at(0));
+    assert_eq!(client.state_name(), "awaiting-init-response");
+    client.handle_timeout(at(2));
+    assert!(matches!(closed(&mut client), CloseCause::PeerMisbehaved { .. }));
+}
+
+#[test]
+fn an_unprotected_refusal_waits_for_a_better_answer() {
+    let mut gateway = Gateway::new(configuration(), Behaviour::default());
+    let mut client = client(configuration());
+    let request = sent_one(&mut client);
+    // <-- HDR(A,0), N(NO_PROPOSAL_CHOSEN), from anybody
+    let forged = unprotected(&request, Notify::new(NotifyType::NO_PROPOSAL_CHOSEN, Vec::new()));
+    client.handle_datagram(&forged, gateway_address(), at(0));
+    assert!(!client.is_closed());
+    // <-- HDR(A,B), SAr1, KEr, Nr, from the gateway, within the grace
+    for answer in gateway.take(&request, at(1)) {
+        client.handle_datagram(&answer, gateway_address(), at(1));
+    }
+    answer_psk(&mut client, PSK, at(1));
+    exchange(&mut client, &mut gateway, at(1));
+    assert_eq!(client.state_name(), "established");
+}
+
+#[test]
+fn a_refusal_counts_when_its_grace_is_over() {
+    let mut client = client(configuration());
+    let request = sent_one(&mut client);
+    let refusal = unprotected(&request, Notify::new(NotifyType::NO_PROPOSAL_CHOSEN, Vec::new()));
+    client.handle_datagram(&refusal, gateway_address(), Timestamp::ZERO);
+    let mut names = Vec::new();
+    while let Some((moment, name)) = client.poll_timeout() {
+        client.handle_timeout(moment);
+        names.push((moment.since_start(), name));
+    }
+    let second = Duration::from_secs(1);
+    assert_eq!(names, [(second, TimerName::Retransmission), (REFUSAL_GRACE, TimerName::RefusalGrace)]);
+    assert_eq!(closed(&mut client), CloseCause::ProposalMismatch { sa: SaKind::Ike });
+}
+
+#[test]
+fn strangers_and_strange_messages_change_nothing() {
+    let mut client = client(configuration());
+    let request = sent_one(&mut client);
+    let refusal = unprotected(&request, Notify::new(NotifyType::NO_PROPOSAL_CHOSEN, Vec::new()));
+    client.handle_datagram(&refusal, address("198.51.100.9:500"), at(0));
+    client.handle_datagram(&refusal, address("198.51.100.1:501"), at(0));
+    assert_eq!(client.counters().foreign, 2);
+    let mut other = Message::decode(&refusal).unwrap();
+    other.header.initiator_spi = InitiatorSpi(1);
+    client.handle_datagram(&other.encode().unwrap(), gateway_address(), at(0));
+    assert_eq!(client.counters().foreign, 3);
+    for header in [
+        Header { message_id: 1, ..Message::decode(&refusal).unwrap().header },
+        Header { flags: Flags::new(true, true), ..Message::decode(&refusal).unwrap().header },
+        Header { flags: Flags::new(false, false), ..Message::decode(&refusal).unwrap().header },
+        Header { exchange: ExchangeType::IKE_AUTH, ..Message::decode(&refusal).unwrap().header },
+    ] {
+        let message = Message::new(header, Message::decode(&refusal).unwrap().payloads);
+        client.handle_datagram(&message.encode().unwrap(), gateway_address(), at(0));
+    }
+    assert_eq!(client.counters().unexpected, 4);
+    client.handle_datagram(&request, gateway_address(), at(0));
+    assert_eq!(client.counters().unexpected, 5, "the own message, reflected");
+    client.handle_datagram(&request[..40], gateway_address(), at(0));
+    client.handle_datagram(&[0; 70_000], gateway_address(), at(0));
+    client.handle_datagram(&[], gateway_address(), at(0));
+    assert_eq!(client.counters().malformed, 3);
+    assert_eq!(client.poll_timeout(), Some((at(1), TimerName::Retransmission)));
+}
+
+#[test]
+fn a_gateway_that_says_nothing_is_given_up_after_the_last_repetition() {
+    let mut client = client(Configuration { negotiation_limit: Duration::from_secs(600), ..configuration() });
+    let first = sent_one(&mut client);
+    let mut repeated = 0;
+    let mut last = Timestamp::ZERO;
+    while let Some((moment, name)) = client.poll_timeout() {
+        assert_eq!(name, TimerName::Retransmission);
+        client.handle_timeout(moment);
+        last = moment;
+        for message in sent(&mut client) {
+            assert_eq!(message, first);
+            repeated += 1;
+        }
+    }
+    assert_eq!((repeated, client.counters().retransmitted, last), (5, 5, at(63)));
+    assert_eq!(closed(&mut client), CloseCause::NoAnswer);
+}
+
+#[test]
+fn the_negotiation_as_a_whole_is_limited() {
+    let mut client = client(Configuration { negotiation_limit: Duration::from_secs(5), ..configuration() });
+    while let Some((moment, _)) = client.poll_timeout() {
+        assert!(moment <= at(5));
+        client.handle_timeout(moment);
+    }
+    assert_eq!(closed(&mut client), CloseCause::NoAnswer);
+}
+
+#[test]
+fn the_source_is_disguised_only_when_encapsulation_is_forced() {
+    let source = |force_encapsulation| {
+        let mut client = client(Configuration { force_encapsulation, ..configuration() });
+        let request = sent_one(&mut client);
+        let spi = Message::decode(&request).unwrap().header.initiator_spi;
+        let told = notify_of(&request, NotifyType::NAT_DETECTION_SOURCE_IP).unwrap().data;
+        let path = client.context.path;
+        let [honest, _] = crate::session::nat::notifies(spi, ResponderSpi::ZERO, &path, None);
+        (told == honest.data, told.len())
+    };
+    assert_eq!(source(false), (true, 20));
+    assert_eq!(source(true), (false, 20));
+}
+
+#[test]
+fn the_next_message_floats_to_the_encapsulated_port_with_a_marker() {
+    let mut gateway = Gateway::new(configuration(), Behaviour::default());
+    let mut client = client(configuration());
+    let first = client.poll_transmit().unwrap();
+    assert_eq!((first.destination, first.socket), (gateway_address(), LocalSocket::Ike));
+    for answer in gateway.take(&first.bytes, at(0)) {
+        client.handle_datagram(&answer, gateway_address(), at(0));
+    }
+    answer_psk(&mut client, PSK, at(0));
+    let next = client.poll_transmit().unwrap();
+    assert_eq!((next.destination, next.socket), (address("198.51.100.1:4500"), LocalSocket::Encapsulated));
+    assert_eq!(next.bytes[..4], [0; 4]);
+    assert!(Message::decode(&next.bytes[4..]).is_ok());
+}
