@@ -1,0 +1,110 @@
+//! The workspace's own rules: which crate may know which, and where unsafe code may live.
+
+use cargo_metadata::MetadataCommand;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+/// What each of our packages may depend on among ours. An arrow that is not here turns the
+/// architecture round.
+const ARROWS: &[(&str, &[&str])] = &[
+    ("ike-client", &[]),
+    ("posture", &[]),
+    ("postern-api", &[]),
+    ("postern-agent", &["ike-client", "posture", "postern-api"]),
+    ("ui-notify", &["postern-api"]),
+    ("postern-tests", &["ike-client", "posture", "postern-api", "postern-agent", "ui-notify"]),
+];
+
+/// The rooms with unsafe code: batched I/O of the engine, the operating system of the agent, and
+/// the lab.
+const UNSAFE_ROOMS: &[&str] = &["ike-client/src/tunnel/", "agent/src/platform/", "tests/"];
+
+/// No file grows beyond this; at half of it one should have asked whether it is two ideas.
+const LONGEST_FILE: usize = 800;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+#[test]
+fn no_arrow_between_the_crates_turns_round() {
+    let metadata = MetadataCommand::new().manifest_path(root().join("Cargo.toml")).no_deps().exec().unwrap();
+    let members: BTreeSet<String> = metadata.packages.iter().map(|package| package.name.to_string()).collect();
+    let arrows: BTreeMap<&str, &[&str]> = ARROWS.iter().copied().collect();
+    for package in &metadata.packages {
+        let Some(allowed) = arrows.get(package.name.as_str()) else {
+            panic!("{} is new: say in ARROWS what it may depend on", package.name);
+        };
+        for dependency in package.dependencies.iter().filter(|dependency| members.contains(&dependency.name)) {
+            assert!(
+                allowed.contains(&dependency.name.as_str()),
+                "{} must not depend on {}: see the arrows in tests/architecture.rs",
+                package.name,
+                dependency.name
+            );
+        }
+    }
+}
+
+#[test]
+fn unsafe_code_stays_in_its_rooms() {
+    for (path, text) in sources() {
+        if UNSAFE_ROOMS.iter().any(|room| path.starts_with(room)) {
+            continue;
+        }
+        for (number, line) in code_lines(&text) {
+            let found = ["unsafe {", "unsafe fn", "unsafe impl", "unsafe extern", "unsafe("];
+            assert!(!found.iter().any(|word| line.contains(word)), "{path}:{number} holds unsafe code: {line}");
+        }
+    }
+}
+
+#[test]
+fn nothing_is_left_for_later_and_no_test_is_ignored() {
+    let words = ["todo!(", "unimplemented!(", concat!("#[", "ignore")];
+    for (path, text) in sources() {
+        for (number, line) in code_lines(&text) {
+            let found = words.iter().find(|word| line.contains(*word));
+            assert!(found.is_none() || path == "tests/architecture.rs", "{path}:{number}: {line}");
+        }
+    }
+}
+
+#[test]
+fn no_file_holds_more_than_one_can_read() {
+    for (path, text) in sources() {
+        let lines = text.lines().count();
+        assert!(lines <= LONGEST_FILE, "{path} has {lines} lines: more than one idea");
+    }
+}
+
+/// Every Rust file of the workspace with its path from the root.
+fn sources() -> Vec<(String, String)> {
+    let root = root();
+    let mut found = Vec::new();
+    let mut folders = vec![root.clone()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if path.is_dir() {
+                if name != "target" && !name.starts_with('.') {
+                    folders.push(path);
+                }
+            } else if name.ends_with(".rs") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                found.push((path.strip_prefix(&root).unwrap().to_string_lossy().into_owned(), text));
+            }
+        }
+    }
+    assert!(found.len() > 20, "the sources are not where this test looks");
+    found
+}
+
+/// The lines that are not comments, with their numbers.
+fn code_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    text.lines()
+        .enumerate()
+        .map(|(index, line)| (index + 1, line.trim()))
+        .filter(|(_, line)| !line.starts_with("//"))
+}
