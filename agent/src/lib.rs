@@ -12,10 +12,14 @@
 #![deny(unsafe_code)]
 
 pub mod cli;
+pub mod compliance;
 pub mod connection;
 pub mod control;
 pub mod fault;
+pub mod ipc;
 pub mod network;
 #[allow(unsafe_code)]
 pub mod platform;
 pub mod profile;
+pub mod prompt;
+pub mod service;

@@ -1,3 +1,57 @@
-//! Postern.
+//! The service of Postern.
 
-fn main() {}
+use clap::{Parser, Subcommand};
+use postern_agent::profile::Paths;
+use postern_agent::service::start;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+/// Postern's service.
+#[derive(Debug, Parser)]
+#[command(name = "posternd", version, about)]
+struct Arguments {
+    /// Directory of postern.toml and tunnels.d
+    #[arg(long, value_name = "DIR")]
+    config: Option<PathBuf>,
+    /// Directory of identity, cache and journal
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+    /// Directory of the control socket
+    #[arg(long, value_name = "DIR")]
+    runtime: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the service (the default)
+    Run,
+    /// The network process; started by the service
+    #[command(hide = true)]
+    Net,
+    /// The vulnerability scan; started by the service
+    #[command(hide = true)]
+    ScanChild,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    if matches!(arguments.command, Some(Command::ScanChild)) {
+        return posture::vulnerability::child::main(std::iter::empty());
+    }
+    let filter = EnvFilter::try_from_env("POSTERN_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let outcome = match arguments.command {
+        Some(Command::Net) => start::net_main(postern_agent::service::engine::TunnelEngine),
+        _ => start::main(Paths::settle(arguments.config, arguments.state, arguments.runtime)),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -6,7 +6,7 @@
 //! length of a line, requests under way, connections. Nothing here knows what a method does.
 
 pub mod client;
-mod line;
+pub(crate) mod line;
 pub mod server;
 mod transport;
 

@@ -11,12 +11,14 @@
 //! | [`tags`] | a tunnel's tag policy and what happens after its loss |
 //! | [`settings`] | `postern.toml` and its drop-ins |
 //! | [`document`] | TOML with errors that a person can act on |
+//! | [`managed`] | tunnels that come from EMS |
 //! | [`span`] | durations such as `24h` |
 //! | [`catalogue`] | all tunnels, and who may shadow whom |
 //! | [`paths`] | where the files lie |
 
 pub mod catalogue;
 pub mod document;
+pub mod managed;
 pub mod paths;
 pub mod settings;
 pub mod span;

@@ -57,9 +57,9 @@ pub struct PostureSettings {
     /// The package database; `ROOT/var/lib/dpkg/status` when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dpkg_status: Option<PathBuf>,
-    /// The directory of OSV records; `STATE/osv` when absent.
+    /// The file or directory of OSV records; `STATE/osv` when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub osv_database: Option<PathBuf>,
+    pub osv_records: Option<PathBuf>,
     /// How long a vulnerability scan may take.
     #[serde(with = "span")]
     pub scan_timeout: Duration,
@@ -67,7 +67,7 @@ pub struct PostureSettings {
 
 impl Default for PostureSettings {
     fn default() -> Self {
-        Self { root: PathBuf::from("/"), dpkg_status: None, osv_database: None, scan_timeout: Duration::from_secs(300) }
+        Self { root: PathBuf::from("/"), dpkg_status: None, osv_records: None, scan_timeout: Duration::from_secs(300) }
     }
 }
 

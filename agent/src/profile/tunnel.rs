@@ -5,6 +5,7 @@ use crate::profile::span;
 use crate::profile::tags::{AfterLoss, TagSettings};
 use ike_client::auth::Identity;
 use ike_client::crypto::suite::{EspSuite, IkeSuite};
+use ike_client::tunnel::control::AddressFamily;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -180,6 +181,8 @@ impl Default for Proposals {
 pub struct Carrier {
     /// UDP (RFC 3948) or TCP (RFC 9329).
     pub kind: CarrierKind,
+    /// Which addresses of the gateway are tried; a gateway that checks posture tags wants IPv4.
+    pub family: AddressFamily,
     /// The gateway's IKE port.
     pub port: u16,
     /// The gateway's port for IKE and ESP behind NAT.
@@ -197,6 +200,7 @@ impl Default for Carrier {
     fn default() -> Self {
         Self {
             kind: CarrierKind::Udp,
+            family: AddressFamily::Any,
             port: 500,
             nat_port: 4500,
             tcp_port: 443,
@@ -223,9 +227,8 @@ pub struct NetworkSettings {
     /// Networks to send through the tunnel; none: those the gateway gives.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub routes: Vec<IpNet>,
-    /// Networks to keep out of the tunnel.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub excluded: Vec<IpNet>,
+    /// Whether private ranges on the local network stay reachable under a full tunnel.
+    pub allow_local: bool,
     /// Whether an IPv4 address is asked for.
     pub ipv4: bool,
     /// Whether an IPv6 address is asked for.
@@ -250,7 +253,7 @@ impl Default for NetworkSettings {
     fn default() -> Self {
         Self {
             routes: Vec::new(),
-            excluded: Vec::new(),
+            allow_local: false,
             ipv4: true,
             ipv6: false,
             dns: DnsSource::Gateway,

@@ -1,0 +1,245 @@
+//! Posture towards the tunnels: what is known, who decides, how each tunnel stands.
+//!
+//! [`View`] is the whole of it as a value: the endpoint's facts, EMS's signed word, whether
+//! telemetry is up. [`View::standing`] judges one tunnel; the service asks it before the first
+//! packet and again on every trigger of the loop: a push from EMS, a changed fact, a changed
+//! policy, a wake-up ([`clock`]), the end of a snapshot's time, the tick.
+//!
+//! | source of a tunnel's tags | telemetry | judged by |
+//! |---|---|---|
+//! | EMS | up | the signed snapshot, and its rules on live facts: the stricter counts |
+//! | EMS | down | its cached rules on live facts; tags only EMS knows keep their value for the grace |
+//! | the tunnel's own rules | | those rules on live facts |
+//!
+//! Nothing here touches the system, a socket or a clock.
+
+pub mod clock;
+mod explain;
+pub mod report;
+pub mod watch;
+
+use crate::fault;
+use crate::profile::tags::TagRuleSource;
+use crate::profile::{Entry, Tunnel};
+use posture::ems::protocol::{DocumentKind, TagSnapshot};
+use posture::ems::signed::{CLOCK_TOLERANCE_SECONDS, Verified};
+use posture::ems::{Knowledge, TelemetryState};
+use posture::facts::{EmsConnection, Fact, Facts};
+use posture::policy::{self, Enforcement, Flaw, TagKnowledge, Verdict, overlay};
+use posture::rules::{TagName, TagState, TaggingRuleSet, asked_files, evaluate};
+use posture::vulnerability::ScanResult;
+use postern_api::fault::{Fault, FaultName};
+use postern_api::state::{Origin, PostureStanding};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Everything by which posture is judged.
+#[derive(Debug, Default)]
+pub struct View {
+    /// The endpoint's facts; none before they were gathered for the first time.
+    pub facts: Option<Facts>,
+    /// The last scan, or why its result no longer counts.
+    pub scan: Option<Result<ScanResult, String>>,
+    /// The enrolment; none where there is none.
+    pub ems: Option<EmsView>,
+}
+
+/// EMS as this endpoint knows it.
+#[derive(Debug)]
+pub struct EmsView {
+    /// Its name.
+    pub name: String,
+    /// What it said last.
+    pub knowledge: Knowledge,
+    /// Whether it is being talked to.
+    pub telemetry: TelemetryState,
+    /// When it last confirmed what it said, seconds since 1970.
+    pub confirmed_unix: u64,
+}
+
+impl View {
+    /// Returns the files that rules ask for.
+    pub fn asked_files<'a>(&self, tunnels: impl Iterator<Item = &'a Tunnel>) -> BTreeSet<String> {
+        let family = posture::facts::OsFamily::of_this_build();
+        let mut files = asked_files(self.ems_rules(), family);
+        tunnels.for_each(|tunnel| files.extend(asked_files(&tunnel.tags.rules, family)));
+        files
+    }
+
+    /// Takes facts that were gathered, and adds what the system cannot show: EMS and the scan.
+    pub fn take_facts(&mut self, mut facts: Facts, now_unix: u64) {
+        self.complete(&mut facts, now_unix);
+        self.facts = Some(facts);
+    }
+
+    /// Brings the facts up to what is known of EMS and the scan now.
+    pub fn refresh(&mut self, now_unix: u64) {
+        if let Some(mut facts) = self.facts.take() {
+            self.complete(&mut facts, now_unix);
+            self.facts = Some(facts);
+        }
+    }
+
+    fn complete(&self, facts: &mut Facts, now_unix: u64) {
+        let connection = EmsConnection {
+            enrolled: self.ems.is_some(),
+            telemetry_connected: self.ems.as_ref().is_some_and(|ems| ems.telemetry.is_up()),
+            name: self.ems.as_ref().map(|ems| ems.name.clone()),
+        };
+        facts.ems = Fact::known(connection, "telemetry", now_unix);
+        facts.vulnerabilities = match &self.scan {
+            None => posture::facts::never_scanned(),
+            Some(Ok(result)) => Fact::known(result.clone(), "vulnerability scan", result.finished_unix),
+            Some(Err(why)) => Fact::unknown(why.as_str(), "vulnerability scan", now_unix),
+        };
+    }
+
+    /// Judges a tunnel.
+    pub fn standing(&self, name: &str, entry: &Entry, now_unix: u64) -> PostureStanding {
+        if let Some(managed) = &entry.shadows {
+            let detail = format!("leads to the gateway of the managed tunnel {managed}");
+            let fault = Fault::new(FaultName::NotPermitted, name, detail, format!("postern connect {managed}"));
+            return PostureStanding::Refused { fault: Box::new(fault) };
+        }
+        if self.snapshot().is_some_and(|snapshot| snapshot.content().quarantined) {
+            let mut fault = Fault::new(
+                FaultName::Quarantined,
+                name,
+                "refused: EMS has put this endpoint into quarantine",
+                "contact the administrator",
+            );
+            fault.warning = Some(entry.tunnel.tags.policy().warning_text().into());
+            return PostureStanding::Refused { fault: Box::new(fault) };
+        }
+        match self.verdict(entry, now_unix) {
+            Verdict::NotEnforced(_) => PostureStanding::NotEnforced,
+            Verdict::Pass => PostureStanding::Compliant,
+            Verdict::PassWithWarning(refusal) => {
+                PostureStanding::Audit { would_be: Box::new(fault::of_refusal(name, &refusal)) }
+            }
+            Verdict::Refuse(refusal) => {
+                PostureStanding::Refused { fault: Box::new(fault::of_refusal(name, &refusal)) }
+            }
+        }
+    }
+
+    fn verdict(&self, entry: &Entry, now_unix: u64) -> Verdict {
+        let tags = &entry.tunnel.tags;
+        let policy = tags.policy();
+        let live = if tags.source == TagRuleSource::Local && entry.origin == Origin::Local {
+            self.by_rules(&tags.rules, now_unix)
+        } else {
+            self.live(entry.tunnel.offline_grace.as_secs(), now_unix)
+        };
+        match self.settled(now_unix).filter(|_| tags.source == TagRuleSource::Ems) {
+            Some(settled) => policy::verdict_of_both(&policy, &settled, &live),
+            None => policy::verdict(&policy, &live),
+        }
+    }
+
+    /// EMS's snapshot as it is, while telemetry is up.
+    fn settled(&self, now_unix: u64) -> Option<TagKnowledge> {
+        self.ems.as_ref().filter(|ems| ems.telemetry.is_up())?;
+        let snapshot = self.usable_snapshot(now_unix).ok()?;
+        Some(TagKnowledge::Known(snapshot.content().table(snapshot.binding().issued_unix)))
+    }
+
+    /// EMS's rules on live facts, laid over its snapshot.
+    fn live(&self, grace_seconds: u64, now_unix: u64) -> TagKnowledge {
+        let Some(ems) = &self.ems else {
+            return TagKnowledge::unusable(Flaw::Missing, "this endpoint is not enrolled with an EMS", None);
+        };
+        let Some(facts) = &self.facts else {
+            return TagKnowledge::unusable(Flaw::Missing, "the endpoint's facts are not gathered yet", None);
+        };
+        let snapshot = match self.usable_snapshot(now_unix) {
+            Ok(snapshot) => snapshot,
+            Err(unusable) => return unusable,
+        };
+        let away = now_unix.saturating_sub(ems.confirmed_unix);
+        let lapsed = (!ems.telemetry.is_up() && away > grace_seconds)
+            .then(|| format!("EMS has been out of reach for {away} s, longer than the grace of {grace_seconds} s"));
+        let table = snapshot.content().table(snapshot.binding().issued_unix);
+        let live = match &ems.knowledge.rules {
+            Some(rules) if rules.holds_at(now_unix) => evaluate(self.ems_rules(), facts, now_unix),
+            _ => BTreeMap::new(),
+        };
+        TagKnowledge::Known(overlay(&table, &live, lapsed.as_deref(), now_unix))
+    }
+
+    fn by_rules(&self, rules: &[TaggingRuleSet], now_unix: u64) -> TagKnowledge {
+        match &self.facts {
+            Some(facts) => TagKnowledge::known(evaluate(rules, facts, now_unix), now_unix),
+            None => TagKnowledge::unusable(Flaw::Missing, "the endpoint's facts are not gathered yet", None),
+        }
+    }
+
+    fn usable_snapshot(&self, now_unix: u64) -> Result<&Verified<TagSnapshot>, TagKnowledge> {
+        let Some(snapshot) = self.snapshot() else { return Err(self.without_snapshot()) };
+        let binding = snapshot.binding();
+        if now_unix.saturating_add(CLOCK_TOLERANCE_SECONDS) < binding.issued_unix {
+            return Err(TagKnowledge::unusable(Flaw::ClockTurnedBack, "", None));
+        }
+        if !snapshot.holds_at(now_unix) {
+            return Err(TagKnowledge::unusable(Flaw::Expired, "", Some(binding.expires_unix)));
+        }
+        Ok(snapshot)
+    }
+
+    fn without_snapshot(&self) -> TagKnowledge {
+        let refusals = self.ems.iter().flat_map(|ems| &ems.knowledge.refusals);
+        match refusals.into_iter().find(|(kind, _)| *kind == DocumentKind::Tags) {
+            Some((_, refusal)) => TagKnowledge::unusable(refusal.flaw(), refusal.to_string(), None),
+            None => TagKnowledge::unusable(Flaw::Missing, "EMS has told no tags yet", None),
+        }
+    }
+
+    fn snapshot(&self) -> Option<&Verified<TagSnapshot>> {
+        self.ems.as_ref()?.knowledge.tags.as_deref()
+    }
+
+    /// Returns EMS's rules.
+    pub fn ems_rules(&self) -> &[TaggingRuleSet] {
+        match self.ems.as_ref().and_then(|ems| ems.knowledge.rules.as_deref()) {
+            Some(rules) => &rules.content().rule_sets,
+            None => &[],
+        }
+    }
+
+    /// Returns the report on which EMS's snapshot was evaluated.
+    pub fn snapshot_sequence(&self) -> u64 {
+        self.snapshot().map_or(0, |snapshot| snapshot.content().report_sequence)
+    }
+
+    /// Returns the tags as they stand, from whoever decides them here.
+    fn tags(&self, local: &[(String, Entry)], now_unix: u64) -> Result<BTreeMap<TagName, TagState>, TagKnowledge> {
+        let knowledge = if self.ems.is_some() {
+            let grace = self.profile_grace();
+            self.live(grace, now_unix)
+        } else {
+            let rules: Vec<TaggingRuleSet> = local
+                .iter()
+                .filter(|(_, entry)| entry.tunnel.tags.source == TagRuleSource::Local)
+                .flat_map(|(_, entry)| entry.tunnel.tags.rules.iter().cloned())
+                .collect();
+            self.by_rules(&rules, now_unix)
+        };
+        match knowledge {
+            TagKnowledge::Known(table) => Ok(table.tags),
+            unusable => Err(unusable),
+        }
+    }
+
+    fn profile_grace(&self) -> u64 {
+        let profile = self.ems.as_ref().and_then(|ems| ems.knowledge.profile.as_deref());
+        profile.map_or(0, |profile| profile.content().offline_grace_seconds)
+    }
+}
+
+/// Tells whether a tunnel's tags can refuse at all.
+pub fn is_enforced(tunnel: &Tunnel) -> bool {
+    let tags = &tunnel.tags;
+    tags.enforcement != Enforcement::Off && !(tags.prohibited.is_empty() && tags.allowed.is_empty())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,388 @@
+//! The methods of the control socket.
+
+use super::hub::{Hub, Inbox, Message, Reply, Waiter};
+use super::judge::unix_now;
+use super::secrets::Kind;
+use super::tell::unknown_tunnel;
+use crate::connection::{Connection, Input};
+use crate::control::{Caller, Handler};
+use crate::fault;
+use crate::profile::catalogue::is_name;
+use crate::profile::document;
+use crate::profile::{ProfileError, Tunnel};
+use postern_api::PlainText;
+use postern_api::event::Event;
+use postern_api::fault::{Fault, FaultName};
+use postern_api::method::{
+    Connect, Enroll, Enrolled, Explain, Explanation, Method, PromptAnswer, Repaired, TunnelAdd, TunnelDocument,
+    TunnelName,
+};
+use postern_api::state::Origin;
+use posture::ems::protocol::{RefusalCode, facts_object};
+use posture::ems::{Cache, EmsClient, EmsError, Identity, Introduction, Invitation};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
+use tokio::sync::{broadcast, oneshot};
+
+/// Hands calls to the hub.
+#[derive(Clone)]
+pub struct ToHub(pub Inbox);
+
+impl Handler for ToHub {
+    async fn call(&self, caller: Caller, method: Method, parameters: Value) -> Result<Value, Fault> {
+        let (reply, answer) = oneshot::channel();
+        let _ = self.0.send(Message::Call { caller, method, parameters, reply });
+        answer.await.unwrap_or_else(|_| {
+            Err(Fault::new(FaultName::ServiceUnavailable, "", "the service is stopping", "start it again"))
+        })
+    }
+
+    async fn subscribe(&self) -> (Event, broadcast::Receiver<Event>) {
+        let (reply, answer) = oneshot::channel();
+        let _ = self.0.send(Message::Subscribe(reply));
+        match answer.await {
+            Ok(subscription) => subscription,
+            Err(_) => (Event::PromptEnded { id: 0 }, broadcast::channel(1).1),
+        }
+    }
+}
+
+fn read<T: DeserializeOwned>(parameters: Value) -> Result<T, Fault> {
+    serde_json::from_value(parameters)
+        .map_err(|error| Fault::new(FaultName::UsageInvalid, "parameters", error.to_string(), ""))
+}
+
+fn written(value: &impl Serialize) -> Result<Value, Fault> {
+    serde_json::to_value(value).map_err(unserialisable)
+}
+
+/// Makes the fault of an answer that cannot be JSON.
+pub(super) fn unserialisable(error: serde_json::Error) -> Fault {
+    Fault::new(FaultName::Internal, "", error.to_string(), "")
+}
+
+impl Hub {
+    /// Answers a call, now or later.
+    pub(super) fn call(&mut self, caller: Caller, method: Method, parameters: Value, reply: Reply) {
+        let now = unix_now();
+        let answer = match method {
+            Method::Hello | Method::Subscribe => Ok(Value::Null),
+            Method::Status => written(&self.status()),
+            Method::TunnelList => written(&self.status().tunnels),
+            Method::TunnelShow => read(parameters).and_then(|name| self.show(&name)),
+            Method::TunnelAdd => read(parameters).and_then(|request| self.add(&request)),
+            Method::TunnelRemove => read(parameters).and_then(|name| self.remove(&name)),
+            Method::PromptAnswer => read(parameters).and_then(|PromptAnswer { id, answer }| {
+                self.person_answered(caller.uid, caller.role, id, answer).map(|()| Value::Null)
+            }),
+            Method::PostureTags => written(&self.view.report(&self.entries(), now)),
+            Method::PostureFacts => written(&self.view.fact_lines(now)),
+            Method::PostureReport => match &self.view.facts {
+                Some(facts) => written(&facts_object(facts)),
+                None => Err(Fault::new(FaultName::TagsUnknown, "facts", "are not gathered yet", "try again")),
+            },
+            Method::PostureExplain => read(parameters).and_then(|Explain { subject }| {
+                let lines = self.view.explain(&subject, &self.entries(), now);
+                let lines = lines.ok_or_else(|| unknown_tunnel(&subject))?;
+                written(&Explanation { lines })
+            }),
+            Method::Notices => written(&self.notices),
+            Method::Connect => match read(parameters) {
+                Ok(request) => return self.connect(caller, request, reply),
+                Err(fault) => Err(fault),
+            },
+            Method::Disconnect | Method::Dismiss => return self.take_down(caller, method, parameters, reply),
+            Method::Scan => return self.start_scan(Some(reply)),
+            Method::Enroll => match read(parameters) {
+                Ok(request) => return self.enroll(&request, reply),
+                Err(fault) => Err(fault),
+            },
+            Method::Unenroll => return self.unenroll(reply),
+            Method::Repair => return self.repair(reply),
+        };
+        let _ = reply.send(answer);
+    }
+
+    fn connect(&mut self, caller: Caller, request: Connect, reply: Reply) {
+        let refuse = |reply: Reply, fault| drop(reply.send(Err(fault)));
+        let Some(entry) = self.catalogue.find(&request.tunnel) else {
+            let fault = match self.catalogue.broken(&request.tunnel) {
+                Some(error) => invalid(error),
+                None => unknown_tunnel(&request.tunnel),
+            };
+            return refuse(reply, fault);
+        };
+        if let Some(active) = self.active.as_ref().filter(|active| **active != request.tunnel) {
+            let fault = Fault::new(
+                FaultName::UsageInvalid,
+                request.tunnel.as_str(),
+                format!("cannot be connected while {active} is: one tunnel at a time"),
+                format!("postern disconnect {active}"),
+            );
+            return refuse(reply, fault);
+        }
+        if self.stopping.is_some() {
+            return refuse(reply, Fault::new(FaultName::ServiceUnavailable, "", "the service is stopping", ""));
+        }
+        let owner = Self::owner(caller.uid, &entry);
+        let name = request.tunnel;
+        let waiter = Waiter { reply, caller, interactive: request.interactive, for_up: true };
+        match self.connections.get(&name) {
+            // Already up is a success; under way is joined.
+            Some(Connection::Connected(_) | Connection::Connecting(_)) => {
+                self.waiters.entry(name).or_default().push(waiter);
+            }
+            _ => {
+                self.owners.insert(name.clone(), owner.uid);
+                let limit = request.timeout_seconds.map(Duration::from_secs);
+                self.queue_connection(name, owner, waiter, limit);
+            }
+        }
+    }
+
+    fn take_down(&mut self, caller: Caller, method: Method, parameters: Value, reply: Reply) {
+        let names = match parameters {
+            Value::Null => self.connections.keys().cloned().collect(),
+            named => match read::<TunnelName>(named) {
+                Ok(TunnelName { tunnel }) if self.catalogue.find(&tunnel).is_some() || self.connections.contains_key(&tunnel) => vec![tunnel],
+                Ok(TunnelName { tunnel }) => return drop(reply.send(Err(unknown_tunnel(&tunnel)))),
+                Err(fault) => return drop(reply.send(Err(fault))),
+            },
+        };
+        let last = names.last().cloned();
+        for name in &names {
+            let input = if method == Method::Dismiss { Input::Dismiss } else { Input::Disconnect(None) };
+            self.feed(name, input);
+            if let Some(connection) = self.connections.get(name) {
+                self.note_block(name, connection);
+            }
+        }
+        // One engine means that at most one tunnel takes time to rest.
+        let slow = names.into_iter().find(|name| self.connections.get(name).is_some_and(|state| !state.rests()));
+        match (slow, last) {
+            (Some(name), _) if method == Method::Disconnect => {
+                let waiter = Waiter { reply, caller, interactive: false, for_up: false };
+                self.waiters.entry(name).or_default().push(waiter);
+            }
+            // The keeper works in order: when this job is done, so is what went before.
+            (_, Some(_)) => self.when_settled(reply),
+            _ => drop(reply.send(Ok(Value::Null))),
+        }
+    }
+
+    fn when_settled(&self, reply: Reply) {
+        let (done, outcome) = oneshot::channel();
+        let _ = self.jobs.send(super::keeper::Job::Check(done));
+        tokio::spawn(async move {
+            let _ = outcome.await;
+            let _ = reply.send(Ok(Value::Null));
+        });
+    }
+
+    fn show(&self, TunnelName { tunnel }: &TunnelName) -> Result<Value, Fault> {
+        let entry = self.catalogue.find(tunnel).ok_or_else(|| match self.catalogue.broken(tunnel) {
+            Some(error) => invalid(error),
+            None => unknown_tunnel(tunnel),
+        })?;
+        let file = self.paths.tunnel(tunnel);
+        let (toml, file) = match entry.origin {
+            Origin::Local => (document::read(&file).map_err(|error| invalid(&error))?, Some(file.display().to_string())),
+            Origin::Managed => {
+                let toml = toml::to_string(&entry.tunnel);
+                (toml.map_err(|error| Fault::new(FaultName::Internal, "", error.to_string(), ""))?, None)
+            }
+        };
+        written(&TunnelDocument { origin: entry.origin, toml, file })
+    }
+
+    fn add(&mut self, request: &TunnelAdd) -> Result<Value, Fault> {
+        let name = &request.tunnel;
+        if !is_name(name) {
+            let expected = "use letters, digits, `-`, `_`, `.` and spaces, the first a letter or a digit";
+            return Err(Fault::new(FaultName::UsageInvalid, name.as_str(), "cannot name a tunnel", expected));
+        }
+        let exists = self.catalogue.find(name);
+        if exists.as_ref().is_some_and(|entry| entry.origin == Origin::Managed) {
+            return Err(Fault::new(FaultName::NotPermitted, name.as_str(), "is managed by EMS", "choose another name"));
+        }
+        if (exists.is_some() || self.catalogue.broken(name).is_some()) && !request.replace {
+            return Err(Fault::new(FaultName::UsageInvalid, name.as_str(), "exists already", "add --replace"));
+        }
+        let file = self.paths.tunnel(name);
+        document::parse::<Tunnel>(&file, &request.toml).map_err(|error| invalid(&error))?;
+        self.write_tunnel(&file, &request.toml).map_err(|error| unwritable(&file, &error))?;
+        for (kind, secret) in [(Kind::PreSharedKey, &request.pre_shared_key), (Kind::Password, &request.password)] {
+            if let Some(secret) = secret {
+                let kept = self.secrets.write(name, kind, secret);
+                kept.map_err(|error| unwritable(&self.paths.secrets(), &error))?;
+            }
+        }
+        self.reload();
+        Ok(Value::Null)
+    }
+
+    fn write_tunnel(&self, file: &Path, toml: &str) -> std::io::Result<()> {
+        let directory = self.paths.tunnels();
+        std::fs::create_dir_all(&directory)?;
+        let mut temporary = tempfile::NamedTempFile::new_in(&directory)?;
+        temporary.write_all(toml.as_bytes())?;
+        temporary.as_file().sync_all()?;
+        temporary.persist(file)?;
+        Ok(())
+    }
+
+    fn remove(&mut self, TunnelName { tunnel }: &TunnelName) -> Result<Value, Fault> {
+        match self.catalogue.find(tunnel) {
+            Some(entry) if entry.origin == Origin::Managed => {
+                return Err(Fault::new(FaultName::NotPermitted, tunnel.as_str(), "is managed by EMS", ""));
+            }
+            None if self.catalogue.broken(tunnel).is_none() => return Err(unknown_tunnel(tunnel)),
+            _ => {}
+        }
+        if self.connections.get(tunnel).is_some_and(|connection| !connection.rests()) {
+            let next = format!("postern disconnect {tunnel}");
+            return Err(Fault::new(FaultName::UsageInvalid, tunnel.as_str(), "is in use", next));
+        }
+        let file = self.paths.tunnel(tunnel);
+        std::fs::remove_file(&file).map_err(|error| unwritable(&file, &error))?;
+        self.secrets.forget(tunnel);
+        self.connections.remove(tunnel);
+        self.reload();
+        Ok(Value::Null)
+    }
+
+    fn reload(&mut self) {
+        self.catalogue.load_local(&self.paths);
+        self.rejudge();
+        let _ = self.events.send(Event::Snapshot { status: self.status() });
+        self.examine();
+    }
+
+    fn enroll(&mut self, request: &Enroll, reply: Reply) {
+        if let Some(ems) = &self.view.ems {
+            let detail = format!("this endpoint is enrolled with {} already", ems.name);
+            return drop(reply.send(Err(Fault::new(FaultName::EmsRefused, "", detail, "postern unenroll"))));
+        }
+        let invitation: Invitation = match request.invitation.parse() {
+            Ok(invitation) => invitation,
+            Err(error) => return drop(reply.send(Err(of_ems(&EmsError::Invitation(error))))),
+        };
+        let facts = self.view.facts.as_ref();
+        let introduction = Introduction {
+            host_name: facts.and_then(|facts| facts.host_name.value().cloned()).unwrap_or_default(),
+            system: facts.and_then(|facts| facts.os.value().map(|os| os.name.clone())).unwrap_or_default(),
+            agent_version: env!("CARGO_PKG_VERSION").into(),
+        };
+        let network = self.examination.dial.network(&self.paths.runtime);
+        let inbox = self.inbox.clone();
+        tokio::spawn(async move {
+            let outcome = posture::ems::enrol(&invitation, &introduction, &network).await;
+            let _ = inbox.send(Message::Enrolled(outcome.map(Box::new).map_err(|error| of_ems(&error)), reply));
+        });
+    }
+
+    pub(super) fn enrolled(&mut self, outcome: Result<Box<Identity>, Fault>, reply: Reply) {
+        let answer = outcome.and_then(|identity| {
+            let cache = Cache::open(self.paths.enrolment()).map_err(|error| of_ems(&EmsError::Cache(error)))?;
+            cache.store_identity(&identity).map_err(|error| of_ems(&EmsError::Cache(error)))?;
+            self.start_telemetry(&identity, cache);
+            let enrolled = Enrolled { ems: identity.ems_name.as_str().into(), endpoint: identity.endpoint.0.clone() };
+            self.examine();
+            self.rejudge();
+            written(&enrolled)
+        });
+        let _ = reply.send(answer);
+    }
+
+    fn unenroll(&mut self, reply: Reply) {
+        let profile = self.view.ems.as_ref().and_then(|ems| ems.knowledge.profile.clone());
+        let free = profile.is_some_and(|profile| profile.content().unenrol_allowed);
+        let cache = Cache::open(self.paths.enrolment()).and_then(|cache| cache.identity());
+        let client = match cache {
+            Ok(Some(identity)) => EmsClient::new(&identity, &self.examination.dial.network(&self.paths.runtime)),
+            Ok(None) => {
+                let fault = Fault::new(FaultName::NotEnrolled, "", "this endpoint is not enrolled", "");
+                return drop(reply.send(Err(fault)));
+            }
+            Err(error) => Err(EmsError::Cache(error)),
+        };
+        let inbox = self.inbox.clone();
+        tokio::spawn(async move {
+            let left = match client {
+                Ok(client) => client.unenrol().await,
+                Err(error) => Err(error),
+            };
+            let outcome = match left {
+                // EMS has forgotten us already, or cannot be asked and has said before that we may.
+                Err(error) if error.is_removal() => Ok(()),
+                Err(EmsError::Unreachable(_) | EmsError::TimedOut) if free => Ok(()),
+                other => other.map_err(|error| of_ems(&error)),
+            };
+            let _ = inbox.send(Message::Left(outcome, reply));
+        });
+    }
+
+    pub(super) fn left(&mut self, outcome: Result<(), Fault>, reply: Reply) {
+        let answer = outcome.and_then(|()| {
+            self.end_telemetry();
+            self.drop_vanished();
+            let cleared = Cache::open(self.paths.enrolment()).and_then(|cache| cache.clear());
+            cleared.map(|()| Value::Null).map_err(|error| of_ems(&EmsError::Cache(error)))
+        });
+        let _ = reply.send(answer);
+    }
+
+    fn repair(&mut self, reply: Reply) {
+        if let Some(active) = &self.active {
+            let next = format!("postern disconnect {active}");
+            let fault = Fault::new(FaultName::UsageInvalid, active.as_str(), "is in use: nothing is left behind", next);
+            return drop(reply.send(Err(fault)));
+        }
+        let blocked: Vec<String> = self
+            .connections
+            .iter()
+            .filter(|(_, connection)| matches!(connection, Connection::Blocked { .. }))
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in blocked {
+            self.feed(&name, Input::Dismiss);
+        }
+        let (done, outcome) = oneshot::channel();
+        let _ = self.jobs.send(super::keeper::Job::Nothing(done));
+        tokio::spawn(async move {
+            let outcome = outcome.await.unwrap_or_else(|_| Ok(Vec::new()));
+            let answer = outcome.and_then(|undone| {
+                written(&Repaired { undone: undone.into_iter().map(PlainText::from).collect() })
+            });
+            let _ = reply.send(answer);
+        });
+    }
+}
+
+fn invalid(error: &ProfileError) -> Fault {
+    Fault::new(FaultName::ProfileInvalid, "", error.to_string(), "mend it, then postern profile validate")
+}
+
+fn unwritable(path: &Path, error: &std::io::Error) -> Fault {
+    let detail = format!("cannot be written: {error}");
+    Fault::new(FaultName::StateUnwritable, path.display().to_string(), detail, "make the directory writable")
+}
+
+/// Makes the fault of a conversation with EMS.
+fn of_ems(error: &EmsError) -> Fault {
+    let (name, next) = match error {
+        EmsError::Unreachable(_) | EmsError::TimedOut => (FaultName::EmsUnavailable, "check the way to EMS, then try again"),
+        EmsError::Nonsense(_) | EmsError::TooLarge { .. } | EmsError::Local(_) => (FaultName::EmsUnavailable, "ask the administrator of EMS"),
+        EmsError::NotTrusted { .. } => (FaultName::EmsNotTrusted, "ask the administrator for a new invitation"),
+        EmsError::Document(_) => (FaultName::EmsNotTrusted, "ask the administrator of EMS"),
+        EmsError::Refused { code: RefusalCode::NotEnrolled, .. } => (FaultName::NotEnrolled, "postern enroll"),
+        EmsError::Refused { .. } => (FaultName::EmsRefused, "ask the administrator for a new invitation"),
+        EmsError::Invitation(_) => (FaultName::ProfileInvalid, "copy the whole invitation"),
+        EmsError::Cache(_) => (FaultName::StateUnwritable, "make the state directory writable"),
+    };
+    fault::about("EMS", Fault::new(name, "", error.to_string(), next))
+}

@@ -1,0 +1,226 @@
+//! From a tunnel as written to what the engine and the network plan are told.
+
+use crate::network::plan::{Block, DnsMode, Granted, Places, Routing, TunnelNetworkSettings};
+use crate::network::step::{Device, Mtu};
+use crate::profile::tunnel::{AuthenticationKind, CarrierKind, DnsSource, GatewayAuthentication, Tunnel};
+use crate::profile::AfterLoss;
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+use ike_client::session::{self, ClientAuthentication, Configuration, Extensions, Lifetime, VirtualAddresses};
+use ike_client::tunnel::control::{Carrier, EstablishedTunnel, TunnelConfiguration};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use postern_api::fault::{Fault, FaultName};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::Path;
+use std::time::Duration;
+
+/// The device's name where the profile names none.
+pub const DEVICE: &str = "postern0";
+
+/// Makes what the engine is told. Reads certificates; no secret is touched.
+///
+/// # Errors
+/// `ProfileInvalid`, naming the file or the element.
+pub fn engine(name: &str, tunnel: &Tunnel) -> Result<TunnelConfiguration, Fault> {
+    let invalid = |problem: String| Fault::new(FaultName::ProfileInvalid, name, problem, "postern profile validate");
+    let identity = |element: &str, text: &Option<String>| match text {
+        None => Ok(None),
+        Some(text) => text.parse().map(Some).map_err(|error| invalid(format!("{element}: {error}"))),
+    };
+    let auth = &tunnel.auth;
+    let client_auth = match auth.kind {
+        AuthenticationKind::Psk => ClientAuthentication::PreSharedKey,
+        AuthenticationKind::Eap => ClientAuthentication::Eap { identity: auth.user.clone() },
+        AuthenticationKind::Certificate => {
+            let file = auth.certificate_file.as_deref().ok_or_else(|| invalid("auth.certificate_file is missing".into()))?;
+            ClientAuthentication::Certificate { chain: certificates(file).map_err(invalid)? }
+        }
+    };
+    let local_identity = match (identity("auth.identity", &auth.identity)?, auth.kind, &auth.user) {
+        (None, AuthenticationKind::Eap, Some(user)) => user.parse().ok(),
+        (identity, _, _) => identity,
+    };
+    let networks = everything(tunnel);
+    let session = Configuration {
+        local_identity,
+        remote_identity: identity("gateway_identity", &tunnel.gateway_identity)?,
+        send_remote_identity: false,
+        gateway_name: tunnel.gateway.trim().to_owned(),
+        gateway_auth: gateway(tunnel).map_err(invalid)?,
+        client_auth,
+        ike_suites: tunnel.proposals.ike.clone(),
+        esp_suites: tunnel.proposals.esp.clone(),
+        virtual_addresses: VirtualAddresses { ipv4: tunnel.network.ipv4, ipv6: tunnel.network.ipv6 },
+        local_networks: networks.clone(),
+        remote_networks: networks,
+        ike_lifetime: lifetime(tunnel.proposals.ike_lifetime),
+        child_lifetime: lifetime(tunnel.proposals.esp_lifetime),
+        liveness_interval: Some(tunnel.carrier.liveness).filter(|interval| !interval.is_zero()),
+        retransmission: Default::default(),
+        negotiation_limit: tunnel.connect_timeout,
+        answer_limit: tunnel.connect_timeout,
+        force_encapsulation: tunnel.carrier.force_encapsulation,
+        start_encapsulated: false,
+        keepalive_interval: Some(Duration::from_secs(20)),
+        fragment_size: 1200,
+        replay_window: 1024,
+        initial_contact: true,
+        extensions: Extensions::default(),
+    };
+    Ok(TunnelConfiguration {
+        gateway: tunnel.gateway.trim().trim_matches(['[', ']']).to_owned(),
+        family: tunnel.carrier.family,
+        port: tunnel.carrier.port,
+        nat_port: tunnel.carrier.nat_port,
+        carrier: match tunnel.carrier.kind {
+            CarrierKind::Udp => Carrier::Udp,
+            CarrierKind::Tcp => Carrier::Tcp { port: tunnel.carrier.tcp_port },
+        },
+        device: tunnel.network.device.clone().unwrap_or_else(|| DEVICE.into()),
+        mtu: tunnel.network.mtu,
+        firewall_mark: Places::default().mark.0,
+        session,
+    })
+}
+
+/// Makes what the network plan is told of an established tunnel.
+pub fn granted(tunnel: &EstablishedTunnel, profile: &Tunnel) -> Granted {
+    let own_dns = &profile.network.dns_servers;
+    Granted {
+        device: Device { name: tunnel.device.clone(), index: tunnel.device_index },
+        mtu: Mtu(tunnel.mtu),
+        gateway: tunnel.gateway,
+        addresses: tunnel.addresses.iter().map(IpNet::addr).collect(),
+        networks: tunnel.networks.clone(),
+        dns: if own_dns.is_empty() { tunnel.dns.clone() } else { own_dns.clone() },
+        domains: tunnel.domains.clone(),
+    }
+}
+
+/// Makes the plan's settings. `exempt` are EMS's addresses.
+pub fn network(profile: &Tunnel, exempt: Vec<IpAddr>) -> TunnelNetworkSettings {
+    let network = &profile.network;
+    TunnelNetworkSettings {
+        routing: if network.routes.is_empty() { Routing::AsGranted } else { Routing::Split(network.routes.clone()) },
+        dns: match network.dns {
+            DnsSource::Gateway => DnsMode::Automatic,
+            DnsSource::Off => DnsMode::Off,
+        },
+        domains: network.domains.clone(),
+        search: network.domains.clone(),
+        block: match profile.after_loss {
+            AfterLoss::Restore => Block::Open,
+            AfterLoss::BlockProtectedPrefixes => Block::ProhibitRoutes,
+        },
+        allow_local_network: network.allow_local,
+        exempt,
+    }
+}
+
+/// The families that an address is asked for, as networks.
+fn everything(tunnel: &Tunnel) -> Vec<IpNet> {
+    let ipv4 = Ipv4Net::new(Ipv4Addr::UNSPECIFIED, 0).map(IpNet::V4).ok().filter(|_| tunnel.network.ipv4);
+    let ipv6 = Ipv6Net::new(Ipv6Addr::UNSPECIFIED, 0).map(IpNet::V6).ok().filter(|_| tunnel.network.ipv6);
+    ipv4.into_iter().chain(ipv6).collect()
+}
+
+/// Renews after nine tenths, up to a tenth of that earlier at random.
+fn lifetime(whole: Duration) -> Lifetime {
+    let rekey_after = whole.mul_f64(0.9);
+    Lifetime { rekey_after, jitter: rekey_after.mul_f64(0.1), expire_after: whole }
+}
+
+fn gateway(tunnel: &Tunnel) -> Result<session::GatewayAuthentication, String> {
+    if tunnel.gateway_authentication() == GatewayAuthentication::Psk {
+        return Ok(session::GatewayAuthentication::PreSharedKey);
+    }
+    let mut anchors = Vec::new();
+    for file in &tunnel.gateway_ca_files {
+        anchors.extend(certificates(file)?);
+    }
+    if let Some(pem) = &tunnel.gateway_ca_pem {
+        anchors.extend(from_pem("gateway_ca_pem", pem.as_bytes())?);
+    }
+    let spki_pins = tunnel.gateway_pins.iter().map(|pin| parse_pin(pin)).collect::<Result<Vec<_>, _>>()?;
+    if anchors.is_empty() && spki_pins.is_empty() {
+        anchors.extend(rustls_native_certs::load_native_certs().certs.iter().map(|certificate| certificate.to_vec()));
+        if anchors.is_empty() {
+            return Err("the system has no trusted authorities; name some in gateway_ca_files".into());
+        }
+    }
+    Ok(session::GatewayAuthentication::Certificate { anchors, spki_pins })
+}
+
+fn certificates(file: &Path) -> Result<Vec<Vec<u8>>, String> {
+    let pem = std::fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?;
+    from_pem(&file.display().to_string(), &pem)
+}
+
+fn from_pem(name: &str, pem: &[u8]) -> Result<Vec<Vec<u8>>, String> {
+    let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    let read = read.map_err(|error| format!("{name}: is not PEM ({error})"))?;
+    if read.is_empty() {
+        return Err(format!("{name}: holds no certificate"));
+    }
+    Ok(read.iter().map(|certificate| certificate.to_vec()).collect())
+}
+
+/// Reads `sha256//BASE64`, `sha256/BASE64` or 64 hexadecimal digits.
+fn parse_pin(text: &str) -> Result<[u8; 32], String> {
+    let wrong = || format!("gateway_pins: `{text}` is no pin; expected sha256//BASE64 or 64 hexadecimal digits");
+    let octets = match text.strip_prefix("sha256//").or_else(|| text.strip_prefix("sha256/")) {
+        Some(base64) => {
+            STANDARD.decode(base64).or_else(|_| STANDARD_NO_PAD.decode(base64)).map_err(|_| wrong())?
+        }
+        None => {
+            let digits: Vec<u8> = text.bytes().collect();
+            let pairs = digits.chunks(2).map(|pair| {
+                std::str::from_utf8(pair).ok().filter(|_| pair.len() == 2).and_then(|pair| u8::from_str_radix(pair, 16).ok())
+            });
+            pairs.collect::<Option<Vec<u8>>>().ok_or_else(wrong)?
+        }
+    };
+    octets.try_into().map_err(|_| wrong())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pins_are_read_in_both_spellings() {
+        let key = [0xabu8; 32];
+        assert_eq!(parse_pin(&format!("sha256//{}", STANDARD.encode(key))), Ok(key));
+        assert_eq!(parse_pin(&"ab".repeat(32)), Ok(key));
+        for wrong in ["", "ab", "sha256//AA", "md5//AA", &"zz".repeat(32), &"+a".repeat(32)] {
+            assert!(parse_pin(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_shared_key_on_both_sides_needs_no_authority() {
+        let mut tunnel = Tunnel::to("vpn.example.com");
+        tunnel.auth.kind = AuthenticationKind::Psk;
+        let configuration = engine("work", &tunnel).unwrap();
+        assert_eq!(configuration.session.gateway_auth, session::GatewayAuthentication::PreSharedKey);
+        assert_eq!(configuration.session.client_auth, ClientAuthentication::PreSharedKey);
+        assert_eq!(configuration.firewall_mark, 0x506f);
+    }
+
+    #[test]
+    fn an_authority_that_cannot_be_read_is_named() {
+        let mut tunnel = Tunnel::to("vpn.example.com");
+        tunnel.gateway_ca_files = vec!["/no/such/ca.pem".into()];
+        let fault = engine("work", &tunnel).unwrap_err();
+        assert_eq!(fault.exit_code(), 9);
+        assert!(fault.to_string().contains("/no/such/ca.pem"), "{fault}");
+    }
+
+    #[test]
+    fn keys_are_renewed_before_they_expire() {
+        let lifetime = lifetime(Duration::from_secs(100));
+        assert!(lifetime.rekey_after < lifetime.expire_after && lifetime.jitter < lifetime.rekey_after);
+    }
+}

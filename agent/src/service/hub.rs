@@ -1,0 +1,450 @@
+//! MAIN's heart: one task that owns every state and carries out every effect.
+//!
+//! Whatever happens (a caller, the engine, EMS, a gathered fact, the clock) arrives as a
+//! [`Message`] and is worked off before the next. So there are no locks, and no two parts of the
+//! service can see two different truths. What takes long is done by other tasks, which send a
+//! message when they are done.
+
+use super::configuration;
+use super::judge::Examination;
+use super::keeper::{Job, Jobs};
+use super::net_link::{NetLink, Told as NetTold};
+use super::secrets;
+use crate::compliance::View;
+use crate::compliance::clock::{BEAT, WakeDetector};
+use crate::connection::{Connection, Effect, Input, Owner, Resume};
+use crate::control::Caller;
+use crate::fault;
+use crate::network::plan::TunnelNetworkSettings;
+use crate::profile::{Catalogue, Entry, Paths, Settings};
+use crate::prompt::Prompts;
+use ike_client::Timestamp;
+use ike_client::session::{Answer, RequestId};
+use ike_client::tunnel::clock;
+use ike_client::tunnel::control::{Command, EndCause, Event as EngineEvent};
+use postern_api::event::{Event, Notice};
+use postern_api::fault::{Fault, FaultName};
+use postern_api::method::Method;
+use postern_api::state::PostureStanding;
+use posture::ems::{Delivery, Identity};
+use posture::facts::Facts;
+use posture::vulnerability::ScanResult;
+use serde_json::Value;
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+/// The answer to a caller.
+pub type Reply = oneshot::Sender<Result<Value, Fault>>;
+
+/// What the hub works off.
+pub enum Message {
+    /// A caller calls.
+    Call {
+        /// Who.
+        caller: Caller,
+        /// What.
+        method: Method,
+        /// With what.
+        parameters: Value,
+        /// Where the answer goes; closed when the caller has hung up.
+        reply: Reply,
+    },
+    /// A caller subscribes.
+    Subscribe(oneshot::Sender<(Event, broadcast::Receiver<Event>)>),
+    /// The network process says something.
+    Net(NetTold),
+    /// The network was settled for a tunnel, or could not be.
+    Settled {
+        /// The tunnel.
+        tunnel: String,
+        /// Words of warning.
+        outcome: Result<Vec<String>, Fault>,
+    },
+    /// The journal was checked for a connection that waits to begin.
+    Checked {
+        /// Its number.
+        ticket: u64,
+        /// Whether the journal can be written.
+        outcome: Result<(), Fault>,
+    },
+    /// Facts were gathered.
+    Gathered {
+        /// When that began.
+        began: Timestamp,
+        /// The facts.
+        facts: Box<Facts>,
+    },
+    /// EMS said something.
+    Delivered(Delivery),
+    /// A scan ended.
+    Scanned(Result<ScanResult, Fault>),
+    /// An enrolment ended.
+    Enrolled(Result<Box<Identity>, Fault>, Reply),
+    /// Leaving EMS ended.
+    Left(Result<(), Fault>, Reply),
+    /// An answer for the engine was found.
+    Answered(RequestId, Answer),
+    /// A watched file changed.
+    FilesChanged,
+    /// The service stops.
+    Shutdown(oneshot::Sender<()>),
+}
+
+/// The hub's handle.
+pub type Inbox = mpsc::UnboundedSender<Message>;
+
+/// Somebody who waits for a tunnel.
+pub(super) struct Waiter {
+    pub(super) reply: Reply,
+    pub(super) caller: Caller,
+    pub(super) interactive: bool,
+    /// Whether the wait is for the tunnel to be up; otherwise for it to rest.
+    pub(super) for_up: bool,
+}
+
+/// The hub.
+pub struct Hub {
+    pub(super) paths: Paths,
+    pub(super) settings: Settings,
+    pub(super) inbox: Inbox,
+    pub(super) net: NetLink,
+    pub(super) net_ready: bool,
+    pub(super) jobs: Jobs,
+    pub(super) events: broadcast::Sender<Event>,
+    pub(super) catalogue: Catalogue,
+    pub(super) connections: BTreeMap<String, Connection>,
+    pub(super) standings: BTreeMap<String, PostureStanding>,
+    pub(super) waiters: BTreeMap<String, Vec<Waiter>>,
+    /// The users for whom connections were made last.
+    pub(super) owners: BTreeMap<String, Option<u32>>,
+    pub(super) timers: BTreeMap<String, Timestamp>,
+    pub(super) limits: BTreeMap<String, Duration>,
+    pub(super) up_since: BTreeMap<String, Timestamp>,
+    /// The tunnel for which the engine works.
+    pub(super) active: Option<String>,
+    pub(super) prompts: Prompts,
+    pub(super) notices: VecDeque<Notice>,
+    pub(super) secrets: secrets::Store,
+    pub(super) view: View,
+    pub(super) examination: Examination,
+    pub(super) stopping: Option<oneshot::Sender<()>>,
+}
+
+impl Hub {
+    /// Works until the inbox is closed or the service has stopped.
+    pub async fn run(mut self, mut messages: mpsc::UnboundedReceiver<Message>) {
+        self.begin();
+        let mut wake = WakeDetector::new(clock::now());
+        let mut beat = tokio::time::interval(BEAT);
+        beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let next = self.next_deadline();
+            tokio::select! {
+                message = messages.recv() => match message {
+                    Some(message) => self.take(message, &mut wake),
+                    None => return,
+                },
+                _ = beat.tick() => {
+                    self.notice_gap(&mut wake);
+                    self.beat();
+                }
+                () = tokio::time::sleep(next) => {}
+            }
+            self.fire_timers();
+            self.admit_pending();
+            self.answer_waiters();
+            if self.stopping.is_some() && self.connections.values().all(Connection::rests) {
+                if let Some(stopped) = self.stopping.take() {
+                    let _ = stopped.send(());
+                }
+                return;
+            }
+        }
+    }
+
+    /// Whatever arrives after the service was away: nothing may leave before posture was judged.
+    fn notice_gap(&mut self, wake: &mut WakeDetector) {
+        if let Some(away) = wake.beat(clock::now()) {
+            tracing::info!(seconds = away.as_secs(), "awake after a gap: posture is judged anew");
+            self.net.engine(Command::RevokeLease);
+            self.woke_up();
+        }
+    }
+
+    fn take(&mut self, message: Message, wake: &mut WakeDetector) {
+        self.notice_gap(wake);
+        match message {
+            Message::Call { caller, method, parameters, reply } => self.call(caller, method, parameters, reply),
+            Message::Subscribe(reply) => {
+                let subscription = self.events.subscribe();
+                let _ = reply.send((Event::Snapshot { status: self.status() }, subscription));
+            }
+            Message::Net(told) => self.net_told(told),
+            Message::Settled { tunnel, outcome } => {
+                let input = match outcome {
+                    Ok(warnings) => Input::NetworkSettled(warnings),
+                    Err(fault) => Input::NetworkFailed(fault),
+                };
+                self.feed(&tunnel, input);
+            }
+            Message::Checked { ticket, outcome } => self.examination.checked(ticket, outcome),
+            Message::Gathered { began, facts } => self.gathered(began, *facts),
+            Message::Delivered(delivery) => self.delivered(delivery),
+            Message::Scanned(outcome) => self.scanned(outcome),
+            Message::Enrolled(outcome, reply) => self.enrolled(outcome, reply),
+            Message::Left(outcome, reply) => self.left(outcome, reply),
+            Message::Answered(id, answer) => self.net.engine(Command::Answer { id, answer }),
+            Message::FilesChanged => self.examine(),
+            Message::Shutdown(stopped) => self.shut_down(stopped),
+        }
+    }
+
+    fn shut_down(&mut self, stopped: oneshot::Sender<()>) {
+        self.stopping = Some(stopped);
+        let names: Vec<String> = self.connections.keys().cloned().collect();
+        for name in names {
+            // A block after a lost compliance outlives the service.
+            if !matches!(self.connections.get(&name), Some(Connection::Blocked { .. })) {
+                self.feed(&name, Input::Disconnect(None));
+            }
+        }
+    }
+
+    fn next_deadline(&self) -> Duration {
+        let now = clock::now();
+        let timers = self.timers.values().copied();
+        let next = timers.chain(self.examination.deadlines()).min();
+        next.map_or(BEAT, |next| next.saturating_since(now)).min(BEAT)
+    }
+
+    fn fire_timers(&mut self) {
+        let now = clock::now();
+        let due: Vec<String> =
+            self.timers.iter().filter(|(_, moment)| **moment <= now).map(|(name, _)| name.clone()).collect();
+        for name in due {
+            self.timers.remove(&name);
+            let posture = self.standing(&name);
+            self.feed(&name, Input::TimeIsUp(posture));
+        }
+    }
+
+    /// Feeds a connection and carries out what follows.
+    pub(super) fn feed(&mut self, name: &str, input: Input) {
+        let connection = self.connections.remove(name).unwrap_or_default();
+        let before = connection.clone();
+        let (next, effects) = connection.step(input);
+        let changed = next != before;
+        let transition = std::mem::discriminant(&next) != std::mem::discriminant(&before);
+        if transition {
+            let posture = self.standing(name);
+            tracing::info!(tunnel = name, from = %before.state(&posture), to = %next.state(&posture), "connection");
+        }
+        if matches!(next, Connection::Connected(_)) && transition {
+            self.up_since.insert(name.to_owned(), clock::now());
+        }
+        if next.holds_engine() || matches!(next, Connection::Waiting { .. }) {
+            self.active = Some(name.to_owned());
+        } else if self.active.as_deref() == Some(name) {
+            self.active = None;
+            self.limits.remove(name);
+        }
+        self.connections.insert(name.to_owned(), next);
+        for effect in effects {
+            self.carry_out(name, effect);
+        }
+        if transition {
+            self.renew_lease();
+        }
+        if changed {
+            self.publish(name);
+        }
+    }
+
+    fn carry_out(&mut self, name: &str, effect: Effect) {
+        match effect {
+            Effect::Start => self.start_engine(name),
+            Effect::RevokeLease => self.net.engine(Command::RevokeLease),
+            Effect::Stop(reason) => {
+                self.forget_prompts(name);
+                self.net.engine(Command::Stop { reason });
+            }
+            Effect::SettleTunnel(tunnel) => {
+                let Some(entry) = self.catalogue.find(name) else { return };
+                let granted = Box::new(configuration::granted(&tunnel, &entry.tunnel));
+                let settings: Box<TunnelNetworkSettings> =
+                    Box::new(configuration::network(&entry.tunnel, self.examination.ems_addresses()));
+                self.settle(name, |reply| Job::Tunnel { granted, settings, reply });
+            }
+            Effect::SettleBlock => self.settle(name, Job::Block),
+            Effect::SettleNothing => {
+                self.forget_prompts(name);
+                self.settle(name, Job::Nothing);
+            }
+            Effect::Met(address) => self.catalogue.remember_address(name, address),
+            Effect::Timer(None) => drop(self.timers.remove(name)),
+            Effect::Timer(Some(after)) => drop(self.timers.insert(name.to_owned(), clock::now() + after)),
+            Effect::Tell(told) => self.tell(name, told),
+        }
+    }
+
+    fn start_engine(&mut self, name: &str) {
+        let entry = self.catalogue.find(name);
+        let configuration = match entry {
+            Some(entry) if self.net_ready => {
+                let limit = self.limits.get(name).copied().unwrap_or(entry.tunnel.connect_timeout);
+                self.timers.insert(name.to_owned(), clock::now() + limit);
+                configuration::engine(name, &entry.tunnel).map_err(|fault| fault.detail.as_received().to_owned())
+            }
+            Some(_) => Err("the network process is not ready".into()),
+            None => Err("the tunnel is gone".into()),
+        };
+        match configuration {
+            Ok(tunnel) => self.net.engine(Command::Start { tunnel: Box::new(tunnel) }),
+            Err(what) => {
+                let cause = ike_client::session::CloseCause::ConfigurationUnusable { what };
+                // In its turn, so that the state that asked for the start stands first.
+                let told = NetTold::Engine(Box::new(EngineEvent::Ended { cause: EndCause::Session { cause } }));
+                let _ = self.inbox.send(Message::Net(told));
+            }
+        }
+    }
+
+    fn settle(&mut self, name: &str, job: impl FnOnce(super::keeper::Reply) -> Job) {
+        let (reply, outcome) = oneshot::channel();
+        let _ = self.jobs.send(job(reply));
+        let (inbox, tunnel) = (self.inbox.clone(), name.to_owned());
+        tokio::spawn(async move {
+            let outcome = outcome.await.unwrap_or_else(|_| {
+                Err(Fault::new(FaultName::Internal, "", "the keeper of the network is gone", ""))
+            });
+            let _ = inbox.send(Message::Settled { tunnel, outcome });
+        });
+    }
+
+    fn net_told(&mut self, told: NetTold) {
+        match told {
+            NetTold::Ready(capabilities) => {
+                for reason in &capabilities.reasons {
+                    tracing::warn!(%reason, "the network process lacks something");
+                }
+                self.net_ready = true;
+                let _ = self.jobs.send(Job::Capabilities(capabilities));
+                // What a crash left is taken back, except for a block that is to stand.
+                let blocked = self.connections.iter().find(|(_, state)| matches!(state, Connection::Blocked { .. }));
+                let (reply, _) = oneshot::channel();
+                let _ = self.jobs.send(if blocked.is_some() { Job::Block(reply) } else { Job::Nothing(reply) });
+            }
+            NetTold::Gone => {
+                tracing::error!("the network process ended; it is started again");
+                self.net_ready = false;
+                if let Some(name) = self.active.clone() {
+                    self.feed(&name, Input::EngineLost);
+                }
+            }
+            NetTold::Engine(event) => {
+                if let Some(name) = self.active.clone() {
+                    self.engine_told(&name, *event);
+                }
+            }
+        }
+    }
+
+    fn engine_told(&mut self, name: &str, event: EngineEvent) {
+        match event {
+            EngineEvent::Progress { step } => tracing::debug!(tunnel = name, ?step, "progress"),
+            EngineEvent::Request { id, request, within } => self.engine_asks(name, id, request, within),
+            EngineEvent::Established { tunnel } => self.feed(name, Input::Established(tunnel)),
+            EngineEvent::Rekeyed { sa } => tracing::info!(tunnel = name, ?sa, "keys renewed"),
+            EngineEvent::Warning { warning } => tracing::warn!(tunnel = name, %warning, "the engine warns"),
+            EngineEvent::Counters { counters } => self.feed(name, Input::Counted(counters)),
+            EngineEvent::LeaseLapsed { .. } => tracing::warn!(tunnel = name, "the lease lapsed: nothing leaves"),
+            EngineEvent::DataStopped { .. } => tracing::info!(tunnel = name, "nothing leaves the tunnel any more"),
+            EngineEvent::Ended { cause } => {
+                tracing::info!(tunnel = name, %cause, "the engine ended");
+                self.feed(name, Input::Ended(cause));
+            }
+        }
+    }
+
+    /// Tells whoever waits, and forgets who has hung up.
+    fn answer_waiters(&mut self) {
+        let names: Vec<String> = self.waiters.keys().cloned().collect();
+        for name in names {
+            let Some(connection) = self.connections.get(&name) else { continue };
+            let is_up = matches!(connection, Connection::Connected(_));
+            let rests = connection.rests() || matches!(connection, Connection::Waiting { .. });
+            let last = connection.last_fault().cloned();
+            let Some(waiters) = self.waiters.remove(&name) else { continue };
+            let (mut kept, mut hung_up) = (Vec::new(), false);
+            for waiter in waiters {
+                if waiter.reply.is_closed() {
+                    hung_up |= waiter.for_up;
+                } else if waiter.for_up && is_up {
+                    let status = self.tunnel_status(&name);
+                    let _ = waiter.reply.send(serde_json::to_value(status).map_err(super::call::unserialisable));
+                } else if waiter.for_up && rests {
+                    let fault = last.clone().unwrap_or_else(|| Fault::new(FaultName::Cancelled, "", "was cancelled", ""));
+                    let _ = waiter.reply.send(Err(fault::about(&name, fault)));
+                } else if !waiter.for_up && connection_rests(self.connections.get(&name)) {
+                    let _ = waiter.reply.send(Ok(Value::Null));
+                } else {
+                    kept.push(waiter);
+                }
+            }
+            let nobody_waits = !kept.iter().any(|waiter| waiter.for_up);
+            if !kept.is_empty() {
+                self.waiters.insert(name.clone(), kept);
+            }
+            if hung_up && nobody_waits && matches!(self.connections.get(&name), Some(Connection::Connecting(_))) {
+                let fault = Fault::new(FaultName::Cancelled, name.as_str(), "was cancelled", "");
+                self.feed(&name, Input::Disconnect(Some(fault)));
+            }
+        }
+    }
+
+    pub(super) fn owner(uid: Option<u32>, entry: &Entry) -> Owner {
+        Owner { uid, keep_running: entry.tunnel.keep_running, after_loss: entry.tunnel.after_loss }
+    }
+
+    /// Takes over what stood when the service ended last.
+    fn begin(&mut self) {
+        self.catalogue.load_local(&self.paths);
+        for (name, error) in self.catalogue.all_broken() {
+            tracing::warn!(tunnel = name, %error, "a tunnel is not valid");
+        }
+        if let Some((name, last)) = self.read_block() {
+            tracing::warn!(tunnel = name, "a block after a lost compliance stands");
+            self.connections.insert(name, Connection::Blocked { last, resume: Resume::OnRequest });
+        }
+        self.begin_posture();
+    }
+
+    /// Lists every tunnel by name.
+    pub(super) fn entries(&self) -> Vec<(String, Entry)> {
+        self.catalogue.entries()
+    }
+
+    /// The block of a lost compliance is remembered over restarts.
+    pub(super) fn note_block(&self, name: &str, connection: &Connection) {
+        let file = self.paths.state.join("block.json");
+        match connection {
+            Connection::Blocked { last, .. } => {
+                let text = serde_json::to_vec(&(name, last)).unwrap_or_default();
+                if let Err(error) = std::fs::write(&file, text) {
+                    tracing::error!(%error, "the block cannot be remembered");
+                }
+            }
+            _ => drop(std::fs::remove_file(&file)),
+        }
+    }
+
+    fn read_block(&self) -> Option<(String, Fault)> {
+        let text = std::fs::read(self.paths.state.join("block.json")).ok()?;
+        serde_json::from_slice(&text).ok()
+    }
+}
+
+fn connection_rests(connection: Option<&Connection>) -> bool {
+    connection.is_none_or(Connection::rests)
+}

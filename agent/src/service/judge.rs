@@ -1,0 +1,490 @@
+//! The hub's side of posture: gathering facts, hearing EMS, judging, renewing the lease.
+
+use super::ems_dial::EmsDial;
+use super::hub::{Hub, Message, Waiter};
+use super::scan;
+use crate::compliance::clock::LEASE;
+use crate::compliance::{EmsView, is_enforced};
+use crate::connection::{Connection, Input, Owner};
+use crate::fault;
+use crate::profile::managed;
+use ike_client::Timestamp;
+use ike_client::tunnel::clock;
+use ike_client::tunnel::control::Command;
+use postern_api::event::Event;
+use postern_api::fault::{Fault, FaultName};
+use postern_api::posture::TagReport;
+use postern_api::state::PostureStanding;
+use posture::collect::Collector;
+use posture::ems::protocol::facts_object;
+use posture::ems::{Cache, Delivery, EmsClient, Identity, Knowledge, SessionSettings, Telemetry, TelemetryState};
+use posture::facts::Facts;
+use posture::vulnerability::{ScanResult, inventory};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::sync::mpsc;
+
+/// How long a connection waits for EMS to judge the facts that were just reported.
+const SNAPSHOT_LIMIT: Duration = Duration::from_secs(2);
+/// What gathering may take beyond the interval before what is known counts as stale.
+const GATHERING_LIMIT: Duration = Duration::from_secs(10);
+
+/// What the hub holds for posture.
+pub struct Examination {
+    /// Looks at the system.
+    pub collector: Arc<Collector>,
+    /// Whether a look is under way, and whether another is wanted after it.
+    gathering: Gathering,
+    /// When the facts at hand began to be gathered.
+    gathered: Option<Timestamp>,
+    /// Facts must be younger than this for anything to leave.
+    fresh_after: Timestamp,
+    /// When the next look is due.
+    next: Timestamp,
+    asked: BTreeSet<String>,
+    /// Names the files that are watched.
+    pub watched: mpsc::UnboundedSender<Vec<PathBuf>>,
+    pending: Vec<Pending>,
+    tickets: u64,
+    /// The conversation with EMS.
+    pub telemetry: Option<Telemetry>,
+    /// How EMS is reached.
+    pub dial: Arc<EmsDial>,
+    reported: u64,
+    last_report: Option<TagReport>,
+    /// Callers that wait for a scan; a scan is under way while this is some.
+    pub scanning: Option<Vec<super::hub::Reply>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Gathering {
+    Idle,
+    UnderWay,
+    AgainAfter,
+}
+
+/// A connection that waits for its pre-check.
+pub struct Pending {
+    ticket: u64,
+    tunnel: String,
+    owner: Owner,
+    waiter: Waiter,
+    limit: Option<Duration>,
+    asked: Timestamp,
+    journal: Option<Result<(), Fault>>,
+}
+
+impl Examination {
+    /// Begins with nothing known.
+    pub fn new(collector: Collector, dial: EmsDial, watched: mpsc::UnboundedSender<Vec<PathBuf>>) -> Self {
+        Self {
+            collector: Arc::new(collector),
+            gathering: Gathering::Idle,
+            gathered: None,
+            fresh_after: Timestamp::ZERO,
+            next: Timestamp::ZERO,
+            asked: BTreeSet::new(),
+            watched,
+            pending: Vec::new(),
+            tickets: 0,
+            telemetry: None,
+            dial: Arc::new(dial),
+            reported: 0,
+            last_report: None,
+            scanning: None,
+        }
+    }
+
+    /// Notes whether the journal can be written, for a connection that waits.
+    pub fn checked(&mut self, ticket: u64, outcome: Result<(), Fault>) {
+        for pending in self.pending.iter_mut().filter(|pending| pending.ticket == ticket) {
+            pending.journal = Some(outcome.clone());
+        }
+    }
+
+    /// Returns the moments at which something is due.
+    pub fn deadlines(&self) -> impl Iterator<Item = Timestamp> {
+        let pending = self.pending.iter().map(|pending| pending.asked + SNAPSHOT_LIMIT);
+        pending.chain([self.next])
+    }
+
+    /// Returns EMS's addresses, which stay reachable past tunnel and block.
+    pub fn ems_addresses(&self) -> Vec<IpAddr> {
+        self.dial.addresses()
+    }
+}
+
+/// Returns the system's clock, seconds since 1970.
+pub fn unix_now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+impl Hub {
+    /// Reads what is known from earlier runs and looks at the system for the first time.
+    pub(super) fn begin_posture(&mut self) {
+        self.view.scan = scan::load(&self.paths.state).map(Ok);
+        match Cache::open(self.paths.enrolment()).and_then(|cache| Ok((cache.identity()?, cache))) {
+            Ok((Some(identity), cache)) => self.start_telemetry(&identity, cache),
+            Ok((None, _)) => {}
+            Err(error) => tracing::error!(%error, "the enrolment cannot be read"),
+        }
+        self.examine();
+    }
+
+    /// Begins the conversation with EMS.
+    pub(super) fn start_telemetry(&mut self, identity: &Identity, cache: Cache) {
+        let client = EmsClient::new(identity, &self.examination.dial.network(&self.paths.runtime));
+        match client.and_then(|client| Ok((client, identity.verifier()?))) {
+            Ok((client, verifier)) => {
+                let (telemetry, mut deliveries) =
+                    Telemetry::start(client, verifier, cache, SessionSettings::default());
+                let inbox = self.inbox.clone();
+                tokio::spawn(async move {
+                    while let Some(delivery) = deliveries.recv().await {
+                        if inbox.send(Message::Delivered(delivery)).is_err() {
+                            return;
+                        }
+                    }
+                });
+                self.examination.telemetry = Some(telemetry);
+            }
+            Err(error) => tracing::error!(%error, "the conversation with EMS cannot begin"),
+        }
+        let telemetry = TelemetryState::Down { because: "not reached yet".into(), not_trusted: false };
+        self.view.ems = Some(EmsView {
+            name: identity.ems_name.clone(),
+            knowledge: Knowledge::default(),
+            telemetry,
+            confirmed_unix: 0,
+        });
+    }
+
+    /// Ends the conversation with EMS and forgets what it said.
+    pub(super) fn end_telemetry(&mut self) {
+        if let Some(telemetry) = self.examination.telemetry.take() {
+            telemetry.stop();
+        }
+        self.view.ems = None;
+        self.catalogue.set_managed(BTreeMap::new());
+        self.view.refresh(unix_now());
+        self.rejudge();
+    }
+
+    /// Looks at the system, now or as soon as the look that is under way has ended.
+    pub(super) fn examine(&mut self) {
+        if self.examination.gathering != Gathering::Idle {
+            self.examination.gathering = Gathering::AgainAfter;
+            return;
+        }
+        self.examination.gathering = Gathering::UnderWay;
+        let tunnels = self.entries();
+        let asked = self.view.asked_files(tunnels.iter().map(|(_, entry)| &entry.tunnel));
+        if self.examination.asked != asked || self.examination.gathered.is_none() {
+            let mut files: Vec<PathBuf> = asked.iter().map(PathBuf::from).collect();
+            files.push(self.examination.collector.dpkg_status());
+            let _ = self.examination.watched.send(files);
+            self.examination.asked.clone_from(&asked);
+        }
+        let (collector, inbox, began) = (Arc::clone(&self.examination.collector), self.inbox.clone(), clock::now());
+        self.examination.next = began + self.interval();
+        tokio::task::spawn_blocking(move || {
+            let facts = Box::new(collector.collect(&asked));
+            let _ = inbox.send(Message::Gathered { began, facts });
+        });
+    }
+
+    /// EMS's interval where it has one, else the service's.
+    fn interval(&self) -> Duration {
+        let profile = self.view.ems.as_ref().and_then(|ems| ems.knowledge.profile.as_deref());
+        let of_ems = profile.map(|profile| Duration::from_secs(profile.content().compliance_interval_seconds.max(1)));
+        of_ems.map_or(self.settings.compliance.interval, |of_ems| of_ems.min(self.settings.compliance.interval))
+    }
+
+    pub(super) fn gathered(&mut self, began: Timestamp, facts: Facts) {
+        let again = self.examination.gathering == Gathering::AgainAfter;
+        self.examination.gathering = Gathering::Idle;
+        self.examination.gathered = Some(began);
+        self.view.take_facts(facts, unix_now());
+        self.rescan_if_changed();
+        self.report_facts();
+        self.rejudge();
+        if again {
+            self.examine();
+        }
+    }
+
+    /// Once somebody has scanned, another inventory is scanned without being asked.
+    fn rescan_if_changed(&mut self) {
+        let scanned = match &self.view.scan {
+            None => return,
+            Some(Ok(result)) => Some(result.inventory.as_str()),
+            Some(Err(_)) => None,
+        };
+        let packages = self.view.facts.as_ref().and_then(|facts| facts.packages.value());
+        let is_same = packages.is_some_and(|packages| scanned == Some(inventory::digest(packages).as_str()));
+        if packages.is_some() && !is_same && self.examination.scanning.is_none() {
+            self.start_scan(None);
+        }
+    }
+
+    fn report_facts(&mut self) {
+        if let (Some(telemetry), Some(facts)) = (&self.examination.telemetry, &self.view.facts) {
+            self.examination.reported = telemetry.report(facts_object(facts));
+        }
+    }
+
+    /// Starts a scan, or joins the one that is under way.
+    pub(super) fn start_scan(&mut self, reply: Option<super::hub::Reply>) {
+        let idle = self.examination.scanning.is_none();
+        self.examination.scanning.get_or_insert_default().extend(reply);
+        if idle {
+            let os = self.view.facts.as_ref().and_then(|facts| facts.os.value().cloned());
+            let status = self.examination.collector.dpkg_status();
+            let (inbox, settings, paths) = (self.inbox.clone(), self.settings.posture.clone(), self.paths.clone());
+            tokio::spawn(async move {
+                let outcome = scan::run(os, status, &settings, &paths).await;
+                let _ = inbox.send(Message::Scanned(outcome));
+            });
+        }
+    }
+
+    pub(super) fn scanned(&mut self, outcome: Result<ScanResult, Fault>) {
+        let waiting = self.examination.scanning.take().unwrap_or_default();
+        match &outcome {
+            Ok(result) => {
+                tracing::info!(summary = %result.summary(), "scan");
+                if let Err(error) = scan::store(&self.paths.state, result) {
+                    tracing::warn!(%error, "the scan's result cannot be kept");
+                }
+                self.view.scan = Some(Ok(result.clone()));
+                self.report_event(posture::ems::protocol::EventKind::ScanFinished, "", "", &result.summary());
+            }
+            Err(fault) => {
+                tracing::warn!(%fault, "scan");
+                // A result that no longer fits the packages is no result.
+                if self.view.scan.is_some() {
+                    self.view.scan = Some(Err(fault.detail.as_received().to_owned()));
+                }
+            }
+        }
+        self.view.refresh(unix_now());
+        self.report_facts();
+        self.rejudge();
+        for reply in waiting {
+            let answer = outcome.as_ref().map(crate::compliance::report::scan_report).map_err(Clone::clone);
+            let _ = reply.send(answer.and_then(|report| {
+                serde_json::to_value(report).map_err(super::call::unserialisable)
+            }));
+        }
+        // The packages may have changed while they were looked at.
+        self.examine();
+    }
+
+    pub(super) fn delivered(&mut self, delivery: Delivery) {
+        let Some(ems) = self.view.ems.as_mut() else { return };
+        match delivery {
+            Delivery::Knowledge(knowledge) => {
+                if ems.confirmed_unix == 0 {
+                    ems.confirmed_unix = knowledge.tags.as_ref().map_or(0, |tags| tags.binding().issued_unix);
+                }
+                ems.knowledge = knowledge;
+                self.take_profile();
+                self.rejudge();
+                let tunnels = self.entries();
+                if self.view.asked_files(tunnels.iter().map(|(_, entry)| &entry.tunnel)) != self.examination.asked {
+                    self.examine();
+                }
+            }
+            Delivery::Telemetry(state) => {
+                tracing::info!(?state, "telemetry");
+                if state.is_up() {
+                    ems.confirmed_unix = unix_now();
+                }
+                ems.telemetry = state;
+                self.view.refresh(unix_now());
+                self.report_facts();
+                self.rejudge();
+            }
+            Delivery::Refused(kind, refusal) => tracing::warn!(?kind, %refusal, "a document of EMS is not believed"),
+            Delivery::CacheFailed(error) => tracing::error!(%error, "what EMS said cannot be kept"),
+            Delivery::Scan => self.start_scan(None),
+        }
+    }
+
+    fn take_profile(&mut self) {
+        let Some(profile) = self.view.ems.as_ref().and_then(|ems| ems.knowledge.profile.clone()) else { return };
+        let (tunnels, problems) = managed::tunnels(profile.content(), &self.paths.configuration);
+        problems.iter().for_each(|problem| tracing::warn!(%problem, "EMS's profile"));
+        self.catalogue.set_managed(tunnels);
+        self.drop_vanished();
+    }
+
+    /// A tunnel that was taken away does not outlive its profile.
+    pub(super) fn drop_vanished(&mut self) {
+        let gone: Vec<String> = self.connections.keys().filter(|name| self.catalogue.find(name).is_none()).cloned().collect();
+        for name in gone {
+            let fault = Fault::new(FaultName::TunnelUnknown, name.as_str(), "was taken out of the profile", "");
+            self.feed(&name, Input::Disconnect(Some(fault)));
+        }
+    }
+
+    /// Judges every tunnel by what is known now.
+    pub(super) fn rejudge(&mut self) {
+        let now = unix_now();
+        let tunnels = self.entries();
+        let standings: BTreeMap<String, PostureStanding> =
+            tunnels.iter().map(|(name, entry)| (name.clone(), self.view.standing(name, entry, now))).collect();
+        let before = std::mem::replace(&mut self.standings, standings);
+        // Before the facts were gathered for the first time nobody is judged.
+        if self.examination.gathered.is_some() {
+            for (name, _) in &tunnels {
+                let standing = self.standing(name);
+                self.feed(name, Input::Judged(standing));
+            }
+        }
+        self.renew_lease();
+        let report = self.view.report(&tunnels, now);
+        if self.examination.last_report.as_ref().is_none_or(|last| differs(last, &report)) {
+            let _ = self.events.send(Event::Tags { report: report.clone() });
+            self.examination.last_report = Some(report);
+        }
+        for (name, _) in &tunnels {
+            if before.get(name) != self.standings.get(name) {
+                self.publish(name);
+            }
+        }
+    }
+
+    /// Returns how posture stands towards a tunnel; refused where that is not known.
+    pub(super) fn standing(&self, name: &str) -> PostureStanding {
+        self.standings.get(name).cloned().unwrap_or_else(|| PostureStanding::Refused {
+            fault: Box::new(Fault::new(FaultName::TagsUnknown, name, "refused: posture is not judged yet", "try again")),
+        })
+    }
+
+    /// Lets packets pass for a little longer, while posture admits them and was judged lately.
+    pub(super) fn renew_lease(&mut self) {
+        let Some(name) = &self.active else { return };
+        let up_or_coming = matches!(
+            self.connections.get(name),
+            Some(Connection::Connected(_) | Connection::Connecting(_))
+        );
+        let admitted = !matches!(self.standing(name), PostureStanding::Refused { .. });
+        if up_or_coming && admitted && self.is_fresh() {
+            self.net.engine(Command::GrantLease { until: clock::now() + LEASE });
+        }
+    }
+
+    fn is_fresh(&self) -> bool {
+        let stale_after = self.interval() + GATHERING_LIMIT;
+        self.examination.gathered.is_some_and(|gathered| {
+            gathered >= self.examination.fresh_after && clock::now().saturating_since(gathered) <= stale_after
+        })
+    }
+
+    /// Nothing that was queued leaves before posture was judged again.
+    pub(super) fn woke_up(&mut self) {
+        self.examination.fresh_after = clock::now();
+        if let Some(telemetry) = &self.examination.telemetry {
+            telemetry.wake();
+        }
+        self.examine();
+    }
+
+    /// Once a second: the clock's own triggers.
+    pub(super) fn beat(&mut self) {
+        if let Some(ems) = self.view.ems.as_mut().filter(|ems| ems.telemetry.is_up()) {
+            ems.confirmed_unix = unix_now();
+        }
+        if clock::now() >= self.examination.next && self.examination.gathering == Gathering::Idle {
+            self.examine();
+        }
+        // A snapshot's time, or the grace, may have ended.
+        if self.active.is_some() || self.view.ems.is_some() {
+            self.rejudge();
+        } else {
+            self.renew_lease();
+        }
+    }
+
+    /// Begins a connection: facts are gathered for this very request, and the journal is tried.
+    pub(super) fn queue_connection(&mut self, tunnel: String, owner: Owner, waiter: Waiter, limit: Option<Duration>) {
+        self.examination.tickets += 1;
+        let ticket = self.examination.tickets;
+        let asked = clock::now();
+        self.examination.pending.push(Pending { ticket, tunnel, owner, waiter, limit, asked, journal: None });
+        let (reply, outcome) = tokio::sync::oneshot::channel();
+        let _ = self.jobs.send(super::keeper::Job::Check(reply));
+        let inbox = self.inbox.clone();
+        tokio::spawn(async move {
+            let outcome = outcome.await.unwrap_or_else(|_| Ok(Vec::new())).map(drop);
+            let _ = inbox.send(Message::Checked { ticket, outcome });
+        });
+        self.examine();
+    }
+
+    /// Lets those begin whose pre-check can be made.
+    pub(super) fn admit_pending(&mut self) {
+        let pending = std::mem::take(&mut self.examination.pending);
+        for mut pending in pending {
+            if pending.waiter.reply.is_closed() {
+                continue;
+            }
+            let Some(journal) = pending.journal.take() else {
+                self.examination.pending.push(pending);
+                continue;
+            };
+            if let Err(fault) = journal {
+                let _ = pending.waiter.reply.send(Err(fault::about(&pending.tunnel, fault)));
+                continue;
+            }
+            if !self.is_judged_for(&pending) {
+                pending.journal = Some(Ok(()));
+                self.examination.pending.push(pending);
+                continue;
+            }
+            self.admit(pending);
+        }
+    }
+
+    fn is_judged_for(&self, pending: &Pending) -> bool {
+        if !self.net_ready && clock::now() < pending.asked + SNAPSHOT_LIMIT {
+            return false;
+        }
+        let Some(entry) = self.catalogue.find(&pending.tunnel) else { return true };
+        if !is_enforced(&entry.tunnel) {
+            return self.examination.gathered.is_some();
+        }
+        if self.examination.gathered.is_none_or(|gathered| gathered < pending.asked) {
+            return false;
+        }
+        // A scan that is under way may be about to change the verdict, for better or worse.
+        if self.examination.scanning.is_some() {
+            return false;
+        }
+        let refused = matches!(self.standing(&pending.tunnel), PostureStanding::Refused { .. });
+        let behind = self.view.ems.as_ref().is_some_and(|ems| ems.telemetry.is_up())
+            && self.view.snapshot_sequence() < self.examination.reported;
+        !(refused && behind) || clock::now() >= pending.asked + SNAPSHOT_LIMIT
+    }
+
+    fn admit(&mut self, pending: Pending) {
+        let Pending { tunnel, owner, waiter, limit, .. } = pending;
+        let posture = self.standing(&tunnel);
+        match limit {
+            Some(limit) => drop(self.limits.insert(tunnel.clone(), limit)),
+            None => drop(self.limits.remove(&tunnel)),
+        }
+        self.waiters.entry(tunnel.clone()).or_default().push(waiter);
+        self.feed(&tunnel, Input::Connect { owner, posture });
+    }
+}
+
+/// Ages alone are no change.
+fn differs(last: &TagReport, now: &TagReport) -> bool {
+    let ageless = |report: &TagReport| TagReport { age_seconds: 0, grace_seconds: None, ..report.clone() };
+    ageless(last) != ageless(now)
+}

@@ -1,0 +1,182 @@
+//! MAIN's handle of NET: starts the process, speaks with it, starts it again when it dies.
+
+use crate::ipc::{self, FromNet, Outcome, Reader, ToNet, Verb};
+use crate::network::step::{Before, Step};
+use crate::network::system::{System, SystemError, Undone};
+use crate::platform::Capabilities;
+use ike_client::tunnel::control::{Command, Event};
+use std::collections::HashMap;
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{mpsc, oneshot};
+
+/// How long a single change of the network may take.
+const CHANGE_LIMIT: Duration = Duration::from_secs(15);
+/// How long after its death NET is started again.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// What NET tells the hub.
+#[derive(Debug)]
+pub enum Told {
+    /// It is up.
+    Ready(Capabilities),
+    /// The engine says something.
+    Engine(Box<Event>),
+    /// It is gone; another one will be ready soon.
+    Gone,
+}
+
+type Awaited = Arc<Mutex<HashMap<u64, oneshot::Sender<Outcome>>>>;
+
+/// Speaks with NET, whichever process that is at the moment. Cheap to clone.
+#[derive(Clone)]
+pub struct NetLink {
+    out: mpsc::UnboundedSender<ToNet>,
+    awaited: Awaited,
+    next: Arc<AtomicU64>,
+}
+
+/// What the task that runs NET holds.
+pub struct NetTask {
+    queue: mpsc::UnboundedReceiver<ToNet>,
+    awaited: Awaited,
+    told: mpsc::UnboundedSender<Told>,
+}
+
+/// Makes the handle and its task.
+pub fn link(told: mpsc::UnboundedSender<Told>) -> (NetLink, NetTask) {
+    let (out, queue) = mpsc::unbounded_channel();
+    let awaited = Awaited::default();
+    let task = NetTask { queue, awaited: Arc::clone(&awaited), told };
+    (NetLink { out, awaited, next: Arc::new(AtomicU64::new(1)) }, task)
+}
+
+impl NetLink {
+    /// Sends a command to the engine.
+    pub fn engine(&self, command: Command) {
+        let _ = self.out.send(ToNet::Engine { command: Box::new(command) });
+    }
+
+    async fn ask(&self, operation: &Step, verb: Verb) -> Result<Outcome, SystemError> {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let (answer_in, answer) = oneshot::channel();
+        self.awaited.lock().unwrap_or_else(PoisonError::into_inner).insert(id, answer_in);
+        let _ = self.out.send(ToNet::System { id, verb });
+        let failed = |detail: &str| SystemError::Failed { operation: operation.to_string(), detail: detail.into() };
+        match tokio::time::timeout(CHANGE_LIMIT, answer).await {
+            Ok(Ok(Outcome::Failed(error))) => Err(error),
+            Ok(Ok(outcome)) => Ok(outcome),
+            Ok(Err(_)) => Err(failed("the network process is gone")),
+            Err(_) => Err(failed("the network process does not answer")),
+        }
+    }
+}
+
+impl System for NetLink {
+    async fn look(&mut self, step: &Step) -> Result<Before, SystemError> {
+        match self.ask(step, Verb::Look { step: step.clone() }).await? {
+            Outcome::Looked(before) => Ok(before),
+            _ => Err(confused(step)),
+        }
+    }
+
+    async fn apply(&mut self, step: &Step, before: &Before) -> Result<(), SystemError> {
+        match self.ask(step, Verb::Apply { step: step.clone(), before: before.clone() }).await? {
+            Outcome::Applied => Ok(()),
+            _ => Err(confused(step)),
+        }
+    }
+
+    async fn undo(&mut self, step: &Step, before: &Before) -> Result<Undone, SystemError> {
+        match self.ask(step, Verb::Undo { step: step.clone(), before: before.clone() }).await? {
+            Outcome::Undone(undone) => Ok(undone),
+            _ => Err(confused(step)),
+        }
+    }
+}
+
+fn confused(step: &Step) -> SystemError {
+    SystemError::Failed { operation: step.to_string(), detail: "the network process answered another question".into() }
+}
+
+impl NetTask {
+    /// Runs NET as a child of this process, and again when it dies, until the handle is dropped.
+    pub async fn run_child(mut self) {
+        loop {
+            match spawn() {
+                Ok((mut child, stream)) => {
+                    let (read, write) = tokio::io::split(stream);
+                    let over = self.converse(read, write).await;
+                    if tokio::time::timeout(Duration::from_secs(8), child.wait()).await.is_err() {
+                        let _ = child.kill().await;
+                    }
+                    if over {
+                        return;
+                    }
+                }
+                Err(error) => tracing::error!(%error, "the network process cannot be started"),
+            }
+            let _ = self.told.send(Told::Gone);
+            tokio::time::sleep(PAUSE).await;
+            // What was meant for the dead one is not for the next.
+            while self.queue.try_recv().is_ok() {}
+            self.awaited.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        }
+    }
+
+    /// Speaks with one NET; returns whether the handle is gone (and not NET).
+    pub async fn converse(
+        &mut self,
+        read: impl AsyncRead + Unpin,
+        mut write: impl AsyncWrite + Unpin,
+    ) -> bool {
+        let mut reader = Reader::new(read);
+        loop {
+            tokio::select! {
+                message = self.queue.recv() => {
+                    let Some(message) = message else { return true };
+                    if ipc::write(&mut write, &message).await.is_err() {
+                        return false;
+                    }
+                }
+                message = reader.next::<FromNet>() => match message {
+                    Ok(Some(FromNet::Ready { capabilities })) => drop(self.told.send(Told::Ready(capabilities))),
+                    Ok(Some(FromNet::Engine { event })) => drop(self.told.send(Told::Engine(event))),
+                    Ok(Some(FromNet::System { id, outcome })) => {
+                        let waiting = self.awaited.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+                        if let Some(waiting) = waiting {
+                            let _ = waiting.send(outcome);
+                        }
+                    }
+                    Ok(None) => return false,
+                    Err(error) => {
+                        tracing::error!(%error, "the network process cannot be understood");
+                        return false;
+                    }
+                },
+            }
+        }
+    }
+}
+
+#[cfg(unix)]
+fn spawn() -> io::Result<(tokio::process::Child, tokio::net::UnixStream)> {
+    use std::os::fd::OwnedFd;
+    use std::process::Stdio;
+    let (near, far) = std::os::unix::net::UnixStream::pair()?;
+    near.set_nonblocking(true)?;
+    let child = tokio::process::Command::new(std::env::current_exe()?)
+        .arg("net")
+        .stdin(Stdio::from(OwnedFd::from(far)))
+        .stdout(Stdio::null())
+        .spawn()?;
+    Ok((child, tokio::net::UnixStream::from_std(near)?))
+}
+
+#[cfg(not(unix))]
+fn spawn() -> io::Result<(tokio::process::Child, tokio::io::DuplexStream)> {
+    Err(io::Error::new(io::ErrorKind::Unsupported, "the network process is not supported on this system yet"))
+}

@@ -1,0 +1,154 @@
+//! Pre-shared keys, passwords and private keys: read from files that only their owner can read,
+//! kept in the state directory, never logged.
+
+use ike_client::auth::PrivateKey;
+use ike_client::crypto::Secret;
+use ike_client::random::SystemRandom;
+use ike_client::session::Answer;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use zeroize::Zeroizing;
+
+/// The longest secret file that is read, in bytes.
+const MAXIMUM: u64 = 64 << 10;
+
+/// Which secret of a tunnel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The pre-shared key.
+    PreSharedKey,
+    /// The user's password.
+    Password,
+}
+
+/// Secrets that the service keeps for local tunnels.
+#[derive(Clone, Debug)]
+pub struct Store {
+    directory: PathBuf,
+}
+
+impl Store {
+    /// Keeps secrets in `directory`.
+    pub const fn new(directory: PathBuf) -> Self {
+        Self { directory }
+    }
+
+    /// Reads a kept secret.
+    pub fn read(&self, tunnel: &str, kind: Kind) -> Option<Secret> {
+        read_private(&self.file(tunnel, kind)).ok()
+    }
+
+    /// Keeps a secret.
+    ///
+    /// # Errors
+    /// Where the state directory cannot be written.
+    pub fn write(&self, tunnel: &str, kind: Kind, secret: &str) -> io::Result<()> {
+        fs::create_dir_all(&self.directory)?;
+        let mut file = tempfile::NamedTempFile::new_in(&self.directory)?;
+        file.write_all(secret.as_bytes())?;
+        file.as_file().sync_all()?;
+        file.persist(self.file(tunnel, kind))?;
+        Ok(())
+    }
+
+    /// Forgets the secrets of a tunnel.
+    pub fn forget(&self, tunnel: &str) {
+        for kind in [Kind::PreSharedKey, Kind::Password] {
+            let _ = fs::remove_file(self.file(tunnel, kind));
+        }
+    }
+
+    fn file(&self, tunnel: &str, kind: Kind) -> PathBuf {
+        let kind = match kind {
+            Kind::PreSharedKey => "psk",
+            Kind::Password => "password",
+        };
+        self.directory.join(format!("{tunnel}.{kind}"))
+    }
+}
+
+/// Reads a secret from a file that nobody else can read; its line end does not belong to it.
+///
+/// # Errors
+/// Where it cannot be read, is empty, or others can read it too.
+pub fn read_private(path: &Path) -> io::Result<Secret> {
+    let mut octets = read_octets(path)?;
+    while octets.last().is_some_and(|last| matches!(last, b'\n' | b'\r')) {
+        octets.pop();
+    }
+    if octets.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("{} is empty", path.display())));
+    }
+    Ok(Secret::new(std::mem::take(&mut *octets)))
+}
+
+fn read_octets(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+    let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+    let file = File::open(path).map_err(named)?;
+    check_closed(&file, path)?;
+    let mut octets = Zeroizing::new(Vec::new());
+    file.take(MAXIMUM).read_to_end(&mut octets).map_err(named)?;
+    Ok(octets)
+}
+
+#[cfg(unix)]
+fn check_closed(file: &File, path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::MetadataExt;
+    let mode = file.metadata()?.mode() & 0o777;
+    if mode & 0o077 != 0 {
+        let text = format!("{} can be used by others (mode {mode:o}); expected 600", path.display());
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
+    }
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn check_closed(_file: &File, _path: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+/// Signs with the private key in a PEM file.
+///
+/// # Errors
+/// In words, where the key cannot be read or does not fit what the gateway announced.
+pub fn sign(
+    key_file: &Path,
+    octets: &[u8],
+    announced: &ike_client::auth::signature::SignatureHashes,
+) -> Result<Answer, String> {
+    let pem = read_octets(key_file).map_err(|error| error.to_string())?;
+    let pem = std::str::from_utf8(&pem).map_err(|_| format!("{} is not PEM", key_file.display()))?;
+    let key = PrivateKey::from_pem(pem).map_err(|error| format!("{}: {error}", key_file.display()))?;
+    let signed = ike_client::auth::signature::sign(&key, announced, octets, &mut SystemRandom)
+        .map_err(|error| format!("{}: {error}", key_file.display()))?;
+    Ok(Answer::Signature { method: signed.scheme.method(), data: signed.data })
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_secret_that_others_can_read_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("psk");
+        fs::write(&path, "hunter2\n").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(read_private(&path).unwrap_err().to_string().contains("mode 644"));
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        assert_eq!(read_private(&path).unwrap().expose(), b"hunter2");
+    }
+
+    #[test]
+    fn kept_secrets_are_closed_and_forgotten_with_their_tunnel() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::new(directory.path().join("secrets"));
+        store.write("work", Kind::Password, "hunter2").unwrap();
+        assert_eq!(store.read("work", Kind::Password).unwrap().expose(), b"hunter2");
+        assert!(store.read("work", Kind::PreSharedKey).is_none());
+        store.forget("work");
+        assert!(store.read("work", Kind::Password).is_none());
+    }
+}

@@ -1,0 +1,201 @@
+//! How each process of the service begins and ends.
+
+use super::call::ToHub;
+use super::ems_dial::EmsDial;
+use super::hub::{Hub, Message};
+use super::judge::Examination;
+use super::keeper::Keeper;
+use super::net::{self, Engine};
+use super::{net_link, rights, secrets};
+use crate::compliance::{View, watch};
+use crate::control;
+use crate::profile::{Catalogue, Paths, settings};
+use crate::prompt::Prompts;
+use anyhow::Context;
+use posture::collect::{Collector, Settings as CollectorSettings};
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::Path;
+use std::time::Duration;
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+/// How many events a subscriber may lag behind before it begins again with a snapshot.
+const EVENTS: usize = 256;
+/// How long a farewell may take when the service stops.
+const FAREWELL: Duration = Duration::from_secs(10);
+
+/// Runs MAIN to its end. Called before any thread is made.
+///
+/// # Errors
+/// What keeps the service from running at all: settings that are not valid, another service on
+/// the same directories, a control socket that cannot be opened.
+pub fn main(paths: Paths) -> anyhow::Result<()> {
+    rights::keep_for_main().context("capabilities cannot be reduced")?;
+    let settings = settings::load(&paths)?;
+    prepare(&paths.state, 0o700)?;
+    prepare(&paths.runtime, 0o755)?;
+    let lock = File::create(paths.runtime.join("posternd.lock"))?;
+    lock.try_lock().context("another posternd runs on this runtime directory")?;
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(async {
+        let listener = control::listen(&paths.socket(), &settings.control.group)
+            .with_context(|| format!("the control socket {}", paths.socket().display()))?;
+        let (inbox, messages) = mpsc::unbounded_channel();
+        let (told, mut telling) = mpsc::unbounded_channel();
+        let (net, net_task) = net_link::link(told);
+        let net_process = tokio::spawn(net_task.run_child());
+        let to_hub = inbox.clone();
+        tokio::spawn(async move {
+            while let Some(told) = telling.recv().await {
+                if to_hub.send(Message::Net(told)).is_err() {
+                    return;
+                }
+            }
+        });
+        let (jobs, jobs_in) = mpsc::unbounded_channel();
+        let keeper = tokio::spawn(Keeper::new(paths.state.clone(), net.clone()).run(jobs_in));
+        let (watched, watched_in) = mpsc::unbounded_channel();
+        let (changed, mut changes) = mpsc::channel(1);
+        tokio::spawn(watch::watch(watched_in, changed));
+        let to_hub = inbox.clone();
+        tokio::spawn(async move {
+            while changes.recv().await.is_some() {
+                let _ = to_hub.send(Message::FilesChanged);
+            }
+        });
+        let collector = Collector::new(
+            settings.posture.root.clone(),
+            CollectorSettings {
+                dpkg_status: settings.posture.dpkg_status.clone(),
+                ignored_interfaces: vec![super::configuration::DEVICE.into()],
+                ..CollectorSettings::default()
+            },
+        );
+        let socket = paths.socket();
+        let hub = Hub {
+            secrets: secrets::Store::new(paths.secrets()),
+            notices: read_notices(&paths.state),
+            paths,
+            settings,
+            inbox: inbox.clone(),
+            net,
+            net_ready: false,
+            jobs,
+            events: broadcast::channel(EVENTS).0,
+            catalogue: Catalogue::default(),
+            connections: BTreeMap::new(),
+            standings: BTreeMap::new(),
+            waiters: BTreeMap::new(),
+            owners: BTreeMap::new(),
+            timers: BTreeMap::new(),
+            limits: BTreeMap::new(),
+            up_since: BTreeMap::new(),
+            active: None,
+            prompts: Prompts::default(),
+            view: View::default(),
+            examination: Examination::new(collector, EmsDial::default(), watched),
+            stopping: None,
+        };
+        let hub = tokio::spawn(hub.run(messages));
+        tokio::spawn(control::serve(listener, ToHub(inbox.clone())));
+        ready();
+        terminated().await;
+        tracing::info!("stopping");
+        let (stopped, wait) = oneshot::channel();
+        let _ = inbox.send(Message::Shutdown(stopped));
+        if tokio::time::timeout(FAREWELL, wait).await.is_err() {
+            tracing::warn!("the farewell takes too long");
+            hub.abort();
+        }
+        drop(inbox);
+        let _ = fs::remove_file(socket);
+        // The journal is settled before the network process hears that it is over.
+        let _ = tokio::time::timeout(FAREWELL, keeper).await;
+        let _ = tokio::time::timeout(FAREWELL, net_process).await;
+        anyhow::Ok(())
+    })?;
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    Ok(())
+}
+
+/// Runs NET to its end: standard input is its end of the socket pair. Called before any thread is
+/// made.
+///
+/// # Errors
+/// When standard input is no socket, or the network cannot be opened.
+pub fn net_main<E: Engine>(engine: E) -> anyhow::Result<()> {
+    rights::keep_for_net().context("capabilities cannot be reduced")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(async {
+        let (read, write) = tokio::io::split(pair()?);
+        // The end of MAIN is the end of this process, not a signal to the whole group.
+        let serving = net::serve(engine, read, write);
+        tokio::pin!(serving);
+        loop {
+            tokio::select! {
+                outcome = &mut serving => return anyhow::Ok(outcome?),
+                () = terminated() => tracing::debug!("waiting for MAIN to end"),
+            }
+        }
+    })
+}
+
+#[cfg(unix)]
+fn pair() -> anyhow::Result<tokio::net::UnixStream> {
+    use std::os::fd::AsFd;
+    let end = std::io::stdin().as_fd().try_clone_to_owned()?;
+    let end = std::os::unix::net::UnixStream::from(end);
+    end.set_nonblocking(true)?;
+    tokio::net::UnixStream::from_std(end).context("standard input is not the socket pair of the service")
+}
+
+#[cfg(not(unix))]
+fn pair() -> anyhow::Result<tokio::io::DuplexStream> {
+    anyhow::bail!("the network process is not supported on this system yet")
+}
+
+fn prepare(directory: &Path, mode: u32) -> anyhow::Result<()> {
+    let made = fs::create_dir_all(directory);
+    made.with_context(|| format!("the directory {} cannot be made", directory.display()))?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        // A directory that somebody else made keeps their mode.
+        let _ = fs::set_permissions(directory, fs::Permissions::from_mode(mode));
+    }
+    #[cfg(not(unix))]
+    let _ = mode;
+    Ok(())
+}
+
+fn read_notices(state: &Path) -> std::collections::VecDeque<postern_api::event::Notice> {
+    let text = fs::read(state.join("notices.json")).unwrap_or_default();
+    serde_json::from_slice(&text).unwrap_or_default()
+}
+
+fn ready() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
+        tracing::debug!(%error, "systemd is not told");
+    }
+    tracing::info!("ready");
+}
+
+#[cfg(unix)]
+async fn terminated() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+#[cfg(not(unix))]
+async fn terminated() {
+    let _ = tokio::signal::ctrl_c().await;
+}

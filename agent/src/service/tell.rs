@@ -1,0 +1,272 @@
+//! What the hub tells: status, events, notices, EMS; and what it asks of people.
+
+use super::hub::{Hub, Message};
+use super::judge::unix_now;
+use super::secrets::{self, Kind};
+use crate::connection::{Connection, Input, Session, Told, sign_of};
+use crate::fault;
+use crate::profile::Tunnel;
+use ike_client::crypto::Secret;
+use ike_client::session::{Answer, Request, RequestId};
+use ike_client::tunnel::clock;
+use ike_client::tunnel::control::{Carrier, Command};
+use postern_api::event::{Event, Notice};
+use postern_api::fault::{Fault, FaultName};
+use postern_api::prompt::PromptKind;
+use postern_api::state::{Established, Origin, Status, TunnelStatus};
+use posture::ems::protocol::{EndpointEvent, EventKind};
+use std::time::Duration;
+
+/// How many notices are kept.
+const NOTICES: usize = 50;
+
+impl Hub {
+    /// Returns the whole status.
+    pub(super) fn status(&self) -> Status {
+        let entries = self.entries();
+        let tunnels: Vec<TunnelStatus> = entries.iter().filter_map(|(name, _)| self.tunnel_status(name)).collect();
+        Status {
+            version: env!("CARGO_PKG_VERSION").into(),
+            state: sign_of(tunnels.iter().map(|tunnel| tunnel.state)),
+            attention: tunnels.iter().any(|tunnel| tunnel.attention),
+            posture: self.view.report(&entries, unix_now()),
+            tunnels,
+        }
+    }
+
+    /// Returns where one tunnel stands.
+    pub(super) fn tunnel_status(&self, name: &str) -> Option<TunnelStatus> {
+        let idle = Connection::default();
+        let connection = self.connections.get(name).unwrap_or(&idle);
+        let entry = self.catalogue.find(name);
+        let posture = self.standing(name);
+        if entry.is_none() && connection.rests() {
+            return None;
+        }
+        let established = match connection {
+            Connection::Connected(session) => Some(self.established(name, session)),
+            _ => None,
+        };
+        Some(TunnelStatus {
+            name: name.into(),
+            origin: entry.as_ref().map_or(Origin::Local, |entry| entry.origin),
+            state: connection.state(&posture),
+            attention: connection.attention(&posture),
+            gateway: entry.as_ref().map(|entry| entry.tunnel.gateway.as_str()).unwrap_or_default().into(),
+            posture,
+            established,
+            last_fault: connection.last_fault().cloned().map(|last| fault::about(name, last)),
+            blocked: matches!(connection, Connection::Blocked { .. }),
+        })
+    }
+
+    fn established(&self, name: &str, session: &Session) -> Established {
+        let tunnel = &session.tunnel;
+        let since = self.up_since.get(name).copied().unwrap_or_default();
+        let own_warnings = tunnel.warnings.iter().map(ToString::to_string);
+        Established {
+            seconds: clock::now().saturating_since(since).as_secs(),
+            gateway: tunnel.gateway.to_string(),
+            carrier: match tunnel.carrier {
+                Carrier::Udp => "udp".into(),
+                Carrier::Tcp { .. } => "tcp".into(),
+            },
+            ike_suite: tunnel.ike_suite.to_string(),
+            esp_suite: tunnel.esp_suite.to_string(),
+            addresses: tunnel.addresses.iter().map(ipnet::IpNet::addr).collect(),
+            networks: tunnel.networks.iter().map(ToString::to_string).collect(),
+            dns: tunnel.dns.clone(),
+            domains: tunnel.domains.iter().map(|domain| domain.as_str().into()).collect(),
+            bytes_received: session.counters.bytes_received,
+            bytes_sent: session.counters.bytes_sent,
+            warnings: own_warnings.chain(session.warnings.iter().cloned()).map(Into::into).collect(),
+        }
+    }
+
+    /// Tells subscribers where a tunnel stands.
+    pub(super) fn publish(&self, name: &str) {
+        if let Some(tunnel) = self.tunnel_status(name) {
+            let _ = self.events.send(Event::Tunnel { tunnel });
+        }
+    }
+
+    /// Tells people and EMS what happened.
+    pub(super) fn tell(&mut self, name: &str, told: Told) {
+        let (title, fault, kind) = match told {
+            Told::Refused(fault) => (Some("VPN connection refused"), Some(fault), EventKind::HostCheckRefused),
+            Told::Lost(fault) => {
+                (Some("VPN disconnected: security posture changed"), Some(fault), EventKind::ComplianceLost)
+            }
+            Told::Audited(fault) => (Some("VPN allowed, in audit mode only"), Some(fault), EventKind::AuditWarned),
+            Told::Up => (None, None, EventKind::TunnelUp),
+            Told::Down(fault) => (None, fault, EventKind::TunnelDown),
+            Told::Failed(fault) => (None, Some(fault), EventKind::ConnectFailed),
+        };
+        let fault = fault.map(|fault| fault::about(name, fault));
+        match &fault {
+            Some(fault) => tracing::info!(tunnel = name, ?kind, %fault, "event"),
+            None => tracing::info!(tunnel = name, ?kind, "event"),
+        }
+        if let Some(connection) = self.connections.get(name) {
+            self.note_block(name, connection);
+        }
+        let cause = fault.as_ref().map(|fault| fault.name.as_str()).unwrap_or_default();
+        let detail = fault.as_ref().map(|fault| fault.detail.for_one_line()).unwrap_or_default();
+        self.report_event(kind, name, cause, &detail);
+        let (Some(title), Some(fault)) = (title, fault) else { return };
+        let uid = self.owner_of(name);
+        let id = self.notices.front().map_or(1, |last| last.id.saturating_add(1));
+        let warning = fault.warning.clone().unwrap_or_else(|| posture::policy::DEFAULT_WARNING.into());
+        let time = fault::at(unix_now()).unwrap_or_default();
+        let notice = Notice { id, time, tunnel: name.into(), title: title.into(), warning, fault, uid };
+        self.notices.push_front(notice.clone());
+        self.notices.truncate(NOTICES);
+        self.keep_notices();
+        let _ = self.events.send(Event::Notice { notice });
+    }
+
+    /// Notices can be read again after the service was started anew.
+    fn keep_notices(&self) {
+        let file = self.paths.state.join("notices.json");
+        let text = serde_json::to_vec(&self.notices).unwrap_or_default();
+        if let Err(error) = std::fs::write(&file, text) {
+            tracing::warn!(%error, "notices cannot be kept");
+        }
+    }
+
+    fn owner_of(&self, name: &str) -> Option<u32> {
+        let waiting = self.waiters.get(name).and_then(|waiters| waiters.first());
+        self.owners.get(name).copied().flatten().or_else(|| waiting.and_then(|waiter| waiter.caller.uid))
+    }
+
+    /// Hands an event to EMS, where there is one.
+    pub(super) fn report_event(&self, kind: EventKind, tunnel: &str, cause: &str, detail: &str) {
+        let Some(telemetry) = &self.examination.telemetry else { return };
+        let mut random = [0u8; 16];
+        if getrandom::fill(&mut random).is_err() {
+            return;
+        }
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        telemetry.event(EndpointEvent {
+            id: random.iter().map(|octet| format!("{octet:02x}")).collect(),
+            unix_milliseconds: u64::try_from(now.as_millis()).unwrap_or(u64::MAX),
+            kind,
+            tunnel: tunnel.to_owned(),
+            cause: cause.to_owned(),
+            detail: detail.to_owned(),
+        });
+    }
+
+    /// Answers the engine from files, from what is kept, or asks a person.
+    pub(super) fn engine_asks(&mut self, name: &str, id: RequestId, request: Request, within: Duration) {
+        let Some(entry) = self.catalogue.find(name) else {
+            return self.refuse(id, "the tunnel is gone");
+        };
+        let tunnel = entry.tunnel;
+        let kept = |kind, file: &Option<std::path::PathBuf>| match file {
+            Some(file) => secrets::read_private(file).map(Some).map_err(|error| error.to_string()),
+            None => Ok(self.secrets.read(name, kind)),
+        };
+        let (found, kind, text) = match &request {
+            Request::Sign { octets, announced } => {
+                return self.sign(&tunnel, id, octets.clone(), announced.clone());
+            }
+            Request::PreSharedKey => {
+                (kept(Kind::PreSharedKey, &tunnel.auth.psk_file), PromptKind::PreSharedKey, "Pre-shared key".to_owned())
+            }
+            Request::EapIdentity { prompt } => match &tunnel.auth.user {
+                Some(user) => {
+                    let answer = Answer::Text { text: user.clone() };
+                    return self.net.engine(Command::Answer { id, answer });
+                }
+                None => (Ok(None), PromptKind::UserName, worded("User name", prompt)),
+            },
+            Request::EapPassword { identity, prompt, again } => {
+                let kept = if *again { Ok(None) } else { kept(Kind::Password, &tunnel.auth.password_file) };
+                (kept, PromptKind::Password, worded(&format!("Password of {identity}"), prompt))
+            }
+        };
+        match found {
+            Ok(Some(secret)) => self.net.engine(Command::Answer { id, answer: Answer::Secret { secret } }),
+            Ok(None) => self.ask_person(name, id, kind, text, within),
+            Err(problem) => self.refuse(id, &problem),
+        }
+    }
+
+    fn ask_person(&mut self, name: &str, id: RequestId, kind: PromptKind, text: String, within: Duration) {
+        let asking = self.waiters.get(name).into_iter().flatten().filter(|waiter| waiter.for_up);
+        let (mut interactive, mut askers) = (false, Vec::new());
+        for waiter in asking {
+            interactive |= waiter.interactive;
+            if waiter.interactive {
+                askers.push(waiter.caller.events.clone());
+            }
+        }
+        // A tunnel that is made again by itself has nobody at a terminal, but perhaps a tray.
+        let unattended = self.waiters.get(name).is_none_or(Vec::is_empty);
+        if !interactive && !(unattended && self.events.receiver_count() > 0) {
+            return self.refuse(id, &format!("{text}: nobody is there to answer"));
+        }
+        let uid = self.owner_of(name);
+        let prompt = self.prompts.ask(name, id, kind, text, within, uid);
+        for asker in askers {
+            let _ = asker.try_send(Event::Prompt { prompt: prompt.clone() });
+        }
+        let _ = self.events.send(Event::Prompt { prompt });
+        self.feed(name, Input::InputNeeded);
+    }
+
+    /// Takes a person's answer.
+    pub(super) fn person_answered(
+        &mut self,
+        uid: Option<u32>,
+        role: postern_api::method::Role,
+        id: u64,
+        answer: Option<String>,
+    ) -> Result<(), Fault> {
+        let asked = self.prompts.take(id, uid, role)?;
+        let answer = match answer {
+            None => Answer::Refused { because: "the question was not answered".into() },
+            Some(text) if asked.prompt.kind.is_secret() => Answer::Secret { secret: Secret::new(text.into_bytes()) },
+            Some(text) => Answer::Text { text },
+        };
+        self.net.engine(Command::Answer { id: asked.request, answer });
+        let _ = self.events.send(Event::PromptEnded { id });
+        self.feed(&asked.tunnel, Input::InputGiven);
+        Ok(())
+    }
+
+    pub(super) fn forget_prompts(&mut self, name: &str) {
+        for id in self.prompts.forget(name) {
+            let _ = self.events.send(Event::PromptEnded { id });
+        }
+    }
+
+    fn sign(&self, tunnel: &Tunnel, id: RequestId, octets: Vec<u8>, announced: ike_client::auth::signature::SignatureHashes) {
+        let Some(file) = tunnel.auth.key_file.clone() else {
+            return self.refuse(id, "auth.key_file is missing");
+        };
+        let inbox = self.inbox.clone();
+        // An RSA signature takes its time.
+        tokio::task::spawn_blocking(move || {
+            let answer =
+                secrets::sign(&file, &octets, &announced).unwrap_or_else(|because| Answer::Refused { because });
+            let _ = inbox.send(Message::Answered(id, answer));
+        });
+    }
+
+    fn refuse(&self, id: RequestId, because: &str) {
+        let answer = Answer::Refused { because: because.to_owned() };
+        self.net.engine(Command::Answer { id, answer });
+    }
+}
+
+/// The gateway's own words, where it has some, behind ours.
+fn worded(ours: &str, gateway: &str) -> String {
+    if gateway.trim().is_empty() { ours.to_owned() } else { format!("{ours} ({})", gateway.trim()) }
+}
+
+/// Makes the fault of a name that no tunnel has.
+pub(super) fn unknown_tunnel(name: &str) -> Fault {
+    Fault::new(FaultName::TunnelUnknown, name, "is no tunnel here", "postern tunnel list")
+}
