@@ -36,6 +36,10 @@ pub struct Tunnel {
     /// SHA-256 of the gateway's public key, `sha256//BASE64`; one must match where any is given.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gateway_pins: Vec<String>,
+    /// Whether an RSA signature with SHA-1 is accepted from a gateway that cannot do better (a
+    /// FortiGate with its default settings); it carries a standing warning.
+    #[serde(default = "enabled")]
+    pub gateway_sha1: bool,
     /// Whether the tunnel makes itself again after it was lost.
     #[serde(default)]
     pub keep_running: bool,
@@ -286,6 +290,7 @@ impl Tunnel {
             gateway_ca_files: Vec::new(),
             gateway_ca_pem: None,
             gateway_pins: Vec::new(),
+            gateway_sha1: true,
             keep_running: false,
             after_loss: AfterLoss::default(),
             offline_grace: offline_grace(),
@@ -363,6 +368,10 @@ impl Document for Tunnel {
         }
         Ok(())
     }
+}
+
+const fn enabled() -> bool {
+    true
 }
 
 fn offline_grace() -> Duration {

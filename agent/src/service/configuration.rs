@@ -63,6 +63,7 @@ pub fn engine(name: &str, tunnel: &Tunnel) -> Result<TunnelConfiguration, Fault>
         answer_limit: tunnel.connect_timeout,
         force_encapsulation: tunnel.carrier.force_encapsulation,
         start_encapsulated: false,
+        encapsulated_port: tunnel.carrier.nat_port,
         keepalive_interval: Some(Duration::from_secs(20)),
         fragment_size: 1200,
         replay_window: 1024,
@@ -150,7 +151,11 @@ fn gateway(tunnel: &Tunnel) -> Result<session::GatewayAuthentication, String> {
             return Err("the system has no trusted authorities; name some in gateway_ca_files".into());
         }
     }
-    Ok(session::GatewayAuthentication::Certificate { anchors, spki_pins })
+    Ok(session::GatewayAuthentication::Certificate {
+        anchors,
+        spki_pins,
+        allow_rsa_sha1: tunnel.gateway_sha1,
+    })
 }
 
 fn certificates(file: &Path) -> Result<Vec<Vec<u8>>, String> {

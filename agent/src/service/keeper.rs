@@ -158,6 +158,9 @@ fn unwritable(error: &impl std::fmt::Display) -> Fault {
 fn of_plan(error: &PlanError) -> Fault {
     match error {
         PlanError::NoAddress => Fault::new(FaultName::AddressUnavailable, "", error.to_string(), "ask the gateway's administrator"),
+        PlanError::DeviceName(_) | PlanError::TooManyNetworks(_) => {
+            Fault::new(FaultName::ProfileInvalid, "", error.to_string(), "mend the tunnel's profile")
+        }
         PlanError::NothingToRoute => {
             Fault::new(FaultName::TrafficSelectorsUnacceptable, "", error.to_string(), "name networks in network.routes")
         }
