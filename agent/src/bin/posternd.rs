@@ -3,6 +3,7 @@
 use clap::{Parser, Subcommand};
 use postern_agent::profile::Paths;
 use postern_agent::service::start;
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
@@ -42,7 +43,8 @@ fn main() -> ExitCode {
         return posture::vulnerability::child::main(std::iter::empty());
     }
     let filter = EnvFilter::try_from_env("POSTERN_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let colours = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
     let outcome = match arguments.command {
         Some(Command::Net) => start::net_main(postern_agent::service::engine::TunnelEngine),
         _ => start::main(Paths::settle(arguments.config, arguments.state, arguments.runtime)),

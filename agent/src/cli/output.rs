@@ -55,7 +55,7 @@ pub(super) fn table(header: &[&str], rows: Vec<Vec<String>>) {
         table.add_row(row);
     }
     for text in table.to_string().lines() {
-        line(text.trim_end());
+        line(text.trim());
     }
 }
 

@@ -182,7 +182,7 @@ fn parse_pin(text: &str) -> Result<[u8; 32], String> {
         None => {
             let digits: Vec<u8> = text.bytes().collect();
             let pairs = digits.chunks(2).map(|pair| {
-                std::str::from_utf8(pair).ok().filter(|_| pair.len() == 2).and_then(|pair| u8::from_str_radix(pair, 16).ok())
+                std::str::from_utf8(pair).ok().filter(|pair| pair.len() == 2 && !pair.starts_with('+')).and_then(|pair| u8::from_str_radix(pair, 16).ok())
             });
             pairs.collect::<Option<Vec<u8>>>().ok_or_else(wrong)?
         }
