@@ -57,10 +57,7 @@ impl Prompts {
             Some(asked) if asked.uid != uid && role < Role::Administrator => {
                 Err(Fault::new(FaultName::NotPermitted, "prompt", "is another user's", ""))
             }
-            Some(_) => self
-                .asked
-                .remove(&id)
-                .ok_or_else(|| Fault::new(FaultName::Internal, "prompt", "vanished", "")),
+            Some(_) => self.asked.remove(&id).ok_or_else(|| Fault::new(FaultName::Internal, "prompt", "vanished", "")),
         }
     }
 

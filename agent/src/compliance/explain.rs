@@ -2,9 +2,9 @@
 
 use super::View;
 use crate::profile::Entry;
-use posture::rules::{TagName, TaggingRuleSet, explain};
 use postern_api::PlainText;
 use postern_api::state::PostureStanding;
+use posture::rules::{TagName, TaggingRuleSet, explain};
 
 impl View {
     /// Explains a tunnel's verdict, or a tag; none where neither has that name.
@@ -28,7 +28,11 @@ impl View {
             for tag in list {
                 lines.push(format!("{meaning}: {tag}"));
                 let rules = self.rules_of(entry);
-                lines.extend(self.trees(&rules, &TagName::new(tag.as_str()), now_unix).into_iter().map(|line| format!("  {line}")));
+                lines.extend(
+                    self.trees(&rules, &TagName::new(tag.as_str()), now_unix)
+                        .into_iter()
+                        .map(|line| format!("  {line}")),
+                );
             }
         }
         lines

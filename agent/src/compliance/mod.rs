@@ -21,6 +21,8 @@ pub mod watch;
 use crate::fault;
 use crate::profile::tags::TagRuleSource;
 use crate::profile::{Entry, Tunnel};
+use postern_api::fault::{Fault, FaultName};
+use postern_api::state::{Origin, PostureStanding};
 use posture::ems::protocol::{DocumentKind, TagSnapshot};
 use posture::ems::signed::{CLOCK_TOLERANCE_SECONDS, Verified};
 use posture::ems::{Knowledge, TelemetryState};
@@ -28,8 +30,6 @@ use posture::facts::{EmsConnection, Fact, Facts};
 use posture::policy::{self, Enforcement, Flaw, TagKnowledge, Verdict, overlay};
 use posture::rules::{TagName, TagState, TaggingRuleSet, asked_files, evaluate};
 use posture::vulnerability::ScanResult;
-use postern_api::fault::{Fault, FaultName};
-use postern_api::state::{Origin, PostureStanding};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Everything by which posture is judged.
@@ -116,9 +116,7 @@ impl View {
             Verdict::PassWithWarning(refusal) => {
                 PostureStanding::Audit { would_be: Box::new(fault::of_refusal(name, &refusal)) }
             }
-            Verdict::Refuse(refusal) => {
-                PostureStanding::Refused { fault: Box::new(fault::of_refusal(name, &refusal)) }
-            }
+            Verdict::Refuse(refusal) => PostureStanding::Refused { fault: Box::new(fault::of_refusal(name, &refusal)) },
         }
     }
 

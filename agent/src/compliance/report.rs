@@ -2,11 +2,11 @@
 
 use super::View;
 use crate::profile::Entry;
+use postern_api::posture::{Fact, Finding, ScanReport, Severity, Tag, TagPresence, TagReport, TagSource};
 use posture::facts::Observation;
 use posture::policy::TagKnowledge;
 use posture::rules::Presence;
 use posture::vulnerability::{self, ScanResult};
-use postern_api::posture::{Fact, Finding, ScanReport, Severity, Tag, TagPresence, TagReport, TagSource};
 
 impl View {
     /// Returns the tags with their sources and ages.

@@ -47,7 +47,9 @@ fn tunnel(profile: &Profile, managed: &ManagedTunnel, configuration: &Path) -> R
             tunnel.auth.certificate_file = Some(directory.join(format!("{name}.pem")));
             tunnel.auth.key_file = Some(directory.join(format!("{name}.key")));
         }
-        protocol::ClientAuthentication::Certificate { .. } => return Err("its certificate's name cannot be used".into()),
+        protocol::ClientAuthentication::Certificate { .. } => {
+            return Err("its certificate's name cannot be used".into());
+        }
     }
     tunnel.gateway_identity.clone_from(&managed.remote_identity);
     tunnel.auth.identity.clone_from(&managed.local_identity);
@@ -73,8 +75,7 @@ fn tunnel(profile: &Profile, managed: &ManagedTunnel, configuration: &Path) -> R
         protocol::AfterLoss::Restore => AfterLoss::Restore,
         protocol::AfterLoss::BlockProtectedPrefixes => AfterLoss::BlockProtectedPrefixes,
     };
-    tunnel.offline_grace =
-        Duration::from_secs(managed.offline_grace_seconds.unwrap_or(profile.offline_grace_seconds));
+    tunnel.offline_grace = Duration::from_secs(managed.offline_grace_seconds.unwrap_or(profile.offline_grace_seconds));
     tunnel.tags = TagSettings {
         enforcement: match (profile.secure_remote_access, managed.tags.audit) {
             (false, _) => Enforcement::Off,

@@ -148,7 +148,11 @@ impl Hub {
         let names = match parameters {
             Value::Null => self.connections.keys().cloned().collect(),
             named => match read::<TunnelName>(named) {
-                Ok(TunnelName { tunnel }) if self.catalogue.find(&tunnel).is_some() || self.connections.contains_key(&tunnel) => vec![tunnel],
+                Ok(TunnelName { tunnel })
+                    if self.catalogue.find(&tunnel).is_some() || self.connections.contains_key(&tunnel) =>
+                {
+                    vec![tunnel]
+                }
                 Ok(TunnelName { tunnel }) => return drop(reply.send(Err(unknown_tunnel(&tunnel)))),
                 Err(fault) => return drop(reply.send(Err(fault))),
             },
@@ -190,7 +194,9 @@ impl Hub {
         })?;
         let file = self.paths.tunnel(tunnel);
         let (toml, file) = match entry.origin {
-            Origin::Local => (document::read(&file).map_err(|error| invalid(&error))?, Some(file.display().to_string())),
+            Origin::Local => {
+                (document::read(&file).map_err(|error| invalid(&error))?, Some(file.display().to_string()))
+            }
             Origin::Managed => {
                 let toml = toml::to_string(&entry.tunnel);
                 (toml.map_err(|error| Fault::new(FaultName::Internal, "", error.to_string(), ""))?, None)
@@ -355,9 +361,8 @@ impl Hub {
         let _ = self.jobs.send(super::keeper::Job::Nothing(done));
         tokio::spawn(async move {
             let outcome = outcome.await.unwrap_or_else(|_| Ok(Vec::new()));
-            let answer = outcome.and_then(|undone| {
-                written(&Repaired { undone: undone.into_iter().map(PlainText::from).collect() })
-            });
+            let answer = outcome
+                .and_then(|undone| written(&Repaired { undone: undone.into_iter().map(PlainText::from).collect() }));
             let _ = reply.send(answer);
         });
     }
@@ -375,8 +380,12 @@ fn unwritable(path: &Path, error: &std::io::Error) -> Fault {
 /// Makes the fault of a conversation with EMS.
 fn of_ems(error: &EmsError) -> Fault {
     let (name, next) = match error {
-        EmsError::Unreachable(_) | EmsError::TimedOut => (FaultName::EmsUnavailable, "check the way to EMS, then try again"),
-        EmsError::Nonsense(_) | EmsError::TooLarge { .. } | EmsError::Local(_) => (FaultName::EmsUnavailable, "ask the administrator of EMS"),
+        EmsError::Unreachable(_) | EmsError::TimedOut => {
+            (FaultName::EmsUnavailable, "check the way to EMS, then try again")
+        }
+        EmsError::Nonsense(_) | EmsError::TooLarge { .. } | EmsError::Local(_) => {
+            (FaultName::EmsUnavailable, "ask the administrator of EMS")
+        }
         EmsError::NotTrusted { .. } => (FaultName::EmsNotTrusted, "ask the administrator for a new invitation"),
         EmsError::Document(_) => (FaultName::EmsNotTrusted, "ask the administrator of EMS"),
         EmsError::Refused { code: RefusalCode::NotEnrolled, .. } => (FaultName::NotEnrolled, "postern enroll"),

@@ -2,8 +2,8 @@
 
 use crate::network::plan::{Block, DnsMode, Granted, Places, Routing, TunnelNetworkSettings};
 use crate::network::step::{Device, Mtu};
-use crate::profile::tunnel::{AuthenticationKind, CarrierKind, DnsSource, GatewayAuthentication, Tunnel};
 use crate::profile::AfterLoss;
+use crate::profile::tunnel::{AuthenticationKind, CarrierKind, DnsSource, GatewayAuthentication, Tunnel};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use ike_client::session::{self, ClientAuthentication, Configuration, Extensions, Lifetime, VirtualAddresses};
@@ -34,7 +34,8 @@ pub fn engine(name: &str, tunnel: &Tunnel) -> Result<TunnelConfiguration, Fault>
         AuthenticationKind::Psk => ClientAuthentication::PreSharedKey,
         AuthenticationKind::Eap => ClientAuthentication::Eap { identity: auth.user.clone() },
         AuthenticationKind::Certificate => {
-            let file = auth.certificate_file.as_deref().ok_or_else(|| invalid("auth.certificate_file is missing".into()))?;
+            let file =
+                auth.certificate_file.as_deref().ok_or_else(|| invalid("auth.certificate_file is missing".into()))?;
             ClientAuthentication::Certificate { chain: certificates(file).map_err(invalid)? }
         }
     };
@@ -151,11 +152,7 @@ fn gateway(tunnel: &Tunnel) -> Result<session::GatewayAuthentication, String> {
             return Err("the system has no trusted authorities; name some in gateway_ca_files".into());
         }
     }
-    Ok(session::GatewayAuthentication::Certificate {
-        anchors,
-        spki_pins,
-        allow_rsa_sha1: tunnel.gateway_sha1,
-    })
+    Ok(session::GatewayAuthentication::Certificate { anchors, spki_pins, allow_rsa_sha1: tunnel.gateway_sha1 })
 }
 
 fn certificates(file: &Path) -> Result<Vec<Vec<u8>>, String> {
@@ -176,13 +173,14 @@ fn from_pem(name: &str, pem: &[u8]) -> Result<Vec<Vec<u8>>, String> {
 fn parse_pin(text: &str) -> Result<[u8; 32], String> {
     let wrong = || format!("gateway_pins: `{text}` is no pin; expected sha256//BASE64 or 64 hexadecimal digits");
     let octets = match text.strip_prefix("sha256//").or_else(|| text.strip_prefix("sha256/")) {
-        Some(base64) => {
-            STANDARD.decode(base64).or_else(|_| STANDARD_NO_PAD.decode(base64)).map_err(|_| wrong())?
-        }
+        Some(base64) => STANDARD.decode(base64).or_else(|_| STANDARD_NO_PAD.decode(base64)).map_err(|_| wrong())?,
         None => {
             let digits: Vec<u8> = text.bytes().collect();
             let pairs = digits.chunks(2).map(|pair| {
-                std::str::from_utf8(pair).ok().filter(|pair| pair.len() == 2 && !pair.starts_with('+')).and_then(|pair| u8::from_str_radix(pair, 16).ok())
+                std::str::from_utf8(pair)
+                    .ok()
+                    .filter(|pair| pair.len() == 2 && !pair.starts_with('+'))
+                    .and_then(|pair| u8::from_str_radix(pair, 16).ok())
             });
             pairs.collect::<Option<Vec<u8>>>().ok_or_else(wrong)?
         }

@@ -29,11 +29,7 @@ impl EmsDial {
 
     /// Returns how EMS is reached; local sockets lie in the runtime directory.
     pub fn network(&self, runtime: &Path) -> Network {
-        Network {
-            dial: Some(Arc::new(self.clone())),
-            relay_directory: Some(runtime.to_owned()),
-            ..Network::default()
-        }
+        Network { dial: Some(Arc::new(self.clone())), relay_directory: Some(runtime.to_owned()), ..Network::default() }
     }
 
     async fn connect(&self, host: &str, port: u16) -> io::Result<TcpStream> {

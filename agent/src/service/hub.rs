@@ -315,9 +315,9 @@ impl Hub {
         let _ = self.jobs.send(job(reply));
         let (inbox, tunnel) = (self.inbox.clone(), name.to_owned());
         tokio::spawn(async move {
-            let outcome = outcome.await.unwrap_or_else(|_| {
-                Err(Fault::new(FaultName::Internal, "", "the keeper of the network is gone", ""))
-            });
+            let outcome = outcome
+                .await
+                .unwrap_or_else(|_| Err(Fault::new(FaultName::Internal, "", "the keeper of the network is gone", "")));
             let _ = inbox.send(Message::Settled { tunnel, outcome });
         });
     }
@@ -384,7 +384,8 @@ impl Hub {
                     let status = self.tunnel_status(&name);
                     let _ = waiter.reply.send(serde_json::to_value(status).map_err(super::call::unserialisable));
                 } else if waiter.for_up && rests {
-                    let fault = last.clone().unwrap_or_else(|| Fault::new(FaultName::Cancelled, "", "was cancelled", ""));
+                    let fault =
+                        last.clone().unwrap_or_else(|| Fault::new(FaultName::Cancelled, "", "was cancelled", ""));
                     let _ = waiter.reply.send(Err(fault::about(&name, fault)));
                 } else if !waiter.for_up && connection_rests(self.connections.get(&name)) {
                     let _ = waiter.reply.send(Ok(Value::Null));

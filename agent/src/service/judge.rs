@@ -139,8 +139,7 @@ impl Hub {
         let client = EmsClient::new(identity, &self.examination.dial.network(&self.paths.runtime));
         match client.and_then(|client| Ok((client, identity.verifier()?))) {
             Ok((client, verifier)) => {
-                let (telemetry, mut deliveries) =
-                    Telemetry::start(client, verifier, cache, SessionSettings::default());
+                let (telemetry, mut deliveries) = Telemetry::start(client, verifier, cache, SessionSettings::default());
                 let inbox = self.inbox.clone();
                 tokio::spawn(async move {
                     while let Some(delivery) = deliveries.recv().await {
@@ -275,9 +274,8 @@ impl Hub {
         self.rejudge();
         for reply in waiting {
             let answer = outcome.as_ref().map(crate::compliance::report::scan_report).map_err(Clone::clone);
-            let _ = reply.send(answer.and_then(|report| {
-                serde_json::to_value(report).map_err(super::call::unserialisable)
-            }));
+            let _ =
+                reply.send(answer.and_then(|report| serde_json::to_value(report).map_err(super::call::unserialisable)));
         }
         // The packages may have changed while they were looked at.
         self.examine();
@@ -324,7 +322,8 @@ impl Hub {
 
     /// A tunnel that was taken away does not outlive its profile.
     pub(super) fn drop_vanished(&mut self) {
-        let gone: Vec<String> = self.connections.keys().filter(|name| self.catalogue.find(name).is_none()).cloned().collect();
+        let gone: Vec<String> =
+            self.connections.keys().filter(|name| self.catalogue.find(name).is_none()).cloned().collect();
         for name in gone {
             let fault = Fault::new(FaultName::TunnelUnknown, name.as_str(), "was taken out of the profile", "");
             self.feed(&name, Input::Disconnect(Some(fault)));
@@ -361,17 +360,20 @@ impl Hub {
     /// Returns how posture stands towards a tunnel; refused where that is not known.
     pub(super) fn standing(&self, name: &str) -> PostureStanding {
         self.standings.get(name).cloned().unwrap_or_else(|| PostureStanding::Refused {
-            fault: Box::new(Fault::new(FaultName::TagsUnknown, name, "refused: posture is not judged yet", "try again")),
+            fault: Box::new(Fault::new(
+                FaultName::TagsUnknown,
+                name,
+                "refused: posture is not judged yet",
+                "try again",
+            )),
         })
     }
 
     /// Lets packets pass for a little longer, while posture admits them and was judged lately.
     pub(super) fn renew_lease(&mut self) {
         let Some(name) = &self.active else { return };
-        let up_or_coming = matches!(
-            self.connections.get(name),
-            Some(Connection::Connected(_) | Connection::Connecting(_))
-        );
+        let up_or_coming =
+            matches!(self.connections.get(name), Some(Connection::Connected(_) | Connection::Connecting(_)));
         let admitted = !matches!(self.standing(name), PostureStanding::Refused { .. });
         if up_or_coming && admitted && self.is_fresh() {
             self.net.engine(Command::GrantLease { until: clock::now() + LEASE });

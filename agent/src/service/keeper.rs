@@ -60,7 +60,8 @@ impl<S: System> Keeper<S> {
         while let Some(job) = jobs.recv().await {
             match job {
                 Job::Check(reply) => {
-                    let checked = self.journal().and_then(|journal| journal.check_writable().map_err(|e| unwritable(&e)));
+                    let checked =
+                        self.journal().and_then(|journal| journal.check_writable().map_err(|e| unwritable(&e)));
                     let _ = reply.send(checked.map(|()| Vec::new()));
                 }
                 Job::Tunnel { granted, settings, reply } => {
@@ -83,7 +84,12 @@ impl<S: System> Keeper<S> {
 
     async fn tunnel(&mut self, granted: &Granted, settings: &TunnelNetworkSettings) -> Result<Vec<String>, Fault> {
         let Some(capabilities) = self.capabilities.clone() else {
-            return Err(Fault::new(FaultName::SystemChangeFailed, "", "the network process is not ready", "connect again"));
+            return Err(Fault::new(
+                FaultName::SystemChangeFailed,
+                "",
+                "the network process is not ready",
+                "connect again",
+            ));
         };
         let plan = plan::plan(granted, settings, &self.places, &capabilities).map_err(|error| of_plan(&error))?;
         let mut warnings: Vec<String> = plan.warnings.iter().map(ToString::to_string).collect();
@@ -99,7 +105,13 @@ impl<S: System> Keeper<S> {
             return Err(Fault::new(FaultName::SystemChangeFailed, "", detail, "postern repair"));
         }
         let left = |step| settled.left_to_others.contains(step);
-        Ok(standing.steps.iter().map(|planned| &planned.step).filter(|step| !left(step)).map(ToString::to_string).collect())
+        Ok(standing
+            .steps
+            .iter()
+            .map(|planned| &planned.step)
+            .filter(|step| !left(step))
+            .map(ToString::to_string)
+            .collect())
     }
 
     /// Returns what the journal says stands, as a plan.
@@ -157,13 +169,18 @@ fn unwritable(error: &impl std::fmt::Display) -> Fault {
 
 fn of_plan(error: &PlanError) -> Fault {
     match error {
-        PlanError::NoAddress => Fault::new(FaultName::AddressUnavailable, "", error.to_string(), "ask the gateway's administrator"),
+        PlanError::NoAddress => {
+            Fault::new(FaultName::AddressUnavailable, "", error.to_string(), "ask the gateway's administrator")
+        }
         PlanError::DeviceName(_) | PlanError::TooManyNetworks(_) => {
             Fault::new(FaultName::ProfileInvalid, "", error.to_string(), "mend the tunnel's profile")
         }
-        PlanError::NothingToRoute => {
-            Fault::new(FaultName::TrafficSelectorsUnacceptable, "", error.to_string(), "name networks in network.routes")
-        }
+        PlanError::NothingToRoute => Fault::new(
+            FaultName::TrafficSelectorsUnacceptable,
+            "",
+            error.to_string(),
+            "name networks in network.routes",
+        ),
         PlanError::FirewallMissing(_) | PlanError::NotPermitted(_) => {
             Fault::new(FaultName::SystemChangeFailed, "", error.to_string(), "postern doctor")
         }

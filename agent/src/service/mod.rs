@@ -28,5 +28,5 @@ pub mod net_link;
 mod rights;
 pub mod scan;
 pub mod secrets;
-mod tell;
 pub mod start;
+mod tell;

@@ -108,8 +108,6 @@ async fn perform(network: &mut SystemNetwork, verb: Verb) -> Outcome {
         Verb::Apply { step, before } => {
             network.apply(&step, &before).await.map_or_else(Outcome::Failed, |()| Outcome::Applied)
         }
-        Verb::Undo { step, before } => {
-            network.undo(&step, &before).await.map_or_else(Outcome::Failed, Outcome::Undone)
-        }
+        Verb::Undo { step, before } => network.undo(&step, &before).await.map_or_else(Outcome::Failed, Outcome::Undone),
     }
 }

@@ -128,11 +128,7 @@ impl NetTask {
     }
 
     /// Speaks with one NET; returns whether the handle is gone (and not NET).
-    pub async fn converse(
-        &mut self,
-        read: impl AsyncRead + Unpin,
-        mut write: impl AsyncWrite + Unpin,
-    ) -> bool {
+    pub async fn converse(&mut self, read: impl AsyncRead + Unpin, mut write: impl AsyncWrite + Unpin) -> bool {
         let mut reader = Reader::new(read);
         loop {
             tokio::select! {

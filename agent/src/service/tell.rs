@@ -242,7 +242,13 @@ impl Hub {
         }
     }
 
-    fn sign(&self, tunnel: &Tunnel, id: RequestId, octets: Vec<u8>, announced: ike_client::auth::signature::SignatureHashes) {
+    fn sign(
+        &self,
+        tunnel: &Tunnel,
+        id: RequestId,
+        octets: Vec<u8>,
+        announced: ike_client::auth::signature::SignatureHashes,
+    ) {
         let Some(file) = tunnel.auth.key_file.clone() else {
             return self.refuse(id, "auth.key_file is missing");
         };
