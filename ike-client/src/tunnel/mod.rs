@@ -4,10 +4,22 @@
 //! |---|---|
 //! | [`control`] | what the owner says and hears: commands, events, the tunnel's configuration |
 //! | [`clock`] | the clock that goes on in suspend |
+//! | `gate` | the lease: whether packets may pass at this moment |
+//! | `encapsulation`, `esp` | what packets travel in |
+//! | `batch`, `offload`, `ecn` | packets by the dozen, super-packets, congestion marks |
+//! | `tally`, `published` | sums and values shared between threads |
 //!
 //! The owner holds the lease: packets pass in either direction only while one is granted, and the
 //! clock is looked at for every batch, so that nothing that was queued before a suspend or a stop
 //! leaves after it. This is the only place of the crate where unsafe code is allowed.
 
+mod batch;
 pub mod clock;
 pub mod control;
+mod ecn;
+mod encapsulation;
+mod esp;
+mod gate;
+mod offload;
+mod published;
+mod tally;

@@ -1,0 +1,286 @@
+//! Packets in batches: many packets, one buffer, no allocation once it is made.
+//!
+//! Outbound packets lie one behind the other as they will lie on the wire, so that a run of equal
+//! sizes leaves by one system call. Inbound datagrams lie where the kernel put them.
+
+use super::encapsulation::Layout;
+use std::ops::Range;
+
+/// The most packets an outbound batch holds: what one call may send (UDP_SEGMENT's limit).
+pub const OUTBOUND_PACKETS: usize = 64;
+/// The buffer of an outbound batch in octets: what one call may send.
+const OUTBOUND_OCTETS: usize = 64 * 1024;
+/// The longest IP packet.
+pub const MAX_PACKET: usize = 65_535;
+
+/// Packets on their way out.
+#[derive(Debug)]
+pub struct OutboundBatch {
+    buffer: Box<[u8]>,
+    used: usize,
+    layout: Layout,
+    packets: Vec<OutboundPacket>,
+}
+
+/// One of them.
+#[derive(Clone, Copy, Debug)]
+pub struct OutboundPacket {
+    /// Where it starts in the buffer, headroom included.
+    start: usize,
+    /// The octets of the inner packet.
+    pub inner: usize,
+    /// The octets it will have when sealed.
+    sealed: usize,
+    /// The congestion bits of the inner packet (RFC 6040: copied outwards).
+    ecn: u8,
+    /// Whether it was sealed and may leave.
+    pub ready: bool,
+}
+
+/// Packets of one size and class that leave by one call.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Run<'a> {
+    /// Their octets, one behind the other; the last may be shorter.
+    pub contents: &'a [u8],
+    /// The size of each.
+    pub segment: usize,
+    /// The congestion bits of the outer header.
+    pub ecn: u8,
+    /// How many they are.
+    pub packets: usize,
+    /// The octets of the inner packets.
+    pub inner_octets: usize,
+}
+
+impl OutboundBatch {
+    /// Makes an empty batch.
+    pub fn new() -> Self {
+        Self {
+            buffer: vec![0; OUTBOUND_OCTETS + MAX_PACKET].into_boxed_slice(),
+            used: 0,
+            layout: Layout::default(),
+            packets: Vec::with_capacity(OUTBOUND_PACKETS),
+        }
+    }
+
+    /// Empties the batch; packets will be laid out as `layout` says.
+    pub fn start(&mut self, layout: Layout) {
+        self.used = 0;
+        self.layout = layout;
+        self.packets.clear();
+    }
+
+    /// Returns the layout that the packets have.
+    pub const fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// Returns whether the batch holds nothing.
+    pub fn is_empty(&self) -> bool {
+        self.packets.is_empty()
+    }
+
+    /// Returns the number of packets.
+    pub fn packets(&self) -> usize {
+        self.packets.len()
+    }
+
+    /// Returns whether a packet of `inner` octets still fits.
+    pub fn has_room(&self, inner: usize) -> bool {
+        self.packets.len() < OUTBOUND_PACKETS && self.used + self.layout.sealed_length(inner) <= OUTBOUND_OCTETS
+    }
+
+    /// Makes room for a packet of `inner` octets and lends it to be written. The first packet of a
+    /// batch always fits.
+    pub fn push(&mut self, inner: usize, ecn: u8) -> Option<&mut [u8]> {
+        if !self.packets.is_empty() && !self.has_room(inner) {
+            return None;
+        }
+        let sealed = self.layout.sealed_length(inner);
+        let start = self.used;
+        let place = start + self.layout.headroom;
+        let room = self.buffer.get_mut(place..place + inner)?;
+        self.used = start + sealed;
+        self.packets.push(OutboundPacket { start, inner, sealed, ecn: ecn & 3, ready: false });
+        Some(room)
+    }
+
+    /// Hands each packet with its room to `seal`, which says whether it may leave.
+    pub fn seal_each(&mut self, mut seal: impl FnMut(&mut [u8], usize) -> bool) {
+        for packet in &mut self.packets {
+            packet.ready = self
+                .buffer
+                .get_mut(packet.start..packet.start + packet.sealed)
+                .is_some_and(|room| seal(room, packet.inner));
+        }
+    }
+
+    /// Calls `send` for each run of sealed packets of one size and class.
+    pub fn runs<E>(&self, most: usize, mut send: impl FnMut(Run<'_>) -> Result<(), E>) -> Result<(), E> {
+        let mut rest = self.packets.as_slice();
+        while let Some(first) = rest.first() {
+            if !first.ready {
+                rest = rest.get(1..).unwrap_or_default();
+                continue;
+            }
+            let mut count = 1;
+            let mut last = first;
+            while let Some(next) = rest.get(count) {
+                let joins =
+                    next.ready && next.ecn == first.ecn && last.sealed == first.sealed && next.sealed <= first.sealed;
+                if !joins || count >= most {
+                    break;
+                }
+                last = next;
+                count += 1;
+            }
+            let (run, after) = rest.split_at(count);
+            rest = after;
+            let contents = self.buffer.get(first.start..last.start + last.sealed).unwrap_or_default();
+            let inner_octets = run.iter().map(|packet| packet.inner).sum();
+            send(Run { contents, segment: first.sealed, ecn: first.ecn, packets: count, inner_octets })?;
+        }
+        Ok(())
+    }
+}
+
+impl Default for OutboundBatch {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Datagrams on their way in, and the inner packets they were opened to.
+#[derive(Debug)]
+pub struct InboundBatch {
+    /// What the kernel wrote, one slot a message.
+    pub buffer: Box<[u8]>,
+    datagrams: Vec<(Range<usize>, u8)>,
+    opened: Vec<Range<usize>>,
+}
+
+impl InboundBatch {
+    /// Makes an empty batch of `slots` messages of at most [`MAX_PACKET`] octets each.
+    pub fn new(slots: usize) -> Self {
+        Self {
+            buffer: vec![0; slots * (MAX_PACKET + 1)].into_boxed_slice(),
+            datagrams: Vec::with_capacity(slots * 64),
+            opened: Vec::with_capacity(slots * 64),
+        }
+    }
+
+    /// Empties the batch.
+    pub fn start(&mut self) {
+        self.datagrams.clear();
+        self.opened.clear();
+    }
+
+    /// Adds the datagrams of one message: `length` octets in slot `slot`, `stride` each.
+    pub fn push(&mut self, slot: usize, length: usize, stride: usize, ecn: u8) {
+        let base = slot * (MAX_PACKET + 1);
+        let (length, stride) = (length.min(MAX_PACKET + 1), stride.max(1));
+        let mut at = 0;
+        while at < length {
+            let end = (at + stride).min(length);
+            self.datagrams.push((base + at..base + end, ecn));
+            at = end;
+        }
+    }
+
+    /// Returns the number of datagrams.
+    pub fn datagrams(&self) -> usize {
+        self.datagrams.len()
+    }
+
+    /// Returns whether nothing was opened.
+    pub fn is_empty(&self) -> bool {
+        self.opened.is_empty()
+    }
+
+    /// Hands each datagram to `open`, which says where in it the inner packet lies, if anywhere.
+    pub fn open_each(&mut self, mut open: impl FnMut(&mut [u8], u8) -> Option<Range<usize>>) {
+        for (range, ecn) in &self.datagrams {
+            let Some(datagram) = self.buffer.get_mut(range.clone()) else { continue };
+            if let Some(inner) = open(datagram, *ecn) {
+                self.opened.push(range.start + inner.start..range.start + inner.end);
+            }
+        }
+    }
+
+    /// Returns the buffer and where the inner packets lie in it, in the order of arrival.
+    pub fn opened(&mut self) -> (&mut [u8], &[Range<usize>]) {
+        (&mut self.buffer, &self.opened)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filled(sizes: &[(usize, u8, bool)]) -> OutboundBatch {
+        let mut batch = OutboundBatch::new();
+        batch.start(Layout { headroom: 16, alignment: 4, trailer: 16 });
+        for (index, (inner, ecn, _)) in sizes.iter().enumerate() {
+            batch.push(*inner, *ecn).unwrap().fill(u8::try_from(index).unwrap());
+        }
+        let mut index = 0;
+        batch.seal_each(|_, _| {
+            index += 1;
+            sizes[index - 1].2
+        });
+        batch
+    }
+
+    fn runs(batch: &OutboundBatch) -> Vec<(usize, usize, u8)> {
+        let mut runs = Vec::new();
+        batch
+            .runs(64, |run| {
+                assert_eq!(run.contents.len().div_ceil(run.segment), run.packets);
+                runs.push((run.packets, run.segment, run.ecn));
+                Ok::<_, ()>(())
+            })
+            .unwrap();
+        runs
+    }
+
+    #[test]
+    fn packets_of_one_size_and_class_leave_together_and_a_shorter_one_ends_the_run() {
+        let batch =
+            filled(&[(100, 0, true), (100, 0, true), (50, 0, true), (100, 0, true), (100, 2, true), (200, 2, true)]);
+        assert_eq!(runs(&batch), [(3, 136, 0), (1, 136, 0), (1, 136, 2), (1, 236, 2)]);
+    }
+
+    #[test]
+    fn what_was_not_sealed_does_not_leave() {
+        let batch = filled(&[(100, 0, true), (100, 0, false), (100, 0, true), (100, 0, false)]);
+        assert_eq!(runs(&batch), [(1, 136, 0), (1, 136, 0)]);
+    }
+
+    #[test]
+    fn a_batch_is_full_after_as_much_as_one_call_may_send() {
+        let mut batch = OutboundBatch::new();
+        batch.start(Layout { headroom: 16, alignment: 4, trailer: 16 });
+        let mut pushed = 0;
+        while batch.push(1400, 0).is_some() {
+            pushed += 1;
+        }
+        assert!(pushed * batch.layout().sealed_length(1400) <= 65_536 && pushed >= 44, "{pushed}");
+        batch.start(Layout { headroom: 16, alignment: 4, trailer: 16 });
+        assert!(batch.push(MAX_PACKET, 0).is_some(), "the first always fits");
+    }
+
+    #[test]
+    fn a_message_of_many_datagrams_is_taken_apart_at_its_stride() {
+        let mut batch = InboundBatch::new(2);
+        batch.push(1, 25, 10, 0);
+        batch.push(0, 0, 0, 0);
+        assert_eq!(batch.datagrams(), 3);
+        let mut lengths = Vec::new();
+        batch.open_each(|datagram, _| {
+            lengths.push(datagram.len());
+            (datagram.len() == 5).then_some(1..4)
+        });
+        assert_eq!(lengths, [10, 10, 5]);
+        assert_eq!(batch.opened().1, [65_536 + 21..65_536 + 24]);
+    }
+}

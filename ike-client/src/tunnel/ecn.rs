@@ -1,0 +1,86 @@
+//! Explicit congestion notification through the tunnel (RFC 6040, which RFC 7296 §2.24 builds on).
+
+/// The "congestion experienced" mark.
+const CE: u8 = 0b11;
+
+/// Reads the congestion bits of an IP packet.
+pub fn of(packet: &[u8]) -> u8 {
+    match packet {
+        [first, second, ..] if first >> 4 == 4 => second & 0b11,
+        [_, second, ..] => (second >> 4) & 0b11,
+        _ => 0,
+    }
+}
+
+/// Brings the outer header's mark into the inner packet. Returns false where the packet must be
+/// dropped: congestion was marked on the way, and the inner packet cannot say so.
+pub fn decapsulate(outer: u8, inner: &mut [u8]) -> bool {
+    if outer & 0b11 != CE {
+        return true;
+    }
+    match of(inner) {
+        CE => true,
+        0 => false,
+        _ => {
+            mark(inner);
+            true
+        }
+    }
+}
+
+fn mark(packet: &mut [u8]) {
+    match packet {
+        [first, class, rest @ ..] if *first >> 4 == 4 => {
+            let old = u16::from_be_bytes([*first, *class]);
+            *class |= CE;
+            let new = u16::from_be_bytes([*first, *class]);
+            // The checksum lies at octet 10 of the header, 8 behind the first two.
+            if let Some([high, low]) = rest.get_mut(8..10) {
+                let sum = u32::from(!u16::from_be_bytes([*high, *low])) + u32::from(!old) + u32::from(new);
+                let folded = (sum & 0xffff) + (sum >> 16);
+                let folded = (folded & 0xffff) + (folded >> 16);
+                let [a, b] = u16::try_from(folded).map_or([0, 0], |sum| (!sum).to_be_bytes());
+                (*high, *low) = (a, b);
+            }
+        }
+        [_, class, ..] => *class |= CE << 4,
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tunnel::offload::checksum;
+
+    fn ipv4(ecn: u8) -> Vec<u8> {
+        let mut packet = hex::decode("4500001c00010000401100000a0000010a0000021234567800080000").unwrap();
+        packet[1] = 0b1000 | ecn;
+        let sum = checksum::finish(checksum::sum(&packet[..20], 0)).to_be_bytes();
+        packet[10..12].copy_from_slice(&sum);
+        packet
+    }
+
+    #[test]
+    fn a_mark_on_the_way_is_brought_inside_and_the_header_stays_whole() {
+        for inner in [1, 2, 3] {
+            let mut packet = ipv4(inner);
+            assert!(decapsulate(CE, &mut packet));
+            assert_eq!(of(&packet), CE);
+            assert_eq!(checksum::finish(checksum::sum(&packet[..20], 0)), 0, "the header checksum holds");
+        }
+        let mut six = vec![0x60, 0x20, 0, 0];
+        assert!(decapsulate(CE, &mut six));
+        assert_eq!(of(&six), CE);
+    }
+
+    #[test]
+    fn a_mark_that_the_packet_cannot_carry_drops_it_and_without_a_mark_nothing_changes() {
+        assert!(!decapsulate(CE, &mut ipv4(0)));
+        for outer in 0..3 {
+            let mut packet = ipv4(1);
+            assert!(decapsulate(outer, &mut packet));
+            assert_eq!(packet, ipv4(1));
+        }
+    }
+}
