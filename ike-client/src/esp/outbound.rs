@@ -72,6 +72,11 @@ impl OutboundSa {
         HEADER + self.encryption.iv_length()
     }
 
+    /// Returns the length of the ICV in octets.
+    pub const fn icv_length(&self) -> usize {
+        self.cipher.icv_length()
+    }
+
     /// Returns the length of the whole ESP packet for an inner packet of `inner` octets.
     pub const fn sealed_length(&self, inner: usize) -> usize {
         self.header_length() + self.text_length(inner) + self.cipher.icv_length()
@@ -152,7 +157,8 @@ impl OutboundSa {
         if self.esn { u64::MAX - 1 } else { 0xffff_ffff }
     }
 
-    const fn alignment(&self) -> usize {
+    /// Returns what inner packet and ESP trailer together are a multiple of, in octets.
+    pub const fn alignment(&self) -> usize {
         // RFC 4303 §2.4: the trailer ends on four octets, whatever the cipher wants.
         if self.encryption.block_length() > 4 { self.encryption.block_length() } else { 4 }
     }

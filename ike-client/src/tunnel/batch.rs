@@ -6,10 +6,16 @@
 use super::encapsulation::Layout;
 use std::ops::Range;
 
-/// The most packets an outbound batch holds: what one call may send (UDP_SEGMENT's limit).
-pub const OUTBOUND_PACKETS: usize = 64;
-/// The buffer of an outbound batch in octets: what one call may send.
-const OUTBOUND_OCTETS: usize = 64 * 1024;
+/// The most packets an outbound batch holds: a super-packet cut to small segments fits.
+const OUTBOUND_PACKETS: usize = 1024;
+/// The buffer of an outbound batch in octets.
+const OUTBOUND_OCTETS: usize = 256 * 1024;
+/// After so many packets no further super-packet is begun: they should leave soon.
+const ENOUGH_PACKETS: usize = 64;
+/// After so many octets no further super-packet is begun.
+const ENOUGH_OCTETS: usize = 64 * 1024;
+/// The most octets that one call may send: a UDP datagram's worth.
+const RUN_OCTETS: usize = 65_000;
 /// The longest IP packet.
 pub const MAX_PACKET: usize = 65_535;
 
@@ -56,7 +62,7 @@ impl OutboundBatch {
     /// Makes an empty batch.
     pub fn new() -> Self {
         Self {
-            buffer: vec![0; OUTBOUND_OCTETS + MAX_PACKET].into_boxed_slice(),
+            buffer: vec![0; OUTBOUND_OCTETS].into_boxed_slice(),
             used: 0,
             layout: Layout::default(),
             packets: Vec::with_capacity(OUTBOUND_PACKETS),
@@ -85,18 +91,19 @@ impl OutboundBatch {
         self.packets.len()
     }
 
-    /// Returns whether a packet of `inner` octets still fits.
-    pub fn has_room(&self, inner: usize) -> bool {
-        self.packets.len() < OUTBOUND_PACKETS && self.used + self.layout.sealed_length(inner) <= OUTBOUND_OCTETS
+    /// Returns whether a batch that has begun should still take `packets` packets of at most
+    /// `inner` octets.
+    pub fn should_take(&self, packets: usize, inner: usize) -> bool {
+        self.packets.len() + packets <= ENOUGH_PACKETS
+            && self.used + packets * self.layout.sealed_length(inner) <= ENOUGH_OCTETS
     }
 
-    /// Makes room for a packet of `inner` octets and lends it to be written. The first packet of a
-    /// batch always fits.
+    /// Makes room for a packet of `inner` octets and lends it to be written; none: it does not fit.
     pub fn push(&mut self, inner: usize, ecn: u8) -> Option<&mut [u8]> {
-        if !self.packets.is_empty() && !self.has_room(inner) {
+        let sealed = self.layout.sealed_length(inner);
+        if self.packets.len() >= OUTBOUND_PACKETS || self.used + sealed > OUTBOUND_OCTETS {
             return None;
         }
-        let sealed = self.layout.sealed_length(inner);
         let start = self.used;
         let place = start + self.layout.headroom;
         let room = self.buffer.get_mut(place..place + inner)?;
@@ -128,7 +135,7 @@ impl OutboundBatch {
             while let Some(next) = rest.get(count) {
                 let joins =
                     next.ready && next.ecn == first.ecn && last.sealed == first.sealed && next.sealed <= first.sealed;
-                if !joins || count >= most {
+                if !joins || count >= most || (count + 1) * first.sealed > RUN_OCTETS {
                     break;
                 }
                 last = next;
@@ -257,16 +264,13 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_is_full_after_as_much_as_one_call_may_send() {
-        let mut batch = OutboundBatch::new();
-        batch.start(Layout { headroom: 16, alignment: 4, trailer: 16 });
-        let mut pushed = 0;
-        while batch.push(1400, 0).is_some() {
-            pushed += 1;
+    fn a_whole_super_packet_fits_and_no_call_sends_more_than_a_datagram_can_hold() {
+        for inner in [100, 600, 1400, 9000] {
+            let segments = MAX_PACKET.div_ceil(inner - 52);
+            let batch = filled(&vec![(inner, 0, true); segments]);
+            assert_eq!(runs(&batch).iter().map(|(packets, ..)| packets).sum::<usize>(), segments);
+            assert!(runs(&batch).iter().all(|(packets, segment, _)| packets * segment <= 65_507 && *packets <= 64));
         }
-        assert!(pushed * batch.layout().sealed_length(1400) <= 65_536 && pushed >= 44, "{pushed}");
-        batch.start(Layout { headroom: 16, alignment: 4, trailer: 16 });
-        assert!(batch.push(MAX_PACKET, 0).is_some(), "the first always fits");
     }
 
     #[test]

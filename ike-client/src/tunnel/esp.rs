@@ -146,8 +146,8 @@ impl Encapsulation for EspEncapsulation {
         batch.open_each(|datagram, ecn| {
             match udp::demultiplex(datagram) {
                 Ok(Packet::Esp(_)) => {}
-                Ok(Packet::Ike(_)) => {
-                    other(datagram);
+                Ok(Packet::Ike(message)) => {
+                    other(message);
                     return None;
                 }
                 Ok(Packet::Keepalive) => return None,

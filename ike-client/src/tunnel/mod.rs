@@ -4,6 +4,8 @@
 //! |---|---|
 //! | [`control`] | what the owner says and hears: commands, events, the tunnel's configuration |
 //! | [`clock`] | the clock that goes on in suspend |
+//! | [`engine`] | the loop that drives a session and obeys its owner |
+//! | `plane`, `link`, `device` | the threads that move packets, and the two ends they move them between |
 //! | `gate` | the lease: whether packets may pass at this moment |
 //! | `encapsulation`, `esp` | what packets travel in |
 //! | `batch`, `offload`, `ecn` | packets by the dozen, super-packets, congestion marks |
@@ -13,13 +15,23 @@
 //! clock is looked at for every batch, so that nothing that was queued before a suspend or a stop
 //! leaves after it. This is the only place of the crate where unsafe code is allowed.
 
+mod alarm;
 mod batch;
 pub mod clock;
 pub mod control;
+mod device;
 mod ecn;
 mod encapsulation;
+pub mod engine;
 mod esp;
+mod established;
 mod gate;
+mod link;
+mod lookup;
 mod offload;
+mod outbox;
+mod plane;
 mod published;
+mod socket;
 mod tally;
+mod wake;

@@ -172,8 +172,7 @@ fn same_headers(shape: Shape, a: &[u8], b: &[u8]) -> bool {
     ip && same(tcp..tcp + 4) && same(tcp + 8..tcp + 13) && same(tcp + 14..tcp + 16) && same(tcp + 18..shape.headers)
 }
 
-/// With DF set the identification may stand still; else it must count up, since the kernel will
-/// count it up when it cuts the packet again.
+/// The identification must count up, since the kernel will count it up when it cuts the packet again.
 fn identification_follows(shape: Shape, first: &[u8], packet: &[u8], position: usize) -> bool {
     if shape.ipv6 {
         return true;

@@ -1,0 +1,246 @@
+//! TUN on Linux: created by the `tun` crate, then read and written with virtio headers, so that
+//! TCP and UDP come and go in pieces of up to 64 KiB.
+
+use crate::tunnel::batch::{InboundBatch, MAX_PACKET, OutboundBatch};
+use crate::tunnel::ecn;
+use crate::tunnel::offload::headers::VIRTIO_LENGTH;
+use crate::tunnel::offload::{Coalescer, Segments, SplitError, VirtioHeader, split};
+use crate::tunnel::tally::{Tally, add};
+use crate::tunnel::wake::Wake;
+use std::io::{self, IoSlice};
+use std::ops::Range;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tun::AbstractDevice;
+
+/// TUN_F_* of include/uapi/linux/if_tun.h: checksum, TCP over both families, UDP over both.
+const OFFLOAD_CHECKSUM: libc::c_ulong = 0x01;
+const OFFLOAD_TCP: libc::c_ulong = 0x02 | 0x04;
+const OFFLOAD_UDP: libc::c_ulong = 0x20 | 0x40;
+
+/// `TUNSETOFFLOAD` of the same file: _IOW('T', 208, unsigned int).
+const SET_OFFLOAD: libc::Ioctl = 0x4004_54d0;
+
+/// A device that exists as long as this does.
+#[derive(Debug)]
+pub struct Device {
+    fd: Arc<OwnedFd>,
+    name: String,
+    index: u32,
+}
+
+impl Device {
+    /// Creates the device and brings it up, without addresses.
+    ///
+    /// # Errors
+    /// The system's: no right, no driver, the name taken.
+    pub fn create(name: &str, mtu: u16) -> io::Result<Self> {
+        let mut configuration = tun::Configuration::default();
+        configuration.tun_name(name).mtu(mtu).platform_config(|platform| {
+            platform.vnet_hdr(true);
+            // Addresses are the owner's: by netlink, for both families.
+            platform.ensure_root_privileges(false);
+        });
+        let mut device = tun::create(&configuration).map_err(io::Error::other)?;
+        device.set_mtu(mtu).map_err(io::Error::other)?;
+        let index = device.tun_index().map_err(io::Error::other)?;
+        let name = device.tun_name().map_err(io::Error::other)?;
+        // A descriptor of our own: the crate's reads and writes are not used.
+        // SAFETY: the device is alive, so its descriptor is open for the length of this borrow.
+        let fd = unsafe { BorrowedFd::borrow_raw(device.as_raw_fd()) }.try_clone_to_owned()?;
+        set_nonblocking(fd.as_fd())?;
+        offload(fd.as_fd(), OFFLOAD_CHECKSUM | OFFLOAD_TCP)?;
+        // Since 6.2; without it datagrams come one by one.
+        let _ = offload(fd.as_fd(), OFFLOAD_CHECKSUM | OFFLOAD_TCP | OFFLOAD_UDP);
+        device.enabled(true).map_err(io::Error::other)?;
+        Ok(Self { fd: Arc::new(fd), name, index: u32::try_from(index).unwrap_or(0) })
+    }
+
+    /// Takes over a descriptor that behaves like a device.
+    #[cfg(test)]
+    pub fn from_fd(fd: OwnedFd) -> Self {
+        Self { fd: Arc::new(fd), name: "test".to_owned(), index: 0 }
+    }
+
+    /// Returns the device's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns the device's index.
+    pub const fn index(&self) -> u32 {
+        self.index
+    }
+
+    /// Makes the end that reads what applications send.
+    pub fn reader(&self) -> Reader {
+        Reader { fd: Arc::clone(&self.fd), scratch: vec![0; VIRTIO_LENGTH + MAX_PACKET].into(), held: None }
+    }
+
+    /// Makes the end that writes what applications receive.
+    pub fn writer(&self) -> Writer {
+        Writer { fd: Arc::clone(&self.fd), coalescer: Coalescer::default(), join: AtomicBool::new(true) }
+    }
+}
+
+/// Reads what applications send.
+#[derive(Debug)]
+pub struct Reader {
+    fd: Arc<OwnedFd>,
+    scratch: Box<[u8]>,
+    /// A packet that was read and did not fit the batch any more: its length with the header.
+    held: Option<usize>,
+}
+
+/// Writes segments into a batch.
+struct Filling<'a> {
+    batch: &'a mut OutboundBatch,
+    ecn: u8,
+}
+
+impl Segments for Filling<'_> {
+    fn place(&mut self, length: usize) -> Option<&mut [u8]> {
+        self.batch.push(length, self.ecn)
+    }
+}
+
+impl Reader {
+    /// Waits until there is something to read. Returns false when woken to end.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn wait(&mut self, wake: &Wake) -> io::Result<bool> {
+        if self.held.is_some() {
+            return Ok(!wake.is_set());
+        }
+        wake.wait_readable(self.fd.as_fd())
+    }
+
+    /// Reads packets into the batch until it is full or nothing is left.
+    ///
+    /// # Errors
+    /// The system's, when the device is gone.
+    pub fn fill(&mut self, batch: &mut OutboundBatch, tally: &Tally) -> io::Result<()> {
+        loop {
+            let length = match self.held.take() {
+                Some(length) => length,
+                None => match nix::unistd::read(&self.fd, &mut self.scratch) {
+                    Ok(length) => length,
+                    Err(nix::errno::Errno::EAGAIN) => return Ok(()),
+                    Err(nix::errno::Errno::EINTR) => continue,
+                    Err(error) => return Err(error.into()),
+                },
+            };
+            let whole = self.scratch.get(..length).unwrap_or_default();
+            let Some((header, packet)) = VirtioHeader::read(whole) else { continue };
+            // A super-packet is taken whole or kept for the next batch.
+            if !batch.is_empty() && !batch_takes(batch, header, packet.len()) {
+                self.held = Some(length);
+                return Ok(());
+            }
+            let mut filling = Filling { ecn: ecn::of(packet), batch };
+            match split(header, packet, &mut filling) {
+                Ok(()) => {}
+                Err(SplitError::NoRoom) => {
+                    add(&tally.dropped_outbound, 1);
+                    return Ok(());
+                }
+                Err(_) => add(&tally.dropped_outbound, 1),
+            }
+        }
+    }
+
+    /// Reads and drops what is there: packets that wait for no lease must not leave later.
+    ///
+    /// # Errors
+    /// The system's, when the device is gone.
+    pub fn discard(&mut self, tally: &Tally) -> io::Result<()> {
+        let mut dropped = usize::from(self.held.take().is_some());
+        let result = loop {
+            match nix::unistd::read(&self.fd, &mut self.scratch) {
+                Ok(_) => dropped += 1,
+                Err(nix::errno::Errno::EAGAIN) => break Ok(()),
+                Err(nix::errno::Errno::EINTR) => {}
+                Err(error) => break Err(error.into()),
+            }
+        };
+        add(&tally.dropped_without_lease, dropped);
+        result
+    }
+}
+
+/// Returns whether all segments of a super-packet fit into the rest of the batch.
+fn batch_takes(batch: &OutboundBatch, header: VirtioHeader, length: usize) -> bool {
+    let size = usize::from(header.gso_size);
+    let segments = if size == 0 { 1 } else { length.div_ceil(size) };
+    // Headers come once with the super-packet and once with each segment; 80 is the most of both.
+    batch.should_take(segments, if size == 0 { length } else { size + 80 })
+}
+
+/// Writes what applications receive.
+#[derive(Debug)]
+pub struct Writer {
+    fd: Arc<OwnedFd>,
+    coalescer: Coalescer,
+    join: AtomicBool,
+}
+
+impl Writer {
+    /// Writes the opened packets, joining those of one stream.
+    pub fn deliver(&mut self, batch: &mut InboundBatch, tally: &Tally) {
+        let Self { fd, coalescer, join } = self;
+        let (buffer, ranges) = batch.opened();
+        coalescer.group(buffer, ranges, join.load(Ordering::Relaxed));
+        coalescer.deliver(buffer, |buffer, delivery| {
+            let octets = delivery.first.len() + delivery.rest.iter().map(Range::len).sum::<usize>();
+            match write(fd.as_fd(), buffer, &delivery.header, delivery.first, delivery.rest) {
+                Ok(()) => {
+                    add(&tally.packets_received, delivery.packets);
+                    add(&tally.bytes_received, octets);
+                }
+                Err(error) => {
+                    // Some kernels refuse joined packets although they offered to take them.
+                    if error.raw_os_error() == Some(libc::EINVAL) && delivery.packets > 1 {
+                        join.store(false, Ordering::Relaxed);
+                        tracing::info!("the device refuses joined packets; writing them one by one");
+                    }
+                    add(&tally.dropped_inbound, delivery.packets);
+                }
+            }
+        });
+    }
+}
+
+fn write(
+    fd: BorrowedFd<'_>,
+    buffer: &[u8],
+    header: &[u8],
+    first: Range<usize>,
+    rest: &[Range<usize>],
+) -> io::Result<()> {
+    // On the stack: as many parts as the coalescer joins, and header and first packet.
+    let mut parts = [IoSlice::new(&[]); 66];
+    let ranges = std::iter::once(&first).chain(rest).filter_map(|range| buffer.get(range.clone()));
+    let mut count = 0;
+    for (part, octets) in parts.iter_mut().zip(std::iter::once(header).chain(ranges)) {
+        *part = IoSlice::new(octets);
+        count += 1;
+    }
+    nix::sys::uio::writev(fd, parts.get(..count).unwrap_or_default())?;
+    Ok(())
+}
+
+fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
+    use nix::fcntl::{FcntlArg, OFlag, fcntl};
+    let flags = OFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GETFL)?);
+    fcntl(fd, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
+    Ok(())
+}
+
+fn offload(fd: BorrowedFd<'_>, mask: libc::c_ulong) -> io::Result<()> {
+    // SAFETY: TUNSETOFFLOAD takes its argument by value and touches no memory of ours; the
+    // descriptor is borrowed for the call.
+    let result = unsafe { libc::ioctl(fd.as_raw_fd(), SET_OFFLOAD, mask) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}

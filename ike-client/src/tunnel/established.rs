@@ -1,0 +1,111 @@
+//! What the owner is told about a tunnel that stands.
+
+use super::control::{EstablishedTunnel, TunnelConfiguration};
+use super::encapsulation::Encapsulation;
+use crate::crypto::suite::EspSuite;
+use crate::session::{ChildInstalled, Established};
+use crate::wire::TrafficSelector;
+use ipnet::{IpNet, Ipv4Subnets, Ipv6Subnets};
+use std::net::{IpAddr, SocketAddr};
+
+/// The largest inner packet that is chosen without being asked for: what passes most paths with
+/// all that lies around it.
+const LARGEST: usize = 1400;
+/// The smallest: what IPv6 must be able to rely on (RFC 8200 §5).
+const SMALLEST: usize = 1280;
+/// The most networks that selectors are turned into; a selector may be any range of addresses.
+const MOST_NETWORKS: usize = 256;
+
+/// What is told about a CHILD SA, taken before its keys go to the data plane.
+#[derive(Debug)]
+pub struct Child {
+    suite: EspSuite,
+    remote: Vec<TrafficSelector>,
+}
+
+impl Child {
+    /// Takes it.
+    pub fn of(child: &ChildInstalled) -> Self {
+        Self { suite: child.suite, remote: child.remote_selectors.clone() }
+    }
+}
+
+/// Describes the tunnel.
+pub fn describe(
+    negotiated: &Established,
+    child: &Child,
+    tunnel: &TunnelConfiguration,
+    local: SocketAddr,
+    (device, device_index): (&str, u32),
+    mtu: u16,
+) -> EstablishedTunnel {
+    EstablishedTunnel {
+        gateway: negotiated.gateway,
+        local,
+        carrier: tunnel.carrier,
+        behind_nat: negotiated.nat.here,
+        gateway_identity: negotiated.gateway_identity.to_string(),
+        addresses: negotiated.addresses.clone(),
+        dns: negotiated.dns.clone(),
+        domains: negotiated.domains.clone(),
+        networks: networks(&negotiated.subnets, &child.remote),
+        remote_selectors: child.remote.clone(),
+        mtu,
+        device: device.to_owned(),
+        device_index,
+        ike_suite: negotiated.ike_suite,
+        esp_suite: child.suite,
+        warnings: negotiated.warnings.clone(),
+    }
+}
+
+/// Returns what belongs through the tunnel: the subnets that the gateway named, else its selectors.
+fn networks(subnets: &[IpNet], selectors: &[TrafficSelector]) -> Vec<IpNet> {
+    if !subnets.is_empty() {
+        return subnets.to_vec();
+    }
+    let of = |selector: &TrafficSelector| -> Vec<IpNet> {
+        match (selector.addresses.start(), selector.addresses.end()) {
+            (IpAddr::V4(first), IpAddr::V4(last)) => {
+                Ipv4Subnets::new(*first, *last, 0).take(MOST_NETWORKS).map(IpNet::V4).collect()
+            }
+            (IpAddr::V6(first), IpAddr::V6(last)) => {
+                Ipv6Subnets::new(*first, *last, 0).take(MOST_NETWORKS).map(IpNet::V6).collect()
+            }
+            _ => Vec::new(),
+        }
+    };
+    let all: Vec<IpNet> = selectors.iter().flat_map(of).take(MOST_NETWORKS).collect();
+    IpNet::aggregate(&all)
+}
+
+/// Computes the largest inner packet from the first hop's size, the outer headers and what the
+/// encapsulation adds.
+pub fn mtu(path: usize, gateway: SocketAddr, encapsulation: &dyn Encapsulation) -> u16 {
+    let outer = if gateway.is_ipv4() { 20 + 8 } else { 40 + 8 };
+    let layout = encapsulation.layout().unwrap_or_default();
+    let mut inner = path.saturating_sub(outer).min(LARGEST);
+    while inner > SMALLEST && layout.sealed_length(inner) > path.saturating_sub(outer) {
+        inner -= 1;
+    }
+    u16::try_from(inner.clamp(SMALLEST, LARGEST)).unwrap_or(u16::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn selector(first: &str, last: &str) -> TrafficSelector {
+        TrafficSelector::addresses(first.parse().unwrap(), last.parse().unwrap())
+    }
+
+    #[test]
+    fn networks_are_the_subnets_or_else_the_selectors() {
+        let subnets = ["10.1.0.0/16".parse().unwrap()];
+        assert_eq!(networks(&subnets, &[selector("0.0.0.0", "255.255.255.255")]), subnets);
+        assert_eq!(networks(&[], &[selector("0.0.0.0", "255.255.255.255")]), ["0.0.0.0/0".parse().unwrap()]);
+        let odd = networks(&[], &[selector("10.0.0.1", "10.0.0.6"), selector("fd00::", "fd00::ffff")]);
+        let expected = ["10.0.0.1/32", "10.0.0.2/31", "10.0.0.4/31", "10.0.0.6/32", "fd00::/112"];
+        assert_eq!(odd, expected.map(|network| network.parse::<IpNet>().unwrap()));
+    }
+}

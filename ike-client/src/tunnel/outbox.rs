@@ -1,0 +1,99 @@
+//! Events on their way to the owner, who may be slow or stopped: the engine never waits for it.
+
+use super::control::Event;
+use std::collections::VecDeque;
+use tokio::sync::mpsc;
+
+/// The most events kept. Counters give way to newer ones; more of the others than this means that
+/// the owner is gone.
+const MOST: usize = 256;
+
+/// The queue.
+#[derive(Debug)]
+pub struct Outbox {
+    events: mpsc::Sender<Event>,
+    waiting: VecDeque<Event>,
+}
+
+impl Outbox {
+    /// Makes an empty queue.
+    pub const fn new(events: mpsc::Sender<Event>) -> Self {
+        Self { events, waiting: VecDeque::new() }
+    }
+
+    /// Queues an event, or hands it over at once when there is room.
+    pub fn put(&mut self, event: Event) {
+        if let Event::Counters { .. } = event {
+            self.waiting.retain(|waiting| !matches!(waiting, Event::Counters { .. }));
+        }
+        if self.waiting.len() < MOST {
+            self.waiting.push_back(event);
+        }
+        while let Some(event) = self.waiting.pop_front() {
+            match self.events.try_send(event) {
+                Ok(()) => {}
+                Err(mpsc::error::TrySendError::Full(event)) => {
+                    self.waiting.push_front(event);
+                    return;
+                }
+                Err(mpsc::error::TrySendError::Closed(_)) => self.waiting.clear(),
+            }
+        }
+    }
+
+    /// Hands one waiting event over; waits for ever when none waits.
+    pub async fn deliver(&mut self) {
+        if self.waiting.is_empty() {
+            return std::future::pending().await;
+        }
+        // Reserving first: an event is taken off the queue only when it can go.
+        match self.events.reserve().await {
+            Ok(permit) => {
+                if let Some(event) = self.waiting.pop_front() {
+                    permit.send(event);
+                }
+            }
+            Err(_) => self.waiting.clear(),
+        }
+    }
+
+    /// Hands everything over, waiting for the owner.
+    pub async fn flush(&mut self) {
+        while !self.waiting.is_empty() {
+            self.deliver().await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::control::{Counters, Progress};
+    use super::*;
+
+    #[tokio::test]
+    async fn a_slow_owner_gets_everything_in_order_and_the_newest_counters() {
+        let (sender, mut receiver) = mpsc::channel(1);
+        let mut outbox = Outbox::new(sender);
+        let counters = |packets_sent| Event::Counters { counters: Counters { packets_sent, ..Counters::default() } };
+        outbox.put(Event::Progress { step: Progress::LookingUp });
+        outbox.put(counters(1));
+        outbox.put(Event::Progress { step: Progress::Authenticated });
+        outbox.put(counters(2));
+        let mut seen = Vec::new();
+        let reader = async {
+            while let Some(event) = receiver.recv().await {
+                seen.push(event);
+            }
+        };
+        let writer = async move { outbox.flush().await };
+        tokio::join!(reader, writer);
+        assert_eq!(
+            seen,
+            [
+                Event::Progress { step: Progress::LookingUp },
+                Event::Progress { step: Progress::Authenticated },
+                counters(2)
+            ]
+        );
+    }
+}

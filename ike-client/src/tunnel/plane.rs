@@ -1,0 +1,155 @@
+//! The data plane: two threads, one for each direction, between device and link.
+//!
+//! Without a lease packets are read and dropped, never kept: what applications sent before a
+//! suspend must not leave after it.
+
+use super::batch::{InboundBatch, OutboundBatch};
+use super::device::{Device, Reader, Writer};
+use super::encapsulation::Encapsulation;
+use super::gate::Gate;
+use super::link::{Link, SLOTS};
+use super::tally::{Tally, add};
+use super::wake::Wake;
+use std::io;
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+use tokio::sync::mpsc;
+
+/// What the threads tell the engine.
+#[derive(Debug)]
+pub enum FromPlane {
+    /// An IKE message that came on the encapsulated socket, without its marker.
+    Ike(Vec<u8>),
+    /// The device is gone, or cannot be used.
+    DeviceFailed(io::Error),
+    /// The socket cannot be used.
+    LinkFailed(io::Error),
+}
+
+/// The IKE messages and failures that may wait for the engine; more are dropped, IKE repeats them.
+const WAITING: usize = 64;
+
+/// What both threads share.
+struct Shared {
+    link: Link,
+    encapsulation: Arc<dyn Encapsulation>,
+    gate: Arc<Gate>,
+    tally: Arc<Tally>,
+    wake: Wake,
+    tell: mpsc::Sender<FromPlane>,
+}
+
+/// The running data plane.
+pub struct DataPlane {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl DataPlane {
+    /// Starts the threads.
+    ///
+    /// # Errors
+    /// The system's, when it is out of threads or descriptors.
+    pub fn start(
+        device: &Device,
+        link: Link,
+        encapsulation: Arc<dyn Encapsulation>,
+        gate: Arc<Gate>,
+        tally: Arc<Tally>,
+    ) -> io::Result<(Self, mpsc::Receiver<FromPlane>)> {
+        let (tell, told) = mpsc::channel(WAITING);
+        let shared = Arc::new(Shared { link, encapsulation, gate, tally, wake: Wake::new()?, tell });
+        let mut plane = Self { shared: Arc::clone(&shared), threads: Vec::with_capacity(2) };
+        let reader = device.reader();
+        let outbound = Arc::clone(&shared);
+        plane.threads.push(Builder::new().name("tunnel-out".into()).spawn(move || outbound.outbound(reader))?);
+        let writer = device.writer();
+        plane.threads.push(Builder::new().name("tunnel-in".into()).spawn(move || shared.inbound(writer))?);
+        Ok((plane, told))
+    }
+
+    /// Ends the threads and waits for them.
+    pub fn stop(&mut self) {
+        self.shared.wake.set();
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the data plane has panicked");
+            }
+        }
+    }
+}
+
+impl Drop for DataPlane {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Shared {
+    fn outbound(&self, mut reader: Reader) {
+        let mut batch = OutboundBatch::new();
+        let result = loop {
+            match reader.wait(&self.wake) {
+                Ok(true) => {}
+                Ok(false) => break Ok(()),
+                Err(error) => break Err(error),
+            }
+            if let Err(error) = self.move_out(&mut reader, &mut batch) {
+                break Err(error);
+            }
+        };
+        if let Err(error) = result {
+            let _ = self.tell.blocking_send(FromPlane::DeviceFailed(error));
+        }
+    }
+
+    fn move_out(&self, reader: &mut Reader, batch: &mut OutboundBatch) -> io::Result<()> {
+        let (Some(_), Some(layout)) = (self.gate.enter(), self.encapsulation.layout()) else {
+            return reader.discard(&self.tally);
+        };
+        batch.start(layout);
+        reader.fill(batch, &self.tally)?;
+        if !batch.is_empty() {
+            self.encapsulation.seal(batch, &self.tally);
+            self.link.send(batch, &self.gate, &self.wake, &self.tally);
+        }
+        Ok(())
+    }
+
+    fn inbound(&self, mut writer: Writer) {
+        let mut batch = InboundBatch::new(SLOTS);
+        let result = loop {
+            match self.link.wait(&self.wake) {
+                Ok(true) => {}
+                Ok(false) => break Ok(()),
+                Err(error) => break Err(error),
+            }
+            match self.move_in(&mut writer, &mut batch) {
+                Ok(()) => {}
+                Err(error) => break Err(error),
+            }
+        };
+        if let Err(error) = result {
+            let _ = self.tell.blocking_send(FromPlane::LinkFailed(error));
+        }
+    }
+
+    fn move_in(&self, writer: &mut Writer, batch: &mut InboundBatch) -> io::Result<()> {
+        loop {
+            batch.start();
+            if !self.link.receive(batch, &self.tally)? || self.wake.is_set() {
+                return Ok(());
+            }
+            self.encapsulation.open(batch, &self.tally, &mut |message| {
+                let _ = self.tell.try_send(FromPlane::Ike(message.to_vec()));
+            });
+            if batch.is_empty() {
+                continue;
+            }
+            match self.gate.enter() {
+                Some(_passage) => writer.deliver(batch, &self.tally),
+                None => add(&self.tally.dropped_without_lease, batch.opened().1.len()),
+            }
+        }
+    }
+}

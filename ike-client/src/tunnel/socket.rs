@@ -1,0 +1,157 @@
+//! The UDP sockets to the gateway.
+//!
+//! Each is bound to the address that the system would reach the gateway from, and marked before
+//! that is found out, so that policy rules keep it out of the tunnel. IP may fragment what leaves:
+//! IKE_AUTH outgrows a path now and then, and ESP's size is kept below it by the device's MTU.
+
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+
+/// What a path offers when the system does not say: Ethernet.
+const ETHERNET: usize = 1500;
+/// The receive buffer asked for: some milliseconds at several gigabits a second. The system may
+/// give less.
+const RECEIVE_BUFFER: usize = 4 << 20;
+/// The send buffer asked for.
+const SEND_BUFFER: usize = 2 << 20;
+
+/// The sockets of one tunnel.
+#[derive(Debug)]
+pub struct Sockets {
+    /// Speaks with port 500.
+    pub ike: UdpSocket,
+    /// Speaks with port 4500: IKE behind a marker, and ESP.
+    pub encapsulated: UdpSocket,
+    /// The local address and port of [`Self::ike`].
+    pub local: SocketAddr,
+    /// The size of the largest IP packet on the first hop.
+    pub path_mtu: usize,
+}
+
+/// Opens the sockets for a gateway at `gateway`.
+///
+/// # Errors
+/// The system's, when there is no route or no right.
+pub fn open(gateway: SocketAddr, firewall_mark: u32) -> io::Result<Sockets> {
+    let probe = create(gateway, firewall_mark)?;
+    probe.connect(&gateway.into())?;
+    let source = probe.local_addr()?.as_socket().map(|address| address.ip()).ok_or(io::ErrorKind::AddrNotAvailable)?;
+    let path_mtu = first_hop(&probe, gateway).unwrap_or(ETHERNET);
+    let bound = || {
+        let socket = create(gateway, firewall_mark)?;
+        socket.bind(&SocketAddr::new(source, 0).into())?;
+        io::Result::Ok(socket)
+    };
+    let (ike, encapsulated) = (bound()?, bound()?);
+    enlarge(&encapsulated);
+    let ike: UdpSocket = ike.into();
+    Ok(Sockets { local: ike.local_addr()?, ike, encapsulated: encapsulated.into(), path_mtu })
+}
+
+/// Returns the address that stands for "any" in the gateway's family.
+pub const fn unspecified(gateway: SocketAddr) -> IpAddr {
+    match gateway {
+        SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    }
+}
+
+fn create(gateway: SocketAddr, firewall_mark: u32) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(gateway), Type::DGRAM, Some(Protocol::UDP))?;
+    mark(&socket, firewall_mark)?;
+    let_ip_fragment(&SockRef::from(&socket), gateway)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+#[cfg(target_os = "linux")]
+fn mark(socket: &Socket, firewall_mark: u32) -> io::Result<()> {
+    if firewall_mark == 0 { Ok(()) } else { socket.set_mark(firewall_mark) }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn mark(_: &Socket, _: u32) -> io::Result<()> {
+    Ok(())
+}
+
+fn enlarge(socket: &Socket) {
+    // As much as the system gives without more rights; a smaller buffer costs packets, not the tunnel.
+    let _ = socket.set_send_buffer_size(SEND_BUFFER);
+    let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
+    #[cfg(target_os = "linux")]
+    for (option, octets) in [(libc::SO_RCVBUFFORCE, RECEIVE_BUFFER), (libc::SO_SNDBUFFORCE, SEND_BUFFER)] {
+        let octets = libc::c_int::try_from(octets).unwrap_or(libc::c_int::MAX);
+        let _ = linux::set(&SockRef::from(socket), libc::SOL_SOCKET, option, octets);
+    }
+}
+
+/// Lets the system fragment what is too large for the path: quinn-udp and some systems forbid it.
+#[cfg(target_os = "linux")]
+pub fn let_ip_fragment(socket: &SockRef<'_>, gateway: SocketAddr) -> io::Result<()> {
+    if gateway.is_ipv4() {
+        return linux::set(socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DONT);
+    }
+    linux::set(socket, libc::IPPROTO_IPV6, libc::IPV6_DONTFRAG, 0)?;
+    linux::set(socket, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_DONT)
+}
+
+/// Elsewhere fragments are allowed unless somebody forbids them.
+#[cfg(not(target_os = "linux"))]
+pub fn let_ip_fragment(_: &SockRef<'_>, _: SocketAddr) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(target_os = "linux")]
+fn first_hop(connected: &Socket, gateway: SocketAddr) -> Option<usize> {
+    let (level, option) =
+        if gateway.is_ipv4() { (libc::IPPROTO_IP, libc::IP_MTU) } else { (libc::IPPROTO_IPV6, libc::IPV6_MTU) };
+    linux::get(&SockRef::from(connected), level, option).ok().and_then(|mtu| usize::try_from(mtu).ok())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn first_hop(_: &Socket, _: SocketAddr) -> Option<usize> {
+    None
+}
+
+#[cfg(target_os = "linux")]
+mod linux {
+    use socket2::SockRef;
+    use std::io;
+    use std::os::fd::AsRawFd;
+
+    /// Sets an option that is an integer.
+    pub fn set(socket: &SockRef<'_>, level: libc::c_int, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
+        let length = libc::socklen_t::try_from(size_of::<libc::c_int>()).unwrap_or(0);
+        // SAFETY: the descriptor is borrowed for the call, and the kernel reads `length` octets of
+        // `value`, which lives until the call is over.
+        let result =
+            unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const value).cast(), length) };
+        if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    }
+
+    /// Reads an option that is an integer.
+    pub fn get(socket: &SockRef<'_>, level: libc::c_int, option: libc::c_int) -> io::Result<libc::c_int> {
+        let mut value: libc::c_int = 0;
+        let mut length = libc::socklen_t::try_from(size_of::<libc::c_int>()).unwrap_or(0);
+        // SAFETY: the descriptor is borrowed for the call, and the kernel writes at most `length`
+        // octets to `value`, which both live until the call is over.
+        let result = unsafe {
+            libc::getsockopt(socket.as_raw_fd(), level, option, (&raw mut value).cast(), &raw mut length)
+        };
+        if result == 0 { Ok(value) } else { Err(io::Error::last_os_error()) }
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sockets_are_bound_to_the_address_that_reaches_the_gateway() {
+        let sockets = open("127.0.0.1:500".parse().unwrap(), 0).unwrap();
+        assert_eq!(sockets.local.ip(), IpAddr::V4(Ipv4Addr::LOCALHOST));
+        assert_ne!(sockets.local.port(), 0);
+        assert!(sockets.path_mtu >= 1280);
+    }
+}
