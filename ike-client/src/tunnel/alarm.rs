@@ -42,7 +42,9 @@ mod linux {
         pub fn new() -> io::Result<Self> {
             let flags = TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC;
             let timer = TimerFd::new(ClockId::CLOCK_BOOTTIME, flags)?;
-            Ok(Self { timer: AsyncFd::new(Owned(timer))? })
+            // SAFETY: `Owned` always gives the one descriptor of the timer that it owns, which stays
+            // open until `Owned` is dropped together with the registration.
+            Ok(Self { timer: unsafe { AsyncFd::register(Owned(timer)) }? })
         }
 
         /// Waits until `at`; for ever when there is none.

@@ -195,6 +195,7 @@ impl InboundBatch {
     }
 
     /// Returns the number of datagrams.
+    #[cfg(test)]
     pub fn datagrams(&self) -> usize {
         self.datagrams.len()
     }

@@ -105,8 +105,7 @@ async fn connect(
             },
             () = outbox.deliver() => {}
         }
-    }
-    ;
+    };
     let mut cause = CloseCause::NoAnswer.into();
     for (index, gateway) in gateways.iter().enumerate() {
         outbox.put(Event::Progress { step: Progress::Contacting { gateway: *gateway } });
@@ -378,7 +377,9 @@ impl<'a> Engine<'a> {
             // The Delete's answer comes on the socket that the threads had.
             self.encapsulated = self.sockets.encapsulated.try_clone().and_then(UdpSocket::from_std).ok();
         }
-        if let EndCause::Device { .. } | EndCause::Network { .. } = &self.ending.as_ref().map_or(&EndCause::OwnerGone, |(cause, _)| cause) {
+        if let EndCause::Device { .. } | EndCause::Network { .. } =
+            &self.ending.as_ref().map_or(&EndCause::OwnerGone, |(cause, _)| cause)
+        {
             self.session.close(CloseReason::Shutdown, now);
         }
     }
@@ -437,16 +438,9 @@ impl<'a> Engine<'a> {
     }
 
     /// Creates the device and starts the data plane.
-    fn bring_up(
-        &mut self,
-        negotiated: &Established,
-        child: &established::Child,
-        outbox: &mut Outbox,
-        now: Timestamp,
-    ) {
-        let mtu = self.tunnel.mtu.unwrap_or_else(|| {
-            established::mtu(self.sockets.path_mtu, negotiated.gateway, &*self.esp)
-        });
+    fn bring_up(&mut self, negotiated: &Established, child: &established::Child, outbox: &mut Outbox, now: Timestamp) {
+        let mtu =
+            self.tunnel.mtu.unwrap_or_else(|| established::mtu(self.sockets.path_mtu, negotiated.gateway, &*self.esp));
         let device = match Device::create(&self.tunnel.device, mtu) {
             Ok(device) => device,
             Err(error) => {

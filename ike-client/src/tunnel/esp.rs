@@ -75,11 +75,6 @@ impl EspEncapsulation {
         self.inbound.update(|_| Vec::new());
     }
 
-    /// Returns the number of the last packet received on any SA, to see whether something arrives.
-    pub fn received(&self) -> u64 {
-        self.inbound.see().iter().map(|entry| entry.sa.highest_sequence()).fold(0, u64::wrapping_add)
-    }
-
     fn send_with(&self, outbound: Arc<OutboundSa>) {
         self.renewal_asked.store(false, Ordering::Relaxed);
         self.outbound.update(|_| Some(outbound));

@@ -11,11 +11,6 @@ pub struct Published<T> {
 }
 
 impl<T> Published<T> {
-    /// Publishes the first value.
-    pub fn new(value: T) -> Self {
-        Self { value: Mutex::new(Arc::new(value)) }
-    }
-
     /// Returns the current value, which stays whole while it is held.
     pub fn see(&self) -> Arc<T> {
         Arc::clone(&self.value.lock().unwrap_or_else(PoisonError::into_inner))
@@ -34,10 +29,10 @@ mod tests {
 
     #[test]
     fn a_reader_sees_what_was_published_last_and_keeps_what_it_holds() {
-        let published = Published::new(1);
+        let published = Published::<i32>::default();
         let held = published.see();
         published.update(|value| value + 1);
         published.update(|value| value * 10);
-        assert_eq!((*held, *published.see()), (1, 20));
+        assert_eq!((*held, *published.see()), (0, 10));
     }
 }

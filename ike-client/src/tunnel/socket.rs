@@ -6,7 +6,7 @@
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 
 /// What a path offers when the system does not say: Ethernet.
 const ETHERNET: usize = 1500;
@@ -47,14 +47,6 @@ pub fn open(gateway: SocketAddr, firewall_mark: u32) -> io::Result<Sockets> {
     enlarge(&encapsulated);
     let ike: UdpSocket = ike.into();
     Ok(Sockets { local: ike.local_addr()?, ike, encapsulated: encapsulated.into(), path_mtu })
-}
-
-/// Returns the address that stands for "any" in the gateway's family.
-pub const fn unspecified(gateway: SocketAddr) -> IpAddr {
-    match gateway {
-        SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-    }
 }
 
 fn create(gateway: SocketAddr, firewall_mark: u32) -> io::Result<Socket> {
@@ -125,8 +117,7 @@ mod linux {
         let length = libc::socklen_t::try_from(size_of::<libc::c_int>()).unwrap_or(0);
         // SAFETY: the descriptor is borrowed for the call, and the kernel reads `length` octets of
         // `value`, which lives until the call is over.
-        let result =
-            unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const value).cast(), length) };
+        let result = unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const value).cast(), length) };
         if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
     }
 
@@ -136,9 +127,8 @@ mod linux {
         let mut length = libc::socklen_t::try_from(size_of::<libc::c_int>()).unwrap_or(0);
         // SAFETY: the descriptor is borrowed for the call, and the kernel writes at most `length`
         // octets to `value`, which both live until the call is over.
-        let result = unsafe {
-            libc::getsockopt(socket.as_raw_fd(), level, option, (&raw mut value).cast(), &raw mut length)
-        };
+        let result =
+            unsafe { libc::getsockopt(socket.as_raw_fd(), level, option, (&raw mut value).cast(), &raw mut length) };
         if result == 0 { Ok(value) } else { Err(io::Error::last_os_error()) }
     }
 }
@@ -146,6 +136,7 @@ mod linux {
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
+    use std::net::{IpAddr, Ipv4Addr};
 
     #[test]
     fn sockets_are_bound_to_the_address_that_reaches_the_gateway() {

@@ -1,9 +1,9 @@
 //! Waking a thread of the data plane out of its wait, to end.
 
-#[cfg(unix)]
-pub use unix::Wake;
 #[cfg(not(unix))]
 pub use other::Wake;
+#[cfg(unix)]
+pub use unix::Wake;
 
 #[cfg(unix)]
 mod unix {

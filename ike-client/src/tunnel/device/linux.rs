@@ -9,7 +9,7 @@ use crate::tunnel::tally::{Tally, add};
 use crate::tunnel::wake::Wake;
 use std::io::{self, IoSlice};
 use std::ops::Range;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tun::AbstractDevice;
@@ -55,12 +55,6 @@ impl Device {
         let _ = offload(fd.as_fd(), OFFLOAD_CHECKSUM | OFFLOAD_TCP | OFFLOAD_UDP);
         device.enabled(true).map_err(io::Error::other)?;
         Ok(Self { fd: Arc::new(fd), name, index: u32::try_from(index).unwrap_or(0) })
-    }
-
-    /// Takes over a descriptor that behaves like a device.
-    #[cfg(test)]
-    pub fn from_fd(fd: OwnedFd) -> Self {
-        Self { fd: Arc::new(fd), name: "test".to_owned(), index: 0 }
     }
 
     /// Returns the device's name.
