@@ -69,7 +69,7 @@ impl TagPolicy {
         }
     }
 
-    fn named<'a>(tags: &'a [TagName]) -> impl Iterator<Item = &'a TagName> {
+    fn named(tags: &[TagName]) -> impl Iterator<Item = &TagName> {
         tags.iter().filter(|tag| !tag.is_blank())
     }
 }

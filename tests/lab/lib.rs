@@ -16,11 +16,13 @@
 //! | [`uml`] | strongSwan on a kernel with ESP, in user-mode Linux |
 //! | [`client`] | the endpoint: the real service and command line |
 //! | [`gateway`] | an IKEv2 gateway in the manner of a FortiGate, with posture tags |
+//! | [`feeds`] | advisories and package databases |
 //! | [`fuzz`] | functions that take any bytes, and their corpus |
 
 pub mod client;
 pub mod dns;
 pub mod ems;
+pub mod feeds;
 pub mod fuzz;
 pub mod gateway;
 pub mod http;

@@ -55,7 +55,7 @@ fn permissions_bind() -> bool {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("secret");
     fs::write(&file, "").unwrap();
-    fs::set_permissions(&file, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o0)).unwrap();
     fs::read(&file).is_err()
 }
 
@@ -73,6 +73,17 @@ fn a_tree_of_fixtures_stands_in_for_the_system() {
     assert_eq!(facts.packages.value().unwrap().len(), 17);
     assert!(facts.packages.gathered_unix > 1_600_000_000);
     assert!(facts.packages.source.ends_with("/var/lib/dpkg/status"));
+}
+
+#[test]
+fn debian_tells_its_point_release_in_a_file_of_its_own() {
+    let version = |point: &str| {
+        let tree = Tree::new().with("/etc/os-release", "ID=debian\nVERSION_ID=12\n").with("/etc/debian_version", point);
+        tree.collect().os.value().unwrap().version.clone().unwrap()
+    };
+    assert_eq!(version("12.7\n"), "12.7");
+    assert_eq!(version("bookworm/sid\n"), "12");
+    assert_eq!(version("120.1\n"), "12");
 }
 
 #[test]
@@ -99,7 +110,7 @@ fn the_package_database_may_lie_elsewhere() {
 #[test]
 fn what_may_not_be_read_is_denied_and_not_unknown() {
     let tree = Tree::new().with("/var/lib/dpkg/status", "");
-    fs::set_permissions(tree.path("/var/lib/dpkg/status"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(tree.path("/var/lib/dpkg/status"), fs::Permissions::from_mode(0o0)).unwrap();
     let packages = tree.collect().packages.observation;
     if permissions_bind() {
         assert!(matches!(packages, Observation::Denied(_)), "{packages:?}");

@@ -21,7 +21,7 @@ pub(in crate::collect) fn disk_encryption(context: &Context) -> Look<DiskEncrypt
     let volumes: Vec<Volume> = MOUNTS
         .iter()
         // The last mount of a place covers those before it.
-        .filter_map(|wanted| mounts.lines().filter_map(Mount::read).filter(|mount| mount.place == *wanted).last())
+        .filter_map(|wanted| mounts.lines().rev().filter_map(Mount::read).find(|mount| mount.place == *wanted))
         .map(|mount| Volume { mount: mount.place.to_owned(), encryption: encryption(context, &mount) })
         .collect();
     if volumes.is_empty() {

@@ -13,7 +13,7 @@ pub(in crate::collect) fn operating_system(context: &Context) -> Look<OperatingS
             Ok(None) => {}
             Ok(Some(text)) => {
                 return match read(&text) {
-                    Some(os) => Look::known(os, path),
+                    Some(os) => Look::known(with_point_release(context, os), path),
                     None => Look::unknown(format!("{path} names no distribution (ID=)"), path),
                 };
             }
@@ -21,6 +21,18 @@ pub(in crate::collect) fn operating_system(context: &Context) -> Look<OperatingS
         }
     }
     Look::unknown("there is no os-release file", RELEASE_FILES.join(", "))
+}
+
+/// Debian's release file names no point release (`12`); the file `debian_version` does (`12.7`).
+fn with_point_release(context: &Context, mut os: OperatingSystem) -> OperatingSystem {
+    if os.id == "debian"
+        && let Some(version) = &os.version
+        && let Ok(Some(point)) = text(context, "/etc/debian_version")
+        && point.trim().strip_prefix(version.as_str()).is_some_and(|rest| rest.starts_with('.'))
+    {
+        os.version = Some(point.trim().to_owned());
+    }
+    os
 }
 
 pub(in crate::collect) fn kernel(context: &Context) -> Look<Kernel> {

@@ -253,7 +253,7 @@ proptest! {
             prop_assert_eq!(state.presence, Presence::from(meaning(logic, &system, &facts)));
         }
         prop_assert!(!state.because.is_empty());
-        prop_assert!(explain(&set, &facts, 0).len() >= 1);
+        prop_assert!(!explain(&set, &facts, 0).is_empty());
         let text = serde_json::to_string(&set).unwrap();
         prop_assert_eq!(serde_json::from_str::<TaggingRuleSet>(&text).unwrap(), set);
     }
