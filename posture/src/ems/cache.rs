@@ -215,3 +215,6 @@ fn sync_directory(directory: &Path) -> io::Result<()> {
         Err(_) => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -324,3 +324,6 @@ impl Verifier {
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
     serde_json::from_slice(body).map_err(|error| Refusal::Malformed(error.to_string()))
 }
+
+#[cfg(test)]
+mod tests;

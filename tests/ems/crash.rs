@@ -1,0 +1,83 @@
+//! EMS that is killed.
+
+use crate::endpoint::{Endpoint, facts, invitation};
+use lab::ems::Administrator;
+use posture::ems::protocol::RefusalCode;
+use posture::ems::session::TelemetryState;
+use posture::ems::{EmsError, Introduction, Network, enrol};
+use posture::rules::Presence;
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+/// `lab-ems run` as a process; killed when dropped.
+struct Process {
+    child: Child,
+    address: String,
+}
+
+impl Process {
+    fn start(state: &Path, listen: &str) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_lab-ems"))
+            .args(["run", "--heartbeat-milliseconds", "200", "--listen", listen, "--state"])
+            .arg(state)
+            .env("LAB_EMS_LOG", "error")
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let ready: Value = serde_json::from_str(&line).unwrap();
+        Self { child, address: ready["address"].as_str().unwrap().to_owned() }
+    }
+
+    /// SIGKILL: nothing is written after it.
+    fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+async fn ask(state: &Path, request: Value) -> Value {
+    let administrator = Administrator::of_state(state).unwrap();
+    administrator.ask(&serde_json::from_value(request).unwrap()).await.unwrap()
+}
+
+#[tokio::test]
+async fn what_ems_answered_survives_its_death() {
+    let state = tempfile::TempDir::new().unwrap();
+    let ems = Process::start(state.path(), "127.0.0.1:0");
+    let address = ems.address.clone();
+    let request = json!({"do": "make-invitation", "label": "", "valid_seconds": 600});
+    let used = invitation(&ask(state.path(), request).await);
+    let introduction = Introduction { host_name: "pc".into(), ..Introduction::default() };
+    let identity = enrol(&used, &introduction, &Network::default()).await.unwrap();
+    let mut endpoint = Endpoint::start(&identity, &Network::default());
+    endpoint.telemetry.report(facts(true));
+    endpoint.until_up().await;
+    for round in 0..3 {
+        let tag = format!("round {round}");
+        ask(state.path(), json!({"do": "set-tag", "endpoint": "pc", "tag": tag})).await;
+        endpoint.until_tag(&tag, Presence::Present).await;
+    }
+    let before = endpoint.knowledge.tags.as_ref().unwrap().binding().counter;
+    ask(state.path(), json!({"do": "set-tag", "endpoint": "pc", "tag": "last words"})).await;
+    ems.kill();
+    endpoint.until("telemetry is down", |it| matches!(it.state, Some(TelemetryState::Down { .. }))).await;
+
+    let _again = Process::start(state.path(), &address);
+    endpoint.until_up().await;
+    endpoint.until_tag("last words", Presence::Present).await;
+    assert!(endpoint.knowledge.tags.as_ref().unwrap().binding().counter > before);
+    assert!(endpoint.others.is_empty(), "nothing was refused: {:?}", endpoint.others);
+    let error = enrol(&used, &introduction, &Network::default()).await.unwrap_err();
+    assert!(matches!(error, EmsError::Refused { code: RefusalCode::InvitationUsed, .. }), "{error}");
+}

@@ -1,0 +1,10 @@
+//! The EMS client against the real lab server, and against servers that mean harm. Everything is on
+//! the loopback and in temporary directories; no root is needed.
+
+mod conversation;
+mod crash;
+mod endpoint;
+mod enrolment;
+mod fake;
+mod hostile;
+mod sharing;
