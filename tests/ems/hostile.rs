@@ -149,7 +149,7 @@ async fn what_is_no_reply_of_the_protocol_is_nonsense() {
 }
 
 #[tokio::test]
-async fn a_certificate_of_another_authority_for_another_name_or_out_of_date_is_not_trusted() {
+async fn a_certificate_of_another_authority_or_for_another_name_is_not_trusted() {
     let key = KeyPair::generate().unwrap();
     let own = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap().self_signed(&key).unwrap();
     let mut fake = Fake::new().await;

@@ -231,7 +231,9 @@ impl Refusal {
     }
 }
 
-/// The floor below which nothing is believed. Kept on disk; nothing in it ever falls.
+/// The floor below which nothing is believed. Kept on disk. Counters and policy version never fall;
+/// the clock is set right by a document that is newer than any before, since that one says itself
+/// what time it is: a machine whose clock was wrong once is not locked out until then.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Floor {
     /// The counters of the newest documents seen.
@@ -258,9 +260,11 @@ impl Floor {
             DocumentKind::Rules => &mut self.counters.rules,
             DocumentKind::Tags => &mut self.counters.tags,
         };
+        let is_newest = binding.counter > *counter;
         *counter = (*counter).max(binding.counter);
         self.policy_version = self.policy_version.max(binding.policy_version);
-        self.clock_unix = self.clock_unix.max(binding.issued_unix).max(now_unix);
+        let known = if is_newest { 0 } else { self.clock_unix };
+        self.clock_unix = known.max(binding.issued_unix).max(now_unix);
     }
 }
 
@@ -310,7 +314,9 @@ impl Verifier {
         if binding.policy_version < floor.policy_version && kind == DocumentKind::Tags {
             return Err(Refusal::PolicyRolledBack { found: binding.policy_version, floor: floor.policy_version });
         }
-        floor.check_clock(now_unix)?;
+        if binding.counter == least {
+            floor.check_clock(now_unix)?;
+        }
         if now_unix.saturating_add(CLOCK_TOLERANCE_SECONDS) < binding.issued_unix {
             return Err(Refusal::ClockTurnedBack { seconds: binding.issued_unix - now_unix });
         }

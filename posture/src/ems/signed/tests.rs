@@ -116,6 +116,20 @@ fn an_expired_document_and_a_clock_that_was_turned_back_are_told_apart() {
 }
 
 #[test]
+fn a_clock_that_was_ahead_once_is_set_right_by_the_next_new_document() {
+    let mut floor = Floor::default();
+    floor.raise(&binding(), NOW + 90);
+    floor.raise(&binding(), NOW + 5_000_000);
+    let newer = Binding { counter: 11, issued_unix: NOW + 10, ..binding() };
+    assert!(judge(newer.clone(), &floor, NOW + 12).is_ok());
+    floor.raise(&newer, NOW + 12);
+    assert_eq!(floor.clock_unix, NOW + 12);
+    // It must be new, and of now: neither an old one nor one from the future sets a clock.
+    let future = Binding { counter: 12, issued_unix: NOW + 9_000, expires_unix: NOW + 10_000, ..binding() };
+    assert!(matches!(judge(future, &floor, NOW + 12), Err(Refusal::ClockTurnedBack { .. })));
+}
+
+#[test]
 fn the_floor_never_falls() {
     let mut floor = Floor::default();
     floor.raise(&binding(), NOW);
