@@ -218,6 +218,6 @@ async fn notify(out: &mpsc::Sender<Vec<u8>>, event: &Event) {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 #[path = "server_tests.rs"]
 mod tests;
