@@ -183,6 +183,12 @@ impl EstablishedSa {
         self.current.sa
     }
 
+    /// Gives tests a way to send what the machine never would.
+    #[cfg(test)]
+    pub(super) const fn current_sa_mut(&mut self) -> &mut IkeSa {
+        &mut self.current.sa
+    }
+
     /// Takes a datagram.
     pub(super) fn receive(
         mut self: Box<Self>,

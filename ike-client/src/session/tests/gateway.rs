@@ -45,6 +45,12 @@ pub(super) struct Behaviour {
     /// Narrows to these instead of the assigned address and everything.
     pub selectors: Option<(Vec<TrafficSelector>, Vec<TrafficSelector>)>,
     pub eap: Option<EapServer>,
+    /// Answers the MSCHAPv2 response by EAP-Failure.
+    pub fails_eap: bool,
+    /// Makes its last AUTH by another key than EAP's.
+    pub forgets_msk: bool,
+    /// Lets a client in that proves nothing.
+    pub skips_client_proof: bool,
     /// Payloads that go beside the first response's.
     pub extra: Vec<Payload>,
 }
@@ -86,6 +92,9 @@ impl Default for Behaviour {
             ],
             selectors: None,
             eap: None,
+            fails_eap: false,
+            forgets_msk: false,
+            skips_client_proof: false,
             extra: Vec::new(),
         }
     }
@@ -285,7 +294,10 @@ impl Gateway {
                 (vec![Payload::Eap(vec![3, 9, 0, 4])], Next::Await(Awaited::FinalAuth))
             }
             (_, Awaited::FinalAuth) => {
-                self.check_shared(&half_open, &payloads, &half_open.msk);
+                assert!(self.check_shared(&half_open, &payloads, &half_open.msk), "the client's last AUTH");
+                if self.behaviour.forgets_msk {
+                    half_open.msk[0] ^= 1;
+                }
                 (vec![self.shared_auth(&half_open, &half_open.msk)], Next::Establish)
             }
         };
@@ -319,7 +331,8 @@ impl Gateway {
             return (forced, Next::GiveUp);
         }
         let request = half_open.auth_request.clone();
-        if self.behaviour.eap.is_none() && !self.check_client(half_open, &request) {
+        let proves = self.behaviour.eap.is_none() && !self.behaviour.skips_client_proof;
+        if proves && !self.check_client(half_open, &request) {
             let failed = Notify::new(NotifyType::AUTHENTICATION_FAILED, Vec::new());
             return (vec![Payload::Notify(failed)], Next::GiveUp);
         }
@@ -348,6 +361,9 @@ impl Gateway {
     /// Answers the MSCHAPv2 response by Success with the proof, or by Failure.
     fn verdict(&mut self, half_open: &mut HalfOpen, payloads: &[Payload]) -> (Vec<Payload>, Next) {
         let response = self.note_eap(payloads);
+        if self.behaviour.fails_eap {
+            return (vec![Payload::Eap(vec![4, 9, 0, 4])], Next::GiveUp);
+        }
         let Some(server) = &self.behaviour.eap else { panic!("no EAP here") };
         let user = String::from_utf8(response[59..].to_vec()).unwrap();
         let (proof, msk) = crate::auth::eap::tests::server_side(&response, server.password, &user);

@@ -20,6 +20,7 @@ mod renewal;
 use super::*;
 use crate::crypto::Secret;
 use crate::random::SeededRandom;
+use crate::wire::{ExchangeType, Payload};
 use gateway::{Behaviour, Gateway};
 use std::time::Duration;
 
@@ -105,6 +106,23 @@ fn answer_psk(session: &mut Session, psk: &[u8], now: Timestamp) {
     let (id, request) = requested(session);
     assert_eq!(request, Request::PreSharedKey);
     session.handle_response(id, Answer::Secret { secret: Secret::from(psk) }, now).unwrap();
+}
+
+/// Makes an established session send any protected request.
+fn send_raw(session: &mut Session, exchange: ExchangeType, payloads: &[Payload], now: Timestamp) -> Vec<Vec<u8>> {
+    let State::Established(state) = &mut session.state else { panic!("not established") };
+    state.current_sa_mut().request(exchange, payloads, &mut session.context, now).unwrap();
+    sent(session)
+}
+
+/// Opens the response to what [`send_raw`] sent.
+fn opened(session: &mut Session, datagram: &[u8], now: Timestamp) -> Vec<Payload> {
+    let State::Established(state) = &mut session.state else { panic!("not established") };
+    let message = Message::decode(datagram).unwrap();
+    match state.current_sa_mut().receive(datagram, &message, &mut session.context, now) {
+        ike_sa::Received::Response { payloads } => payloads.unwrap(),
+        other => panic!("not the response: {other:?}"),
+    }
 }
 
 /// Hands the client's messages to the gateway and the answers back, until nobody says anything.
