@@ -189,6 +189,12 @@ impl EstablishedSa {
         &mut self.current.sa
     }
 
+    /// Tells tests how many IKE SAs stand beside the current one.
+    #[cfg(test)]
+    pub(super) fn others_for_test(&self) -> usize {
+        self.others.len()
+    }
+
     /// Takes a datagram.
     pub(super) fn receive(
         mut self: Box<Self>,

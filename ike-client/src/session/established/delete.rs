@@ -61,10 +61,12 @@ impl EstablishedSa {
         }
     }
 
-    /// A tunnel without a CHILD SA is none.
+    /// A tunnel without a CHILD SA is none, unless an answer that is under way may bring one: the
+    /// peer may know already which of two renewals stays.
     pub(super) fn require_child(&mut self) -> Result<(), Ending> {
         let carries = self.children.iter().any(|child| child.standing == Standing::InUse);
-        if carries { Ok(()) } else { Err(CloseCause::ClosedByPeer.into()) }
+        let expected = matches!(self.task(), Some(Task::RekeyChild(_)));
+        if carries || expected { Ok(()) } else { Err(CloseCause::ClosedByPeer.into()) }
     }
 
     /// Goes on after the peer deleted the IKE SA that its request came in on.

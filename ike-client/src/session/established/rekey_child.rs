@@ -115,7 +115,7 @@ impl EstablishedSa {
                 self.queue.push_front(Operation::DeleteChild(replaces));
             }
         }
-        Ok(())
+        self.require_child()
     }
 
     fn child_rekey_refused(
@@ -128,7 +128,7 @@ impl EstablishedSa {
         let in_use = self.child(rekey.replaces).is_some_and(|child| child.standing == Standing::InUse);
         if !in_use {
             // The peer's renewal of the same SA has been answered, or it is gone.
-            return Ok(());
+            return self.require_child();
         }
         match notify.notify_type {
             NotifyType::INVALID_KE_PAYLOAD if rekey.again_with.is_none() => {
@@ -162,6 +162,10 @@ impl EstablishedSa {
         // The SPI is the one that the peer receives on.
         let child = self.children.iter().find(|child| child.outbound.0.to_be_bytes()[..] == rekey.spi);
         let Some(child) = child.filter(|_| rekey.protocol == ProtocolId::ESP) else {
+            if matches!(self.task(), Some(Task::RekeyChild(_))) {
+                // It may be the one whose answer is still under way to here.
+                return Ok(NotifyType::TEMPORARY_FAILURE.into());
+            }
             let not_found = NotifyType::CHILD_SA_NOT_FOUND;
             let spi = rekey.spi.clone();
             return Ok(Notify { protocol: rekey.protocol, spi, notify_type: not_found, data: Vec::new() }.into());

@@ -43,13 +43,14 @@ impl Network {
         }
         let copies = if self.percent() < self.repetition { 2 } else { 1 };
         for _ in 0..copies {
-            let delay = self.delay * u32::from(10 + self.percent() * 9 / 10) / 100;
+            let delay = self.delay * (10 + u32::from(self.percent()) * 9 / 10) / 100;
             self.under_way.push((now + delay, to, message.clone()));
         }
     }
 
-    /// Lets both sides go on until `end`.
-    pub(super) fn run(&mut self, pair: &mut Pair, end: Timestamp) {
+    /// Lets both sides go on for that long.
+    pub(super) fn run(&mut self, pair: &mut Pair, time: Duration) {
+        let end = pair.now + time;
         for _ in 0..100_000 {
             for message in sent(&mut pair.client) {
                 self.carry(message, End::Gateway, pair.now);
