@@ -1,12 +1,11 @@
 //! The driver of the core: one thread that waits for sockets, device, console and timers.
 
 use super::console::{self, Reply, Request};
-use super::event::Event;
-use super::fabric;
+use super::event::{Event, LogEvent, LogKind};
+use super::fabric::Fabric;
 use super::plane::Plane;
 use super::responder::{Now, Path, Responder, Transmit};
 use super::settings::{Credentials, RemoteGatewayMatch, Settings};
-use super::tags::TagDirectory;
 use super::{device, diagnose, log};
 use anyhow::{Context, Result, bail};
 use ike_client::random::SystemRandom;
@@ -17,8 +16,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::sync::mpsc;
+use std::os::unix::net::UnixListener;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// How many packets are taken from one source before the others have their turn.
@@ -36,8 +34,7 @@ pub struct Daemon {
     device: File,
     console: UnixListener,
     log: File,
-    tags: mpsc::Receiver<TagDirectory>,
-    tags_ready: UnixStream,
+    fabric: Fabric,
 }
 
 impl Daemon {
@@ -59,15 +56,9 @@ impl Daemon {
         let _ = std::fs::remove_file(&socket);
         let console = UnixListener::bind(&socket).with_context(|| socket.display().to_string())?;
         console.set_nonblocking(true)?;
-        let (tags_ready, wake) = UnixStream::pair()?;
-        tags_ready.set_nonblocking(true)?;
-        let (sender, tags) = mpsc::channel();
-        if let Some(source) = &daemon.tags {
-            let source = fabric::source(source)?;
-            std::thread::Builder::new().name("tags".into()).spawn(move || keep_tags(source, &sender, wake))?;
-        }
+        let fabric = Fabric::start(daemon.tags.as_ref())?;
         let (plain, encapsulated) = (bind(listen, IKE_PORT)?, bind(listen, ENCAPSULATION_PORT)?);
-        Ok(Self { responder, plane: Plane::default(), plain, encapsulated, device, console, log, tags, tags_ready })
+        Ok(Self { responder, plane: Plane::default(), plain, encapsulated, device, console, log, fabric })
     }
 
     /// Works until something fails that cannot be gone on without.
@@ -101,11 +92,9 @@ impl Daemon {
             PollFd::new(self.encapsulated.as_fd(), PollFlags::POLLIN),
             PollFd::new(self.device.as_fd(), PollFlags::POLLIN),
             PollFd::new(self.console.as_fd(), PollFlags::POLLIN),
-            PollFd::new(self.tags_ready.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.fabric.ready(), PollFlags::POLLIN),
         ];
-        // Without a source of tags the last one is closed at its other end and always ready.
-        let count = if self.responder.settings().daemon.tags.is_some() { 5 } else { 4 };
-        match poll(watched.get_mut(..count).context("the watched")?, timeout) {
+        match poll(&mut watched, timeout) {
             Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
             Err(error) => Err(error).context("waiting"),
         }
@@ -158,9 +147,7 @@ impl Daemon {
     }
 
     fn take_tags(&mut self) {
-        let mut wakes = [0; 64];
-        while (&self.tags_ready).read(&mut wakes).is_ok_and(|length| length > 0) {}
-        while let Ok(tags) = self.tags.try_recv() {
+        if let Some(tags) = self.fabric.newest() {
             self.responder.set_tags(tags);
         }
     }
@@ -192,6 +179,15 @@ impl Daemon {
         }
     }
 
+    fn tell_ems(&self, event: &LogEvent) {
+        let up = match event.kind {
+            LogKind::TunnelUp => true,
+            LogKind::TunnelDown { .. } => false,
+            LogKind::NegotiationFailed { .. } | LogKind::LivenessFailed => return,
+        };
+        self.fabric.tell(event.subject.path.remote.ip(), up);
+    }
+
     /// Carries out what the core wants: events first, so that a CHILD SA stands before the client
     /// hears of it.
     fn flush(&mut self) {
@@ -200,6 +196,7 @@ impl Daemon {
                 Event::ChildInstalled(child) => self.plane.install(*child),
                 Event::ChildRetired { inbound } => self.plane.retire(inbound),
                 Event::Log(event) => {
+                    self.tell_ems(&event);
                     let line = log::line(&event, &self.responder.settings().name, jiff::Timestamp::now());
                     // The log is the proof: a gateway that cannot write it is of no use.
                     writeln!(self.log, "{line}").expect("the event log can be written");
@@ -231,24 +228,6 @@ fn set(settings: &mut Settings, name: &str, values: Vec<String>) -> Result<()> {
         _ => bail!("there is no such setting: {name}"),
     }
     Ok(())
-}
-
-/// Asks for the tags again and again; tells of every change.
-fn keep_tags(mut source: Box<dyn fabric::TagSource>, sender: &mpsc::Sender<TagDirectory>, mut wake: UnixStream) {
-    let mut last = None;
-    loop {
-        match source.fetch() {
-            Ok(tags) if last.as_ref() != Some(&tags) => {
-                if sender.send(tags.clone()).is_err() || wake.write_all(&[1]).is_err() {
-                    return;
-                }
-                last = Some(tags);
-            }
-            Ok(_) => {}
-            Err(error) => eprintln!("lab-gateway: no tags: {error:#}"),
-        }
-        std::thread::sleep(fabric::REFRESH);
-    }
 }
 
 fn bind(address: Ipv4Addr, port: u16) -> Result<UdpSocket> {

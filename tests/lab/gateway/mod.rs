@@ -16,7 +16,7 @@
 //! | `init`, `sa`, `authentication`, `child`, `informational` | the exchanges of one IKE SA |
 //! | `proposal`, `proof`, `eap`, `mschapv2` | choosing suites, proving and verifying who is who |
 //! | [`pool`] | addresses for clients |
-//! | [`tags`], [`tag_refusal`], [`fabric`] | the posture tag match, its refusal on the wire, the lists from EMS |
+//! | [`tags`], [`tag_refusal`], `fabric` | the posture tag match, its refusal on the wire, the lists from EMS |
 //! | [`event`], [`log`], [`diagnose`] | what happened, as FortiOS's log lines; what FortiOS's commands print |
 //! | [`daemon`], `plane`, `device`, [`console`] | sockets, ESP forwarding, the TUN device, the command socket |
 
@@ -30,7 +30,7 @@ mod device;
 pub mod diagnose;
 mod eap;
 pub mod event;
-pub mod fabric;
+mod fabric;
 mod informational;
 mod init;
 pub mod log;

@@ -101,18 +101,16 @@ pub enum TagSettings {
         /// The file.
         path: PathBuf,
     },
-    /// The lab EMS, asked again and again as a fabric device.
+    /// The lab EMS, which knows this gateway as a fabric device.
     Ems {
-        /// The URL of the address lists.
-        url: String,
+        /// `https://HOST:PORT`.
+        base: String,
         /// The PEM of EMS's certificate authority.
         authority: PathBuf,
-        /// The token of this fabric device, if it shows one.
-        #[serde(default)]
+        /// The name of this fabric device.
+        device: String,
+        /// Its token.
         token: String,
-        /// The PEM of this fabric device's certificate and key, if it shows one.
-        #[serde(default)]
-        identity: Option<PathBuf>,
     },
 }
 
