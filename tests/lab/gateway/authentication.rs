@@ -19,6 +19,8 @@ use ike_client::wire::{
 };
 use std::net::Ipv4Addr;
 
+const EAP_FAILED: &str = "EAP authentication failed";
+
 /// The parts of the first IKE_AUTH request.
 #[derive(Clone)]
 pub(super) struct FirstRequest {
@@ -156,7 +158,15 @@ impl IkeSa {
         let Some(packet) = packet else {
             return Answer::Reply(vec![notify(NotifyType::INVALID_SYNTAX)], Fate::Ends);
         };
+        let was_refused = stage.authenticator.has_refused();
         match stage.authenticator.handle(packet, &context.settings.users) {
+            // Logged at once: many a client just goes away.
+            Step::Refused(packet) => {
+                self.log(LogKind::NegotiationFailed { reason: EAP_FAILED }, context);
+                self.state = State::AwaitingEap(Box::new(stage));
+                Answer::Reply(vec![Payload::Eap(packet)], Fate::Stays)
+            }
+            Step::Failed { packet } if was_refused => Answer::Reply(vec![Payload::Eap(packet)], Fate::Ends),
             Step::Continue(packet) => {
                 self.state = State::AwaitingEap(Box::new(stage));
                 Answer::Reply(vec![Payload::Eap(packet)], Fate::Stays)
@@ -167,7 +177,7 @@ impl IkeSa {
                 self.state = State::AwaitingEapProof(Box::new(EapProofStage { init, request, msk }));
                 Answer::Reply(vec![Payload::Eap(packet)], Fate::Stays)
             }
-            Step::Failed { packet } => self.refuse("EAP authentication failed", vec![Payload::Eap(packet)], context),
+            Step::Failed { packet } => self.refuse(EAP_FAILED, vec![Payload::Eap(packet)], context),
         }
     }
 
@@ -180,7 +190,7 @@ impl IkeSa {
         });
         if !accepted {
             let refusal = vec![notify(NotifyType::AUTHENTICATION_FAILED)];
-            return self.refuse("EAP authentication failed", refusal, context);
+            return self.refuse(EAP_FAILED, refusal, context);
         }
         let own = Payload::Authentication(proof.gateway_by_key(&context.settings.identity, &msk));
         self.complete(&init, &request, vec![own], context)

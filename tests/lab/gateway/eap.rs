@@ -18,6 +18,8 @@ const OP_FAILURE: u8 = 4;
 pub(super) enum Step {
     /// This EAP packet; the client's answer is awaited.
     Continue(Vec<u8>),
+    /// This EAP packet, which tells that the proof was wrong; the client may acknowledge it.
+    Refused(Vec<u8>),
     /// EAP-Success; AUTH with this key follows.
     Succeeded { packet: Vec<u8>, msk: [u8; 64], user: String },
     /// EAP-Failure; it is over.
@@ -49,6 +51,11 @@ impl Authenticator {
         (this, packet)
     }
 
+    /// Tells whether the client was told already that its proof was wrong.
+    pub(super) const fn has_refused(&self) -> bool {
+        matches!(self.state, State::AwaitingFailureAck)
+    }
+
     /// Takes the client's packet.
     pub(super) fn handle(&mut self, received: &[u8], users: &BTreeMap<String, String>) -> Step {
         let Some((kind, body)) = self.read(received) else { return self.fail() };
@@ -56,7 +63,7 @@ impl Authenticator {
             (State::AwaitingIdentity, TYPE_IDENTITY, name) => {
                 self.state = State::AwaitingResponse { user: String::from_utf8_lossy(name).into_owned() };
                 let content = [&[16][..], &self.challenge, b"lab-gateway"].concat();
-                self.request(OP_CHALLENGE, &content)
+                Step::Continue(self.request(OP_CHALLENGE, &content))
             }
             (State::AwaitingResponse { user }, TYPE_MSCHAPV2, [OP_RESPONSE, _, _, _, 49, value @ ..]) => {
                 self.judge(user, value, users)
@@ -80,13 +87,14 @@ impl Authenticator {
         match found {
             Some(Expectation { nt_response: expected, authenticator_response, msk }) if expected == nt_response => {
                 self.state = State::AwaitingSuccessAck { user, msk };
-                self.request(OP_SUCCESS, format!("{authenticator_response} M=Welcome").as_bytes())
+                let message = format!("{authenticator_response} M=Welcome");
+                Step::Continue(self.request(OP_SUCCESS, message.as_bytes()))
             }
             // An unknown user and a wrong password look the same from outside.
             _ => {
                 self.state = State::AwaitingFailureAck;
                 let message = format!("E=691 R=0 C={} V=3 M=Authentication failed", hex::encode_upper(self.challenge));
-                self.request(OP_FAILURE, message.as_bytes())
+                Step::Refused(self.request(OP_FAILURE, message.as_bytes()))
             }
         }
     }
@@ -103,12 +111,12 @@ impl Authenticator {
         }
     }
 
-    fn request(&mut self, operation: u8, content: &[u8]) -> Step {
+    fn request(&mut self, operation: u8, content: &[u8]) -> Vec<u8> {
         self.identifier = self.identifier.wrapping_add(1);
         let length = u16::try_from(content.len().saturating_add(4)).unwrap_or(u16::MAX);
         let head = [TYPE_MSCHAPV2, operation, MSCHAPV2_ID];
         let body = [&head[..], &length.to_be_bytes(), content].concat();
-        Step::Continue(packet(REQUEST, self.identifier, &body))
+        packet(REQUEST, self.identifier, &body)
     }
 
     fn fail(&self) -> Step {

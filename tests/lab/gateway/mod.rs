@@ -19,6 +19,7 @@
 //! | [`tags`], [`tag_refusal`], `fabric` | the posture tag match, its refusal on the wire, the lists from EMS |
 //! | [`event`], [`log`], [`diagnose`] | what happened, as FortiOS's log lines; what FortiOS's commands print |
 //! | [`daemon`], `plane`, `device`, [`console`] | sockets, ESP forwarding, the TUN device, the command socket |
+//! | `running` | the program on a host of the lab |
 
 mod authentication;
 #[cfg(test)]
@@ -40,6 +41,7 @@ pub mod pool;
 mod proof;
 mod proposal;
 pub mod responder;
+mod running;
 mod sa;
 pub mod settings;
 pub mod tag_refusal;
@@ -47,4 +49,5 @@ pub mod tags;
 
 pub use event::Event;
 pub use responder::{Path, Responder, Transmit};
+pub use running::RunningGateway;
 pub use settings::Settings;
