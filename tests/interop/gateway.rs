@@ -2,6 +2,9 @@
 //!
 //! What the lab gateway then says about `posternd` is worth something.
 
+#[path = "gateway/fabric.rs"]
+mod fabric;
+
 use anyhow::{Result, ensure};
 use lab::gateway::settings::{ClientAuth, RemoteGatewayMatch};
 use lab::gateway::{RunningGateway, Settings};
@@ -17,6 +20,7 @@ const SCENARIOS: &[Scenario] = &[
     ("lab gateway: strongSwan with a wrong password is refused", wrong_password),
     ("lab gateway: strongSwan is told when the gateway deletes", deleted_by_gateway),
     ("lab gateway: tags decide, and change while it runs", tags_decide),
+    ("lab gateway: EMS shares tags with it, by default of connected endpoints only", fabric::ems_decides),
 ];
 
 fn main() -> ExitCode {
