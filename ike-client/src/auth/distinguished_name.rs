@@ -181,14 +181,16 @@ impl std::fmt::Display for DistinguishedName {
     }
 }
 
-/// Makes a value readable by [`DistinguishedName::from_text`], and harmless to a terminal.
+/// Makes a value readable by [`DistinguishedName::from_text`], and harmless to a terminal: what cannot be seen or
+/// turns the writing direction is spelled out.
 fn escape(text: &str) -> String {
     let mut out = String::new();
     for character in text.chars() {
-        if matches!(character, ',' | '\\') {
-            out.push('\\');
+        match character {
+            ',' | '\\' => out.extend(['\\', character]),
+            '\'' | '"' => out.push(character),
+            other => out.extend(other.escape_debug()),
         }
-        if character.is_control() { out.extend(character.escape_default()) } else { out.push(character) }
     }
     out
 }
@@ -258,6 +260,13 @@ mod tests {
         trailing.push(0);
         assert_eq!(DistinguishedName::from_der(&trailing), Err(E::Malformed));
         assert_eq!(DistinguishedName::from_der(&[0x30; MAX_LENGTH + 1]), Err(E::Length(MAX_LENGTH + 1)));
+    }
+
+    #[test]
+    fn nothing_in_a_name_reaches_a_terminal_unseen() {
+        let hostile = name("CN=\u{1b}[2Jgood\u{202e}live\u{7}");
+        assert_eq!(hostile.to_string(), "CN=\\u{1b}[2Jgood\\u{202e}live\\u{7}");
+        assert_eq!(name("CN=O'Neill \"x\"").to_string(), "CN=O'Neill \"x\"");
     }
 
     #[test]

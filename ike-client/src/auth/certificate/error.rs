@@ -1,6 +1,7 @@
 //! Why a gateway's certificate is not accepted.
 
 use crate::auth::identity::Identity;
+use x509_parser::time::ASN1Time;
 
 /// Why a gateway's certificate is not accepted. Times are seconds since 1970.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -28,7 +29,7 @@ pub enum CertificateError {
     #[error("the gateway's certificate is malformed: {0}")]
     Malformed(String),
     /// Validity is over.
-    #[error("the gateway's certificate, or one above it, expired at {not_after}")]
+    #[error("the gateway's certificate, or one above it, ran out on {}", moment(*not_after))]
     Expired {
         /// When it ended.
         not_after: u64,
@@ -36,7 +37,7 @@ pub enum CertificateError {
         now: u64,
     },
     /// Validity has not begun, or this machine's clock is wrong.
-    #[error("the gateway's certificate, or one above it, is valid only from {not_before}")]
+    #[error("the gateway's certificate, or one above it, is valid only from {}; this machine takes it for {}", moment(*not_before), moment(*now))]
     NotYetValid {
         /// When it begins.
         not_before: u64,
@@ -84,7 +85,7 @@ pub enum CertificateError {
     #[error("a signature on the gateway's certificate is wrong")]
     BadSignature,
     /// A signature in the path is by an algorithm that is too weak or unknown (SHA-1, MD5).
-    #[error("the gateway's certificate is signed by an algorithm that is not accepted: {0}")]
+    #[error("the gateway's certificate, or one above it, is signed by an algorithm that is not accepted: {0}")]
     WeakSignature(String),
     /// The key is of a kind or size that is not accepted.
     #[error("the gateway's key is not accepted: {0}")]
@@ -100,9 +101,30 @@ impl CertificateError {
     }
 }
 
+/// Writes seconds since 1970 as a date that people read.
+fn moment(unix: u64) -> String {
+    let time = i64::try_from(unix).ok().and_then(|seconds| ASN1Time::from_timestamp(seconds).ok());
+    time.map_or_else(|| format!("second {unix} since 1970"), |time| time.to_string())
+}
+
 fn list(names: &[String]) -> String {
     match names {
         [] => "nobody".to_owned(),
         names => names.iter().map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_written_for_people() {
+        let expired = CertificateError::Expired { not_after: 1_767_225_600, now: 1_782_864_000 };
+        assert_eq!(
+            expired.to_string(),
+            "the gateway's certificate, or one above it, ran out on Jan  1 00:00:00 2026 +00:00"
+        );
+        assert_eq!(moment(u64::MAX), "second 18446744073709551615 since 1970");
     }
 }

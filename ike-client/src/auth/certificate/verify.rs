@@ -3,6 +3,8 @@
 use super::chain::{self, Chain};
 use super::names::Names;
 use super::{CertificateError, ExpectedIdentity, Trust, VerifiedGateway};
+use crate::auth::der::{Reader, tag};
+use crate::auth::distinguished_name::DistinguishedName;
 use crate::auth::identity::Identity;
 use crate::auth::signature::PublicKey;
 use crate::wire;
@@ -12,6 +14,7 @@ use std::time::Duration;
 use webpki::{
     EndEntityCert, ExtendedKeyUsageValidator, KeyPurposeId, KeyPurposeIdIter, KeyUsage, RequiredEkuNotFoundContext,
 };
+use x509_parser::der_parser::oid::Oid;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// Checks the gateway's certificate for `presented`, the identity it claims in IDr, at `unix_now`.
@@ -190,11 +193,13 @@ fn explain(error: webpki::Error, leaf: &X509Certificate<'_>) -> CertificateError
             C::WrongUse("its extended key usage is neither serverAuth nor ipsecIKE".to_owned())
         }
         E::InvalidSignatureForPublicKey => C::BadSignature,
-        E::SignatureAlgorithmMismatch
-        | E::UnsupportedSignatureAlgorithmContext(_)
-        | E::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => {
-            C::WeakSignature(leaf.signature_algorithm.algorithm.to_id_string())
+        E::UnsupportedSignatureAlgorithmContext(context) => {
+            C::WeakSignature(algorithm_name(&context.signature_algorithm_id))
         }
+        E::UnsupportedSignatureAlgorithmForPublicKeyContext(context) => {
+            C::WeakSignature(algorithm_name(&context.signature_algorithm_id))
+        }
+        E::SignatureAlgorithmMismatch => C::BadSignature,
         E::EndEntityUsedAsCa
         | E::NameConstraintViolation
         | E::PathLenConstraintViolated
@@ -208,8 +213,16 @@ fn explain(error: webpki::Error, leaf: &X509Certificate<'_>) -> CertificateError
     }
 }
 
+/// Reads the object identifier out of an AlgorithmIdentifier's content.
+fn algorithm_name(identifier: &[u8]) -> String {
+    match Reader::new(identifier).content(tag::OBJECT_IDENTIFIER) {
+        Some(oid) => Oid::new(oid.into()).to_id_string(),
+        None => "unreadable".to_owned(),
+    }
+}
+
 fn issuer(leaf: &X509Certificate<'_>) -> String {
-    crate::auth::distinguished_name::DistinguishedName::from_der(leaf.issuer().as_raw())
+    DistinguishedName::from_der(leaf.issuer().as_raw())
         .map_or_else(|_| "(unreadable)".to_owned(), |name| name.to_string())
 }
 
