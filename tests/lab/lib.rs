@@ -9,6 +9,7 @@
 //! | [`ping`] | ICMP echo with a tally |
 //! | [`dns`] | a resolver that counts what it is asked |
 //! | [`ems`] | the endpoint management server |
+//! | [`handshake`] | a client that does nothing but log in |
 //! | [`http`] | the corporate host's web server |
 //! | [`roadwarrior`] | an endpoint, a strongSwan gateway, a host behind it |
 //! | [`rogue`] | a gateway that lies about who it is, and records what it hears |
@@ -25,6 +26,7 @@ pub mod ems;
 pub mod feeds;
 pub mod fuzz;
 pub mod gateway;
+pub mod handshake;
 pub mod http;
 pub mod net;
 pub mod ping;

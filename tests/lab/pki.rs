@@ -10,6 +10,7 @@ use rcgen::{
 };
 use std::net::IpAddr;
 use std::process::{Command, Stdio};
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// The gateway's host name in the lab.
 pub const GATEWAY_NAME: &str = "vpn.example.test";
@@ -256,6 +257,16 @@ impl Pki {
         let gateway = stranger.gateway(&Self::gateway_contents())?;
         Ok((stranger, gateway))
     }
+}
+
+/// Returns the SHA-256 of a certificate's subjectPublicKeyInfo, by which its key is pinned.
+///
+/// # Errors
+/// When it is no certificate.
+pub fn spki_sha256(der: &[u8]) -> Result<[u8; 32]> {
+    let (_, certificate) = X509Certificate::from_der(der).context("reading a certificate")?;
+    let key = certificate.tbs_certificate.subject_pki.raw;
+    Ok(ring::digest::digest(&ring::digest::SHA256, key).as_ref().try_into()?)
 }
 
 #[cfg(test)]

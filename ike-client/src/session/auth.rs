@@ -191,7 +191,7 @@ fn first_request(
     payloads.extend(private.map(|(kind, data)| Payload::Notify(Notify::new(NotifyType(*kind), data.clone()))));
     if let GatewayAuthentication::Certificate { anchors, .. } = &configuration.gateway_auth {
         let request = certificate::request(anchors).map_err(|error| CloseCause::unusable(error.to_string()))?;
-        payloads.extend(request.map(Payload::CertificateRequest));
+        payloads.push(Payload::CertificateRequest(request));
     }
     if let (true, Some(gateway)) = (configuration.send_remote_identity, &configuration.remote_identity) {
         payloads.push(Payload::IdentificationResponder(gateway.into()));

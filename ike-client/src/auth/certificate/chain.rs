@@ -41,11 +41,14 @@ pub(super) fn read(payloads: &[wire::Certificate]) -> Result<Chain<'_>, Certific
 }
 
 /// Returns the CERTREQ payload that asks for certificates under `anchors` (DER): SHA-1 of each authority's
-/// subjectPublicKeyInfo, one after the other (RFC 7296 §3.7). Nothing when there are none.
+/// subjectPublicKeyInfo, one after the other (RFC 7296 §3.7).
+///
+/// Without anchors, when pins stand in their place, the list is empty: a gateway that sends its certificate only
+/// when asked then still sends it.
 ///
 /// # Errors
 /// [`CertificateError::AnchorUnusable`] names the anchor that is not a certificate.
-pub fn request(anchors: &[Vec<u8>]) -> Result<Option<wire::CertificateRequest>, CertificateError> {
+pub fn request(anchors: &[Vec<u8>]) -> Result<wire::CertificateRequest, CertificateError> {
     let mut authorities = Vec::new();
     for (index, anchor) in anchors.iter().enumerate() {
         let (_, certificate) = X509Certificate::from_der(anchor)
@@ -53,8 +56,7 @@ pub fn request(anchors: &[Vec<u8>]) -> Result<Option<wire::CertificateRequest>, 
         let key = certificate.tbs_certificate.subject_pki.raw;
         authorities.extend_from_slice(ring::digest::digest(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY, key).as_ref());
     }
-    let encoding = wire::CertificateEncoding::X509_SIGNATURE;
-    Ok((!authorities.is_empty()).then_some(wire::CertificateRequest { encoding, authorities }))
+    Ok(wire::CertificateRequest { encoding: wire::CertificateEncoding::X509_SIGNATURE, authorities })
 }
 
 /// Returns the CERT payloads of the own `chain` (DER, own certificate first).

@@ -356,12 +356,12 @@ fn without_anchor_or_pin_nobody_is_trusted_and_a_broken_anchor_is_named() {
 #[test]
 fn a_request_holds_the_sha1_of_each_authoritys_key() {
     let anchor = fixture!("ca.cert.pem");
-    let asked = request(&[anchor.clone(), anchor]).unwrap().unwrap();
+    let asked = request(&[anchor.clone(), anchor]).unwrap();
     // openssl x509 -in ca.cert.pem -noout -pubkey | openssl pkey -pubin -outform DER | openssl dgst -sha1
     let hash = hex::decode(CA_KEY_SHA1).unwrap();
     assert_eq!(asked.authorities, [hash.as_slice(), &hash].concat());
     assert_eq!(asked.encoding, wire::CertificateEncoding::X509_SIGNATURE);
-    assert_eq!(request(&[]), Ok(None));
+    assert!(request(&[]).unwrap().authorities.is_empty());
 }
 
 const CA_KEY_SHA1: &str = "e98c2b02af82cb310a653de4991b3528bd5cb523";
