@@ -3,12 +3,16 @@
 //! | module | holds |
 //! |---|---|
 //! | [`cli`] | the command line, one file a command |
+//! | [`compliance`] | how posture stands towards each tunnel: pure |
 //! | [`connection`] | the life of a connection: events in, effects out |
 //! | [`control`] | the control socket, both ends |
 //! | [`fault`] | causes to names, words, next steps |
+//! | [`ipc`] | what crosses between the two processes of the service |
 //! | [`network`] | the plan of addresses, routes, rules, firewall and resolver; its journal |
 //! | [`platform`] | the operating system behind one door; the one room with unsafe code |
 //! | [`profile`] | tunnels and settings as written |
+//! | [`prompt`] | questions to people |
+//! | [`service`] | the two processes, and the hub that carries effects out |
 #![deny(unsafe_code)]
 
 pub mod cli;

@@ -1,7 +1,7 @@
 //! The engine of production.
 
 use super::net::Engine;
-use ike_client::tunnel::control::{Command, EndCause, Event};
+use ike_client::tunnel::control::{Command, Event};
 use tokio::sync::mpsc;
 
 /// `ike_client`'s engine.
@@ -9,9 +9,7 @@ use tokio::sync::mpsc;
 pub struct TunnelEngine;
 
 impl Engine for TunnelEngine {
-    async fn run(&self, mut commands: mpsc::UnboundedReceiver<Command>, events: mpsc::Sender<Event>) {
-        let _ = commands.recv().await;
-        let cause = EndCause::CarrierUnsupported { carrier: "any".into() };
-        let _ = events.send(Event::Ended { cause }).await;
+    async fn run(&self, commands: mpsc::Receiver<Command>, events: mpsc::Sender<Event>) {
+        ike_client::tunnel::engine::run(commands, events).await;
     }
 }

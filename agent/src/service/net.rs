@@ -14,13 +14,16 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+/// Commands that wait for the engine.
+const COMMANDS: usize = 64;
+
 /// Moves packets: `ike_client`'s in production, a fake in tests.
 pub trait Engine: Send + Sync + 'static {
     /// Builds one tunnel and runs it to its end. The first command is `Start`; a closed command
     /// stream means that the owner is gone. The last event is `Ended`.
     fn run(
         &self,
-        commands: mpsc::UnboundedReceiver<Command>,
+        commands: mpsc::Receiver<Command>,
         events: mpsc::Sender<Event>,
     ) -> impl Future<Output = ()> + Send;
 }
@@ -48,7 +51,7 @@ pub async fn serve<E: Engine>(
     let _ = out.send(FromNet::Ready { capabilities: platform::capabilities().await }).await;
     let engine = Arc::new(engine);
     let mut engines = JoinSet::new();
-    let mut commands: Option<mpsc::UnboundedSender<Command>> = None;
+    let mut commands: Option<mpsc::Sender<Command>> = None;
     let mut reader = Reader::new(read);
     loop {
         let message = tokio::select! {
@@ -61,8 +64,11 @@ pub async fn serve<E: Engine>(
                     commands = Some(start(&engine, &mut engines, out.clone()));
                 }
                 if let Some(commands) = &commands {
-                    // An engine that has ended says so by its own event.
-                    let _ = commands.send(*command);
+                    // An engine that has ended says so by its own event. One that hears nothing
+                    // any more loses its lease, and must not keep this loop from its other work.
+                    if let Err(mpsc::error::TrySendError::Full(_)) = commands.try_send(*command) {
+                        tracing::error!("the engine does not take its commands");
+                    }
                 }
             }
             Ok(Some(ToNet::System { id, verb })) => {
@@ -87,8 +93,8 @@ fn start<E: Engine>(
     engine: &Arc<E>,
     engines: &mut JoinSet<()>,
     out: mpsc::Sender<FromNet>,
-) -> mpsc::UnboundedSender<Command> {
-    let (commands, commands_in) = mpsc::unbounded_channel();
+) -> mpsc::Sender<Command> {
+    let (commands, commands_in) = mpsc::channel(COMMANDS);
     let (events, mut events_in) = mpsc::channel(64);
     let engine = Arc::clone(engine);
     engines.spawn(async move {
