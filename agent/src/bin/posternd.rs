@@ -42,7 +42,9 @@ fn main() -> ExitCode {
     if matches!(arguments.command, Some(Command::ScanChild)) {
         return posture::vulnerability::child::main(std::iter::empty());
     }
-    let filter = EnvFilter::try_from_env("POSTERN_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_env("POSTERN_LOG")
+        .or_else(|_| EnvFilter::try_from_default_env())
+        .unwrap_or_else(|_| EnvFilter::new("info"));
     let colours = std::io::stderr().is_terminal();
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
     let outcome = match arguments.command {
