@@ -40,10 +40,7 @@ fn tag(name: &str, origin: TagOrigin, presence: Presence) -> SnapshotTag {
 fn view(snapshot: Presence, file: FileState) -> View {
     let tags = TagSnapshot {
         report_sequence: 1,
-        tags: vec![
-            tag("Marked", TagOrigin::Rules, snapshot),
-            tag("Trusted", TagOrigin::Manual, Presence::Present),
-        ],
+        tags: vec![tag("Marked", TagOrigin::Rules, snapshot), tag("Trusted", TagOrigin::Manual, Presence::Present)],
         quarantined: false,
     };
     let knowledge = Knowledge {
@@ -52,12 +49,8 @@ fn view(snapshot: Presence, file: FileState) -> View {
         tags: verified(tags, NOW, NOW + 86_400),
         refusals: vec![],
     };
-    let ems = EmsView {
-        name: "EMS".into(),
-        knowledge,
-        telemetry: TelemetryState::Up { push: true },
-        confirmed_unix: NOW,
-    };
+    let ems =
+        EmsView { name: "EMS".into(), knowledge, telemetry: TelemetryState::Up { push: true }, confirmed_unix: NOW };
     let mut view = View { ems: Some(ems), ..View::default() };
     view.take_facts(facts(file), NOW);
     view
@@ -104,7 +97,8 @@ fn without_an_enrolment_nothing_is_known_and_unknown_is_not_good() {
 fn while_ems_is_there_the_stricter_of_snapshot_and_live_facts_counts() {
     use FileState::{Missing, Present as There};
     use Presence::{Absent, Present};
-    let cases = [(Absent, Missing, None), (Present, Missing, Some(())), (Absent, There, Some(())), (Present, There, Some(()))];
+    let cases =
+        [(Absent, Missing, None), (Present, Missing, Some(())), (Absent, There, Some(())), (Present, There, Some(()))];
     for (snapshot, file, refusal) in cases {
         let expected = refusal.map(|()| FaultName::HostCheckFailed);
         assert_eq!(refused(&view(snapshot, file), PROHIBITED, NOW), expected, "{snapshot} {file:?}");

@@ -21,11 +21,7 @@ const COMMANDS: usize = 64;
 pub trait Engine: Send + Sync + 'static {
     /// Builds one tunnel and runs it to its end. The first command is `Start`; a closed command
     /// stream means that the owner is gone. The last event is `Ended`.
-    fn run(
-        &self,
-        commands: mpsc::Receiver<Command>,
-        events: mpsc::Sender<Event>,
-    ) -> impl Future<Output = ()> + Send;
+    fn run(&self, commands: mpsc::Receiver<Command>, events: mpsc::Sender<Event>) -> impl Future<Output = ()> + Send;
 }
 
 /// Serves MAIN over `read` and `write` until it is gone and the engine has ended.
@@ -89,11 +85,7 @@ pub async fn serve<E: Engine>(
     Ok(())
 }
 
-fn start<E: Engine>(
-    engine: &Arc<E>,
-    engines: &mut JoinSet<()>,
-    out: mpsc::Sender<FromNet>,
-) -> mpsc::Sender<Command> {
+fn start<E: Engine>(engine: &Arc<E>, engines: &mut JoinSet<()>, out: mpsc::Sender<FromNet>) -> mpsc::Sender<Command> {
     let (commands, commands_in) = mpsc::channel(COMMANDS);
     let (events, mut events_in) = mpsc::channel(64);
     let engine = Arc::clone(engine);
