@@ -1,6 +1,8 @@
 //! From rule sets and facts to tags.
 
-use super::{Judgement, Logic, Operator, Rule, SystemRules, TagName, TaggingRuleSet, Truth, judge};
+use super::index::Index;
+use super::judge::{Judgement, judge};
+use super::{Logic, Operator, Rule, SystemRules, TagName, TaggingRuleSet, Truth};
 use crate::facts::Facts;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
@@ -75,9 +77,10 @@ const REASONS_SHOWN: usize = 3;
 /// Evaluates all rule sets: every tag that a set can give, with its presence. Where several sets
 /// give one tag, one that holds suffices.
 pub fn evaluate(sets: &[TaggingRuleSet], facts: &Facts, now_unix: u64) -> BTreeMap<TagName, TagState> {
+    let index = Index::new(facts);
     let mut tags: BTreeMap<TagName, TagState> = BTreeMap::new();
     for set in sets {
-        let state = evaluate_set(set, facts, now_unix);
+        let state = evaluate_indexed(set, &index, now_unix);
         match tags.get_mut(&set.tag) {
             Some(known) if weight(state.presence) <= weight(known.presence) => {}
             Some(known) => *known = state,
@@ -100,13 +103,16 @@ fn weight(presence: Presence) -> u8 {
 
 /// Evaluates one rule set.
 pub fn evaluate_set(set: &TaggingRuleSet, facts: &Facts, now_unix: u64) -> TagState {
-    let Some(system) = set.systems.get(&facts.family) else {
-        return TagState::without_rule(
-            Presence::Absent,
-            format!("rule set \"{}\" has no rules for {}", set.name, facts.family),
-        );
+    evaluate_indexed(set, &Index::new(facts), now_unix)
+}
+
+fn evaluate_indexed(set: &TaggingRuleSet, index: &Index<'_>, now_unix: u64) -> TagState {
+    let family = index.facts.family;
+    let Some(system) = set.systems.get(&family) else {
+        let because = format!("rule set \"{}\" has no rules for {family}", set.name);
+        return TagState::without_rule(Presence::Absent, because);
     };
-    let mut evaluation = Evaluation::new(system, facts, now_unix);
+    let mut evaluation = Evaluation::new(system, index, now_unix);
     let (truth, deciders) = match &system.logic {
         Some(logic) => evaluation.branch(logic, 1),
         None => {
@@ -120,21 +126,21 @@ pub fn evaluate_set(set: &TaggingRuleSet, facts: &Facts, now_unix: u64) -> TagSt
 /// Who decided a branch: places in [`Evaluation::judged`].
 type Deciders = Vec<usize>;
 
-struct Evaluation<'a> {
+struct Evaluation<'a, 'f> {
     rules: HashMap<u32, &'a Rule>,
-    facts: &'a Facts,
+    index: &'a Index<'f>,
     now_unix: u64,
     judged: Vec<(Option<&'a Rule>, Judgement)>,
 }
 
-impl<'a> Evaluation<'a> {
-    fn new(system: &'a SystemRules, facts: &'a Facts, now_unix: u64) -> Self {
+impl<'a, 'f> Evaluation<'a, 'f> {
+    fn new(system: &'a SystemRules, index: &'a Index<'f>, now_unix: u64) -> Self {
         let rules = system.rules.iter().map(|rule| (rule.id, rule)).collect();
-        Self { rules, facts, now_unix, judged: Vec::new() }
+        Self { rules, index, now_unix, judged: Vec::new() }
     }
 
     fn leaf(&mut self, rule: &'a Rule) -> (Truth, Deciders) {
-        let judgement = judge(rule, self.facts, self.now_unix);
+        let judgement = judge(rule, self.index, self.now_unix);
         self.note(Some(rule), judgement)
     }
 

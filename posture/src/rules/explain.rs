@@ -1,7 +1,9 @@
 //! Why a tag is what it is, as lines that a person reads.
 
 use super::evaluate::{evaluate_set, in_words};
-use super::{Logic, Operator, Rule, SystemRules, TaggingRuleSet, Truth, judge};
+use super::index::Index;
+use super::judge::judge;
+use super::{Logic, Operator, Rule, SystemRules, TaggingRuleSet, Truth};
 use crate::facts::Facts;
 
 /// Explains the tag that `set` gives: one line for the tag, then the tree, each leaf with its rule,
@@ -22,7 +24,7 @@ pub fn explain(set: &TaggingRuleSet, facts: &Facts, now_unix: u64) -> Vec<String
         lines.push(format!("└─ {}", state.because));
         return lines;
     };
-    let mut picture = Picture { system, facts, now_unix, lines };
+    let mut picture = Picture { system, index: Index::new(facts), now_unix, lines };
     match &system.logic {
         Some(logic) => picture.branch(logic, "", true, 1),
         None => {
@@ -36,14 +38,14 @@ pub fn explain(set: &TaggingRuleSet, facts: &Facts, now_unix: u64) -> Vec<String
 
 struct Picture<'a> {
     system: &'a SystemRules,
-    facts: &'a Facts,
+    index: Index<'a>,
     now_unix: u64,
     lines: Vec<String>,
 }
 
 impl Picture<'_> {
     fn leaf(&mut self, rule: &Rule, indent: &str, last: bool) {
-        let judgement = judge(rule, self.facts, self.now_unix);
+        let judgement = judge(rule, &self.index, self.now_unix);
         let value = match judgement.truth {
             Truth::True => "holds",
             Truth::False => "does not hold",

@@ -4,20 +4,21 @@ mod antivirus;
 mod system;
 mod vulnerability;
 
+use super::index::Index;
 use super::{Rule, RuleKind, Truth};
-use crate::facts::{Fact, Facts};
+use crate::facts::Fact;
 
 /// What a rule's condition came to, before negation.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Judgement {
+pub(super) struct Judgement {
     /// Whether the condition holds.
-    pub truth: Truth,
+    pub(super) truth: Truth,
     /// The area of the fact: `os`, `processes`, `vulnerabilities`.
-    pub fact: &'static str,
+    pub(super) fact: &'static str,
     /// What was seen, or why nothing was.
-    pub seen: String,
+    pub(super) seen: String,
     /// What would turn a known answer round, or settle an unknown one; empty when the user can do nothing.
-    pub change: String,
+    pub(super) change: String,
 }
 
 impl Judgement {
@@ -33,20 +34,21 @@ impl Judgement {
 }
 
 /// Judges the condition of `rule`, negation included.
-pub fn judge(rule: &Rule, facts: &Facts, now_unix: u64) -> Judgement {
+pub(super) fn judge(rule: &Rule, index: &Index<'_>, now_unix: u64) -> Judgement {
+    let facts = index.facts;
     let mut judgement = match &rule.kind {
         RuleKind::OsVersion { system, comparison, version } => {
             system::os_version(facts, system, *comparison, version.as_deref())
         }
-        RuleKind::RunningProcess { name } => system::running_process(facts, name),
+        RuleKind::RunningProcess { name } => system::running_process(index, name),
         RuleKind::File { path } => system::file(facts, path),
         RuleKind::AntiVirus { installed_and_running, signatures_within_days } => {
             antivirus::anti_virus(facts, *installed_and_running, *signatures_within_days, now_unix)
         }
         RuleKind::IpRange { ranges } => system::ip_range(facts, ranges),
         RuleKind::EmsManagement {} => system::ems_management(facts),
-        RuleKind::VulnerableDevices { severity } => vulnerability::vulnerable_devices(facts, *severity),
-        RuleKind::Cve { identifiers } => vulnerability::cve(facts, identifiers),
+        RuleKind::VulnerableDevices { severity } => vulnerability::vulnerable_devices(index, *severity),
+        RuleKind::Cve { identifiers } => vulnerability::cve(index, identifiers),
         RuleKind::Unsupported { name, .. } => Judgement::new(
             Truth::Unknown,
             "rules",

@@ -10,6 +10,7 @@
 
 mod evaluate;
 mod explain;
+mod index;
 mod judge;
 mod range;
 mod rule;
@@ -19,7 +20,6 @@ mod truth;
 
 pub use evaluate::{DecidingRule, Presence, TagState, evaluate, evaluate_set};
 pub use explain::explain;
-pub use judge::{Judgement, judge};
 pub use range::{AddressRange, AddressRangeInvalid};
 pub use rule::{Comparison, Rule, RuleId, RuleKind, asked_files};
 pub use set::{Logic, Operator, RuleSetInvalid, SystemRules, TaggingRuleSet};

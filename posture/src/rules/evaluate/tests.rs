@@ -222,7 +222,7 @@ fn meaning(logic: &Logic, system: &SystemRules, facts: &Facts) -> Truth {
     match logic {
         // Of two rules with one number the later one counts; validation names the mistake.
         Logic::Rule { id } => match system.rules.iter().rev().find(|rule| rule.id == *id) {
-            Some(rule) => judge(rule, facts, 0).truth,
+            Some(rule) => judge(rule, &Index::new(facts), 0).truth,
             None => Truth::Unknown,
         },
         Logic::Group { rules, .. } if rules.is_empty() => Truth::Unknown,

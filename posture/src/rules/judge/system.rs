@@ -1,7 +1,8 @@
 //! Rules over the system itself: version, processes, files, addresses, EMS.
 
 use super::Judgement;
-use crate::facts::{Facts, FileState, Process};
+use crate::facts::{Facts, FileState};
+use crate::rules::index::Index;
 use crate::rules::{AddressRange, Comparison, Truth};
 use std::cmp::Ordering;
 
@@ -48,23 +49,26 @@ fn compare_versions(here: &str, wanted: &str) -> Option<Ordering> {
     Some(Ordering::Equal)
 }
 
-pub(super) fn running_process(facts: &Facts, name: &str) -> Judgement {
-    let Some(list) = facts.processes.value() else {
-        return Judgement::without("processes", &facts.processes, "let Postern see the running processes");
+/// The kernel's name of a process is sure only where the executable can be seen: it may be cut, and a
+/// process can give itself another. It serves to say that a process may be the one.
+pub(super) fn running_process(index: &Index<'_>, name: &str) -> Judgement {
+    let observed = &index.facts.processes;
+    let Some(list) = observed.value() else {
+        return Judgement::without("processes", observed, "let Postern see the running processes");
     };
-    let mut doubtful = None;
-    for process in &list.processes {
-        match is_process(process, name) {
-            Truth::True => {
-                let seen = format!("{name} runs (process {})", process.pid);
-                return Judgement::new(Truth::True, "processes", seen, format!("stop {name}"));
-            }
-            Truth::Unknown => doubtful = Some(process),
-            Truth::False => {}
-        }
+    let processes = index.processes(list);
+    if let Some(pid) = processes.running(name) {
+        return Judgement::new(
+            Truth::True,
+            "processes",
+            format!("{name} runs (process {pid})"),
+            format!("stop {name}"),
+        );
     }
-    if let Some(process) = doubtful {
-        let seen = format!("process {} may be {name}: its executable cannot be seen", process.pid);
+    let file_name = name.rsplit('/').next().unwrap_or(name);
+    let kept = file_name.as_bytes().get(..KERNEL_NAME_LENGTH).unwrap_or(file_name.as_bytes());
+    if let Some(pid) = std::str::from_utf8(kept).ok().and_then(|kept| processes.unseen(kept)) {
+        let seen = format!("process {pid} may be {name}: its executable cannot be seen");
         return Judgement::new(Truth::Unknown, "processes", seen, "let Postern see the executables of all processes");
     }
     match &list.hidden {
@@ -76,19 +80,6 @@ pub(super) fn running_process(facts: &Facts, name: &str) -> Judgement {
         ),
         None => Judgement::new(Truth::False, "processes", format!("{name} does not run"), format!("start {name}")),
     }
-}
-
-/// Says whether `process` runs the executable `wanted`: by its path, else by the first word of its
-/// command line, else by the kernel's name, which is unsure once it may be cut.
-fn is_process(process: &Process, wanted: &str) -> Truth {
-    if let Some(path) = process.executable.as_deref().or(process.command.as_deref()) {
-        let path = path.strip_suffix(" (deleted)").unwrap_or(path);
-        let seen = if wanted.contains('/') { path } else { path.rsplit('/').next().unwrap_or(path) };
-        return (seen == wanted).into();
-    }
-    let wanted = wanted.rsplit('/').next().unwrap_or(wanted);
-    let cut = wanted.as_bytes().get(..KERNEL_NAME_LENGTH).unwrap_or(wanted.as_bytes());
-    if process.name.as_bytes() == cut { Truth::Unknown } else { Truth::False }
 }
 
 pub(super) fn file(facts: &Facts, path: &str) -> Judgement {

@@ -1,7 +1,7 @@
 use super::*;
 use crate::facts::{
-    Antivirus, AntivirusProduct, EmsConnection, FileState, InterfaceAddress, Observation, OperatingSystem, Process,
-    ProcessList,
+    Antivirus, AntivirusProduct, EmsConnection, Facts, FileState, InterfaceAddress, Observation, OperatingSystem,
+    Process, ProcessList,
 };
 use crate::vulnerability::{Finding, ScanResult, Severity, Standing};
 
@@ -15,7 +15,7 @@ fn known<T>(value: T) -> Fact<T> {
 /// Judges the rule of this JSON.
 fn judged(rule: &str, facts: &Facts) -> Judgement {
     let rule: Rule = serde_json::from_str(&format!(r#"{{"id":1,{rule}}}"#)).unwrap();
-    judge(&rule, facts, NOW)
+    judge(&rule, &Index::new(facts), NOW)
 }
 
 fn truth(rule: &str, facts: &Facts) -> Truth {
@@ -126,6 +126,8 @@ fn a_process_is_known_by_its_executable_and_not_by_its_short_name() {
     assert_eq!(truth(rule, &running(vec![process(short, None, Some(path))], None)), Truth::True);
     assert_eq!(truth(rule, &running(vec![process(short, None, None)], None)), Truth::Unknown);
     assert_eq!(truth(rule, &running(vec![process("bash", None, None)], None)), Truth::False);
+    // A process may write another title over its command line; the kernel's name then still leaves a doubt.
+    assert_eq!(truth(rule, &running(vec![process(short, None, Some("agent: main"))], None)), Truth::Unknown);
     assert_eq!(
         truth(rule, &running(vec![process(short, Some(&format!("{path} (deleted)")), None)], None)),
         Truth::True
