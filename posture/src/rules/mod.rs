@@ -5,6 +5,15 @@
 //! with the fact and the rule that decided it. A rule over an unknown fact is unknown, and so is a
 //! rule that this version does not understand.
 //!
+//! ```json
+//! {"name": "fit", "tag": "Fit for work", "systems": {"linux": {
+//!   "rules": [
+//!     {"id": 1, "type": "anti-virus", "signatures_within_days": 7},
+//!     {"id": 2, "type": "running-process", "name": "falcon-sensor"},
+//!     {"id": 3, "type": "vulnerable-devices", "severity": "critical", "negated": true}],
+//!   "logic": {"op": "and", "rules": [{"op": "or", "rules": [{"id": 1}, {"id": 2}]}, {"id": 3}]}}}}
+//! ```
+//!
 //! In: rule sets and [`crate::facts::Facts`]. Out: a map of [`TagState`], or the lines of [`explain`].
 //! Everything is pure: the time is handed in.
 

@@ -183,6 +183,15 @@ mod tests {
     }
 
     #[test]
+    fn the_example_of_the_documentation_is_a_valid_set() {
+        let documentation = include_str!("mod.rs");
+        let example = documentation.split("//! ```").nth(1).unwrap().trim_start_matches("json");
+        let example: String = example.lines().map(|line| line.trim_start_matches("//!")).collect();
+        let set: TaggingRuleSet = serde_json::from_str(&example).unwrap();
+        assert_eq!(set.validate(), Ok(()));
+    }
+
+    #[test]
     fn each_mistake_is_named() {
         let one = r#"{"id":1,"type":"ems-management"}"#;
         let broken = |linux: &str| set(linux).validate().unwrap_err();
