@@ -1,6 +1,7 @@
 //! An endpoint and EMS that mean well.
 
 use crate::endpoint::{Endpoint, Lab, facts, settings};
+use lab::ems::stamp::Stamp;
 use lab::ems::{LabEms, Settings};
 use posture::ems::protocol::{EndpointEvent, EventKind, EventUpload, RefusalCode};
 use posture::ems::session::{Delivery, TelemetryState};
@@ -187,6 +188,27 @@ async fn leaving_needs_the_leave_of_the_profile() {
     lab.set_profile(json!({"unenrol_allowed": true})).await;
     client.unenrol().await.unwrap();
     assert!(client.documents(Default::default()).await.unwrap_err().is_removal());
+}
+
+#[tokio::test]
+async fn a_change_at_ems_reaches_the_endpoint_after_the_moment_that_ems_names() {
+    let lab = Lab::start().await;
+    lab.set_rules().await;
+    let mut endpoint = Endpoint::start(&lab.enrol("pc").await, &Network::default());
+    endpoint.telemetry.report(facts(true));
+    endpoint.until_up().await;
+    let mut milliseconds = Vec::new();
+    for round in 0..10 {
+        let tag = format!("round {round}");
+        let answer = lab.ask(json!({"do": "set-tag", "endpoint": "pc", "tag": tag}));
+        // The endpoint is not kept waiting until the administrator has read the answer.
+        let (answer, ()) = tokio::join!(answer, endpoint.until_tag(&tag, Presence::Present));
+        let learned = Stamp::now().boottime_nanoseconds;
+        let changed = answer["boottime_nanoseconds"].as_u64().unwrap();
+        assert!(changed < learned);
+        milliseconds.push((learned - changed) / 1_000_000);
+    }
+    println!("change at EMS to knowledge at the endpoint, ms: {milliseconds:?}");
 }
 
 /// Connects to one address, whatever the name is, and counts.

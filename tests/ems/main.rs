@@ -3,6 +3,7 @@
 
 mod conversation;
 mod crash;
+mod description;
 mod endpoint;
 mod enrolment;
 mod fake;

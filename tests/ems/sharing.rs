@@ -37,8 +37,12 @@ async fn by_default_a_gateway_is_told_only_of_those_that_are_connected_to_it() {
     assert_eq!(addresses(&ours, "telemetry connected").await, [Ipv4Addr::LOCALHOST]);
     assert!(addresses(&ours, "Antivirus running").await.is_empty());
     assert!(addresses(&theirs, "Telemetry connected").await.is_empty());
-    ours.restart().await.unwrap();
+    ours.session(LOOPBACK, false).await.unwrap();
     assert!(addresses(&ours, "Telemetry connected").await.is_empty());
+    let told = ours.sessions(vec![LOOPBACK]).await.unwrap();
+    assert_eq!(told.addresses(&TagName::new("Telemetry connected")), [Ipv4Addr::LOCALHOST]);
+    let told = ours.sessions(Vec::new()).await.unwrap();
+    assert!(told.addresses(&TagName::new("Telemetry connected")).is_empty());
 
     // The way out.
     lab.ask(json!({"do": "set-sharing", "device": "ours", "sharing": "all"})).await;
@@ -86,6 +90,8 @@ async fn the_feed_is_one_address_a_line_and_only_for_the_device() {
     };
     let good = feed("fortigate", token.clone(), "Antivirus%20running").await;
     assert_eq!(good, (200, "127.0.0.1\n".to_owned()));
+    let bearer = http.get(format!("https://{}/v1/fabric/tags", lab.ems.address())).bearer_auth(&token);
+    assert_eq!(bearer.send().await.unwrap().status(), 200);
     assert_eq!(feed("fortigate", token.clone(), "No%20such%20tag").await.0, 404);
     assert_eq!(feed("fortigate", "wrong".into(), "Antivirus%20running").await.0, 401);
     assert_eq!(feed("other", token, "Antivirus%20running").await.0, 401);

@@ -1,7 +1,7 @@
 //! A gateway's client of EMS: what tags resolve to, and which tunnels the gateway has.
 
 use super::office::FabricView;
-use super::server::SessionNotice;
+use super::server::{SessionList, SessionNotice};
 use anyhow::{Context, Result, bail};
 use futures_util::StreamExt;
 use posture::ems::push::EventParser;
@@ -61,10 +61,16 @@ impl FabricClient {
         Ok(())
     }
 
+    /// Tells EMS which clients have tunnels now, by outer address, and learns what follows.
+    pub async fn sessions(&self, addresses: Vec<IpAddr>) -> Result<FabricView> {
+        let request = self.request(reqwest::Method::PUT, "sessions").json(&SessionList { addresses });
+        let response = request.timeout(SILENCE).send().await?;
+        Ok(serde_json::from_slice(&good(response).await?.bytes().await?)?)
+    }
+
     /// Tells EMS that this device has no tunnels: it has just started.
     pub async fn restart(&self) -> Result<()> {
-        good(self.request(reqwest::Method::POST, "restart").timeout(SILENCE).send().await?).await?;
-        Ok(())
+        self.sessions(Vec::new()).await.map(|_| ())
     }
 
     /// Keeps a view up to date, on the current runtime, until every receiver is gone. `None` while

@@ -8,12 +8,12 @@
 
 use super::{Denial, Office, StreamId};
 use crate::ems::stamp::Stamp;
+use crate::ems::store::FabricDevice;
 use posture::ems::protocol::{EmsId, RefusalCode};
 use posture::rules::{Presence, TagName};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
-use subtle::ConstantTimeEq as _;
 use tokio::sync::watch;
 
 /// Which endpoints a device is told of.
@@ -54,31 +54,40 @@ impl FabricView {
     }
 }
 
+/// What a device shows: its token, and its name where the way it shows it has a place for one.
+#[derive(Clone)]
+pub struct DeviceCredentials {
+    /// The name.
+    pub name: Option<String>,
+    /// The token that [`AddDevice`](super::AdministratorRequest::AddDevice) answered.
+    pub token: String,
+}
+
 pub(super) struct Watcher {
     device: String,
     sender: watch::Sender<FabricView>,
 }
 
 impl Office {
-    /// Finds out which device asks.
-    fn device(&self, name: &str, token: &str) -> Result<Sharing, Denial> {
-        let denied = || Denial::new(RefusalCode::NotEnrolled, "no such fabric device, or another token");
-        let device = self.store.device(name)?.ok_or_else(denied)?;
-        if !bool::from(device.token_hash.as_slice().ct_eq(&super::enrolment::hash(token))) {
-            return Err(denied());
-        }
-        Ok(if device.share_all { Sharing::All } else { Sharing::Connected })
+    /// Finds out which device asks: the one whose token it is. Tokens are looked up by their hash,
+    /// so how long that takes says nothing about them.
+    fn device(&self, shown: &DeviceCredentials) -> Result<FabricDevice, Denial> {
+        let device = self.store.device_of(&super::enrolment::hash(&shown.token))?;
+        device
+            .filter(|device| shown.name.as_ref().is_none_or(|name| *name == device.name))
+            .ok_or_else(|| Denial::new(RefusalCode::NotEnrolled, "no such fabric device, or another token"))
     }
 
     /// Tells a device what it may know.
-    pub fn fabric_view(&mut self, name: &str, token: &str, now: Stamp) -> Result<FabricView, Denial> {
-        let sharing = self.device(name, token)?;
+    pub fn fabric_view(&mut self, shown: &DeviceCredentials, now: Stamp) -> Result<FabricView, Denial> {
+        let device = self.device(shown)?;
         self.refresh_connected(now)?;
-        self.view(name, sharing, now)
+        self.view(&device, now)
     }
 
-    pub(super) fn view(&mut self, device: &str, sharing: Sharing, now: Stamp) -> Result<FabricView, Denial> {
-        let sessions = self.store.sessions(device)?;
+    pub(super) fn view(&mut self, device: &FabricDevice, now: Stamp) -> Result<FabricView, Denial> {
+        let sharing = if device.share_all { Sharing::All } else { Sharing::Connected };
+        let sessions = self.store.sessions(&device.name)?;
         let mut tags: BTreeMap<TagName, Vec<Ipv4Addr>> = BTreeMap::new();
         for set in self.rules()?.rule_sets {
             tags.entry(set.tag).or_default();
@@ -105,35 +114,49 @@ impl Office {
     /// Notes a tunnel that a device opened or closed.
     pub fn fabric_session(
         &mut self,
-        name: &str,
-        token: &str,
+        shown: &DeviceCredentials,
         address: IpAddr,
         up: bool,
         now: Stamp,
     ) -> Result<(), Denial> {
-        self.device(name, token)?;
-        self.store.set_session(name, address, up, now.unix_seconds())?;
+        let device = self.device(shown)?;
+        self.store.set_session(&device.name, address, up, now.unix_seconds())?;
         self.refresh_fabric(now)
     }
 
-    /// Forgets the tunnels of a device that started anew.
-    pub fn fabric_restart(&mut self, name: &str, token: &str, now: Stamp) -> Result<(), Denial> {
-        self.device(name, token)?;
-        self.store.clear_sessions(name)?;
-        self.refresh_fabric(now)
+    /// Replaces the tunnels of a device by those that it has now, and tells it what follows.
+    pub fn fabric_sessions(
+        &mut self,
+        shown: &DeviceCredentials,
+        addresses: &[IpAddr],
+        now: Stamp,
+    ) -> Result<FabricView, Denial> {
+        let device = self.device(shown)?;
+        let held = self.store.sessions(&device.name)?;
+        if held.len() != addresses.len() || addresses.iter().any(|address| !held.contains(address)) {
+            self.store.transaction(|store| {
+                store.clear_sessions(&device.name)?;
+                for address in addresses {
+                    store.set_session(&device.name, *address, true, now.unix_seconds())?;
+                }
+                Ok::<_, Denial>(())
+            })?;
+            self.refresh_fabric(now)?;
+        }
+        self.refresh_connected(now)?;
+        self.view(&device, now)
     }
 
     /// Opens a watch: the view now, and each time it changes.
     pub fn fabric_watch(
         &mut self,
-        name: &str,
-        token: &str,
+        shown: &DeviceCredentials,
         now: Stamp,
     ) -> Result<(StreamId, watch::Receiver<FabricView>), Denial> {
-        let view = self.fabric_view(name, token, now)?;
-        let (sender, receiver) = watch::channel(view);
+        let device = self.device(shown)?;
+        let (sender, receiver) = watch::channel(self.fabric_view(shown, now)?);
         let id = self.next_number();
-        self.watchers.insert(id, Watcher { device: name.to_owned(), sender });
+        self.watchers.insert(id, Watcher { device: device.name, sender });
         Ok((id, receiver))
     }
 
@@ -147,8 +170,7 @@ impl Office {
                 self.watchers.remove(&id);
                 continue;
             };
-            let sharing = if row.share_all { Sharing::All } else { Sharing::Connected };
-            let view = self.view(&device, sharing, now)?;
+            let view = self.view(&row, now)?;
             if let Some(watcher) = self.watchers.get(&id) {
                 watcher.sender.send_if_modified(|shown| {
                     let changed = *shown != view;

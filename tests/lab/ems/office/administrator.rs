@@ -180,8 +180,7 @@ impl Office {
             Request::ShowAddresses { device } => {
                 let row = self.store.device(&device)?;
                 let row = row.ok_or_else(|| Denial::invalid(format!("there is no device \"{device}\"")))?;
-                let sharing = if row.share_all { Sharing::All } else { Sharing::Connected };
-                Ok(json!(self.view(&device, sharing, now)?))
+                Ok(json!(self.view(&row, now)?))
             }
             Request::ShowAuthority => Ok(json!({
                 "ems": self.authority.ems(),

@@ -12,7 +12,7 @@ mod endpoint;
 mod enrolment;
 mod push;
 
-pub use addresses::{FabricTag, FabricView, Sharing};
+pub use addresses::{DeviceCredentials, FabricTag, FabricView, Sharing};
 pub use administrator::AdministratorRequest;
 pub use denial::Denial;
 pub use push::{Pushed, StreamId};

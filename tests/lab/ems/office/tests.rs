@@ -1,1 +1,261 @@
-//! Decisions of EMS, without a network.
+//! Decisions of EMS, without a network and at times that the tests choose.
+
+use super::*;
+use crate::ems::stamp::Stamp;
+use posture::ems::identity::identifier;
+use posture::ems::protocol::{
+    DocumentKind, DocumentSet, EnrolRequest, Have, PushMessage, RefusalCode, Report, ReportBody, TagSnapshot,
+};
+use posture::ems::signed::{Fingerprint, Floor, Verified, Verifier};
+use posture::rules::{Presence, TagName};
+use rcgen::{CertificateParams, KeyPair};
+use serde_json::{Value, json};
+use std::net::IpAddr;
+use tempfile::TempDir;
+
+const START: u64 = 1_800_000_000_000;
+
+fn at(seconds: u64) -> Stamp {
+    Stamp { unix_milliseconds: START + seconds * 1_000, boottime_nanoseconds: 0 }
+}
+
+fn address(last: u8) -> IpAddr {
+    IpAddr::from([172, 16, 7, last])
+}
+
+struct Desk {
+    office: Office,
+    _keys: TempDir,
+}
+
+impl Desk {
+    fn new() -> Self {
+        let keys = TempDir::new().unwrap();
+        let authority = Authority::open(keys.path()).unwrap();
+        let conduct = Conduct::new("https://192.0.2.1:8443".parse().unwrap());
+        let mut desk = Self { office: Office::new(conduct, authority, Store::in_memory().unwrap()), _keys: keys };
+        desk.ask(json!({"do": "set-rules", "rule_sets": [
+            {"name": "t", "tag": "Telemetry connected",
+             "systems": {"linux": {"rules": [{"id": 1, "type": "ems-management"}]}}}]}));
+        desk
+    }
+
+    fn ask(&mut self, request: Value) -> Value {
+        self.office.administer(serde_json::from_value(request).unwrap(), at(0)).unwrap()
+    }
+
+    /// Enrols and returns the endpoint's certificate.
+    fn enrol(&mut self, host: &str, last: u8, now: Stamp) -> Vec<u8> {
+        let invitation = self.office.invite("", 600, now).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let request = CertificateParams::new(Vec::<String>::new()).unwrap().serialize_request(&key).unwrap();
+        let request = EnrolRequest {
+            code: invitation.code,
+            certificate_request: request.der().to_vec(),
+            host_name: host.into(),
+            system: String::new(),
+            agent_version: String::new(),
+        };
+        self.office.enrol(&request, address(last), now).unwrap().certificate
+    }
+
+    fn report(&mut self, who: &[u8], have: Have, last: u8, now: Stamp) -> DocumentSet {
+        let report = Report { sequence: 1, have, body: ReportBody::Full { facts: FactsObject::new() } };
+        self.office.report(who, report, address(last), now).unwrap().documents
+    }
+
+    fn snapshot(&self, who: &[u8], set: &DocumentSet, now: Stamp) -> Verified<TagSnapshot> {
+        let key = self.office.authority().signing_key();
+        let verifier = Verifier::new(identifier(&key), key.try_into().unwrap(), Fingerprint::of(who));
+        verifier.verify(set.tags.as_ref().unwrap(), &Floor::default(), now.unix_seconds()).unwrap()
+    }
+
+    fn presence(&self, who: &[u8], set: &DocumentSet, tag: &str, now: Stamp) -> Presence {
+        let snapshot = self.snapshot(who, set, now);
+        let tag = TagName::new(tag);
+        snapshot.content().tags.iter().find(|known| known.name == tag).unwrap().state.presence
+    }
+
+    fn view(&mut self, device: &str, token: &str, now: Stamp) -> FabricView {
+        let shown = DeviceCredentials { name: Some(device.into()), token: token.into() };
+        self.office.fabric_view(&shown, now).unwrap()
+    }
+}
+
+#[test]
+fn a_snapshot_is_signed_anew_only_when_something_changed_or_half_its_time_is_over() {
+    let mut desk = Desk::new();
+    let who = desk.enrol("pc", 3, at(0));
+    let first = desk.report(&who, Have::default(), 3, at(1));
+    let counter = desk.snapshot(&who, &first, at(1)).binding().counter;
+    let have = Have { profile: 99, rules: 99, tags: counter };
+    assert!(desk.report(&who, have, 3, at(2)).is_empty());
+    let half = desk.office.conduct().tags_valid_seconds / 2 + 2;
+    let later = desk.report(&who, have, 3, at(half));
+    assert!(desk.snapshot(&who, &later, at(half)).binding().counter > counter);
+}
+
+#[test]
+fn a_changed_policy_gives_a_snapshot_of_that_policy() {
+    let mut desk = Desk::new();
+    let who = desk.enrol("pc", 3, at(0));
+    let first = desk.report(&who, Have::default(), 3, at(1));
+    let (before, have) = {
+        let snapshot = desk.snapshot(&who, &first, at(1));
+        (snapshot.binding().policy_version, Have { profile: 0, rules: 0, tags: snapshot.binding().counter })
+    };
+    desk.ask(json!({"do": "set-profile", "profile": {"name": "other"}}));
+    let set = desk.office.documents(&who, have, address(3), at(2)).unwrap();
+    assert!(desk.snapshot(&who, &set, at(2)).binding().policy_version > before);
+}
+
+#[test]
+fn an_open_stream_is_told_of_a_change_before_the_administrator_is_answered() {
+    let mut desk = Desk::new();
+    let who = desk.enrol("pc", 3, at(0));
+    desk.report(&who, Have::default(), 3, at(0));
+    let (_, mut stream) = desk.office.subscribe(&who, Have::default(), None, address(3), at(0)).unwrap();
+    assert!(matches!(stream.try_recv().unwrap().message, PushMessage::Hello { .. }));
+    assert!(matches!(stream.try_recv().unwrap().message, PushMessage::Documents { .. }));
+    desk.ask(json!({"do": "set-tag", "endpoint": "pc", "tag": "Watched"}));
+    let PushMessage::Documents { documents } = stream.try_recv().unwrap().message else { panic!("no documents") };
+    assert_eq!(desk.presence(&who, &documents, "watched", at(1)), Presence::Present);
+    assert!(documents.profile.is_none() && documents.rules.is_none());
+    assert!(stream.try_recv().is_err(), "nothing is said twice");
+}
+
+#[test]
+fn commands_wait_for_an_endpoint_that_is_away() {
+    let mut desk = Desk::new();
+    let who = desk.enrol("pc", 3, at(0));
+    let (id, mut stream) = desk.office.subscribe(&who, Have::default(), None, address(3), at(0)).unwrap();
+    let hello = stream.try_recv().unwrap().id;
+    desk.office.unsubscribe(id, at(1)).unwrap();
+    desk.ask(json!({"do": "scan", "endpoint": "pc"}));
+    let (_, mut stream) = desk.office.subscribe(&who, Have::default(), Some(hello), address(3), at(2)).unwrap();
+    let messages: Vec<_> = std::iter::from_fn(|| stream.try_recv().ok()).map(|pushed| pushed.message).collect();
+    assert_eq!(messages.iter().filter(|message| matches!(message, PushMessage::Scan)).count(), 1);
+}
+
+#[test]
+fn telemetry_is_connected_while_a_stream_is_open_or_a_report_is_fresh() {
+    let mut desk = Desk::new();
+    let who = desk.enrol("pc", 3, at(0));
+    let other = desk.enrol("other", 4, at(0));
+    let set = desk.report(&who, Have::default(), 3, at(1));
+    assert_eq!(desk.presence(&who, &set, "Telemetry connected", at(1)), Presence::Present);
+    let (id, _stream) = desk.office.subscribe(&who, Have::default(), None, address(3), at(2)).unwrap();
+    let connected = |desk: &mut Desk, now: Stamp| {
+        desk.office.tick(now).unwrap();
+        let listed = desk.office.administer(AdministratorRequest::ListEndpoints, now).unwrap();
+        listed["endpoints"][0]["telemetry_connected"].as_bool().unwrap()
+    };
+    assert!(connected(&mut desk, at(600)), "the stream counts, however old the report is");
+    desk.office.unsubscribe(id, at(600)).unwrap();
+    assert!(connected(&mut desk, at(601)));
+    assert!(!connected(&mut desk, at(700)));
+    // Nobody else's report brings it back.
+    desk.report(&other, Have::default(), 4, at(700));
+    assert!(!connected(&mut desk, at(700)));
+}
+
+#[test]
+fn what_an_endpoint_says_of_its_own_telemetry_is_passed_over() {
+    let mut desk = Desk::new();
+    let who = desk.enrol("pc", 3, at(0));
+    let facts: FactsObject = serde_json::from_value(json!({"ems": {"observation": {"state": "known",
+        "value": {"enrolled": false, "telemetry_connected": false}}, "source": "itself", "gathered_unix": 1}}))
+    .unwrap();
+    let report = Report { sequence: 1, have: Have::default(), body: ReportBody::Full { facts } };
+    let set = desk.office.report(&who, report, address(3), at(1)).unwrap().documents;
+    assert_eq!(desk.presence(&who, &set, "Telemetry connected", at(1)), Presence::Present);
+}
+
+#[test]
+fn addresses_stand_in_the_order_of_enrolment_and_follow_the_endpoint() {
+    let mut desk = Desk::new();
+    let (first, second) = (desk.enrol("one", 3, at(0)), desk.enrol("two", 2, at(1)));
+    desk.report(&first, Have::default(), 3, at(2));
+    desk.report(&second, Have::default(), 2, at(2));
+    let token = desk.ask(json!({"do": "add-device", "device": "gate"}))["token"].as_str().unwrap().to_owned();
+    desk.ask(json!({"do": "set-sharing", "device": "gate", "sharing": "all"}));
+    let tag = TagName::new("Telemetry Connected");
+    let view = desk.view("gate", &token, at(3));
+    assert_eq!(
+        view.addresses(&tag),
+        ["172.16.7.3", "172.16.7.2"].map(|text| text.parse::<std::net::Ipv4Addr>().unwrap())
+    );
+    desk.report(&first, Have::default(), 9, at(4));
+    let view = desk.view("gate", &token, at(4));
+    assert_eq!(
+        view.addresses(&tag),
+        ["172.16.7.9", "172.16.7.2"].map(|text| text.parse::<std::net::Ipv4Addr>().unwrap())
+    );
+}
+
+#[test]
+fn a_removed_endpoint_is_a_stranger_and_in_no_list() {
+    let mut desk = Desk::new();
+    let who = desk.enrol("pc", 3, at(0));
+    desk.report(&who, Have::default(), 3, at(1));
+    desk.ask(json!({"do": "remove-endpoint", "endpoint": "pc"}));
+    let denial = desk.office.documents(&who, Have::default(), address(3), at(2)).unwrap_err();
+    assert_eq!(denial.code, RefusalCode::NotEnrolled);
+    let token = desk.ask(json!({"do": "add-device", "device": "gate"}))["token"].as_str().unwrap().to_owned();
+    desk.ask(json!({"do": "set-sharing", "device": "gate", "sharing": "all"}));
+    assert!(desk.view("gate", &token, at(3)).addresses(&TagName::new("Telemetry connected")).is_empty());
+}
+
+#[test]
+fn a_host_name_that_two_endpoints_have_names_none() {
+    let mut desk = Desk::new();
+    desk.enrol("pc", 3, at(0));
+    desk.enrol("pc", 4, at(0));
+    let request = AdministratorRequest::SetTag { endpoint: "pc".into(), tag: "x".into() };
+    let denial = desk.office.administer(request, at(1)).unwrap_err();
+    assert!(denial.detail.contains("identifier"), "{denial}");
+}
+
+#[test]
+fn a_stream_whose_reader_is_stuck_is_closed_and_the_others_go_on() {
+    let mut desk = Desk::new();
+    let (stuck, good) = (desk.enrol("stuck", 3, at(0)), desk.enrol("good", 4, at(0)));
+    let (_, mut held) = desk.office.subscribe(&stuck, Have::default(), None, address(3), at(0)).unwrap();
+    let (_, mut read) = desk.office.subscribe(&good, Have::default(), None, address(4), at(0)).unwrap();
+    for round in 0..100 {
+        for host in ["stuck", "good"] {
+            desk.ask(json!({"do": "set-tag", "endpoint": host, "tag": format!("{round}")}));
+        }
+        while read.try_recv().is_ok() {}
+    }
+    let mut waiting = 0;
+    while held.try_recv().is_ok() {
+        waiting += 1;
+    }
+    assert!(waiting <= 64, "{waiting}");
+    assert!(held.is_closed());
+    assert!(!read.is_closed());
+}
+
+#[test]
+fn rules_that_mean_nothing_are_refused_before_they_are_stored() {
+    let mut desk = Desk::new();
+    let request = serde_json::from_value(json!({"do": "set-rules", "rule_sets": [
+        {"name": "x", "tag": "X", "systems": {"linux": {"rules": [{"id": 1, "type": "astrology"}]}}}]}));
+    let denial = desk.office.administer(request.unwrap(), at(1)).unwrap_err();
+    assert_eq!(denial.code, RefusalCode::RequestInvalid);
+    assert_eq!(desk.office.rules().unwrap().rule_sets.len(), 1);
+}
+
+#[test]
+fn counters_grow_over_all_kinds() {
+    let mut desk = Desk::new();
+    let who = desk.enrol("pc", 3, at(0));
+    desk.report(&who, Have::default(), 3, at(1));
+    let endpoint = desk.office.store.endpoint_of(Fingerprint::of(&who)).unwrap().unwrap();
+    let counters: std::collections::BTreeSet<u64> = DocumentKind::ALL
+        .iter()
+        .map(|kind| desk.office.store.document(&endpoint.id, *kind).unwrap().unwrap().counter)
+        .collect();
+    assert_eq!(counters.len(), 3);
+}

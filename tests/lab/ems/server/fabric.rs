@@ -1,24 +1,24 @@
-//! What gateways call, each with its name and token (HTTP Basic, so that a FortiOS external address
-//! feed can do it too).
+//! What gateways call, each with its token: as bearer, or with its name by HTTP Basic, so that a
+//! FortiOS external address feed can do it too.
 //!
 //! | request | answer |
 //! |---|---|
 //! | `GET /v1/fabric/tags` | [`FabricView`](crate::ems::office::FabricView) |
 //! | `GET /v1/fabric/watch` | the same as server-sent events: now, on each change, and as heartbeat |
 //! | `POST /v1/fabric/session` [`SessionNotice`] | a tunnel came up or went down |
-//! | `POST /v1/fabric/restart` | every tunnel of this device is gone |
+//! | `PUT /v1/fabric/sessions` [`SessionList`] | these are the tunnels now; answers as `tags` does |
 //! | `GET /v1/fabric/feed/TAG` | the addresses of a tag, one a line |
 
 use super::Door;
 use super::reply::{read, write};
-use crate::ems::office::{Denial, FabricView, StreamId};
+use crate::ems::office::{Denial, DeviceCredentials, FabricView, StreamId};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::stream;
@@ -42,30 +42,41 @@ pub struct SessionNotice {
     pub up: bool,
 }
 
+/// The tunnels that a gateway has.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionList {
+    /// The outer addresses of their clients.
+    pub addresses: Vec<IpAddr>,
+}
+
 pub(super) fn routes(door: Door) -> Router {
     Router::new()
         .route("/v1/fabric/tags", get(tags))
         .route("/v1/fabric/watch", get(watch))
         .route("/v1/fabric/session", post(session))
-        .route("/v1/fabric/restart", post(restart))
+        .route("/v1/fabric/sessions", put(sessions))
         .route("/v1/fabric/feed/{tag}", get(feed))
         .with_state(door)
 }
 
-/// Reads name and token; nothing is checked here.
-fn credentials(headers: &HeaderMap) -> Result<(String, String), Denial> {
+/// Reads who a device says it is; nothing is checked here.
+fn credentials(headers: &HeaderMap) -> Result<DeviceCredentials, Denial> {
     let read = || {
         let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+        if let Some(token) = value.strip_prefix("Bearer ") {
+            return Some(DeviceCredentials { name: None, token: token.to_owned() });
+        }
         let decoded = STANDARD.decode(value.strip_prefix("Basic ")?).ok()?;
         let text = String::from_utf8(decoded).ok()?;
-        text.split_once(':').map(|(name, token)| (name.to_owned(), token.to_owned()))
+        let (name, token) = text.split_once(':')?;
+        Some(DeviceCredentials { name: Some(name.to_owned()), token: token.to_owned() })
     };
     read().ok_or_else(Denial::stranger)
 }
 
 async fn view(door: &Door, headers: &HeaderMap) -> Result<FabricView, Denial> {
-    let (name, token) = credentials(headers)?;
-    door.enter(move |office, now| office.fabric_view(&name, &token, now)).await
+    let shown = credentials(headers)?;
+    door.enter(move |office, now| office.fabric_view(&shown, now)).await
 }
 
 async fn tags(State(door): State<Door>, headers: HeaderMap) -> Response {
@@ -87,19 +98,18 @@ async fn feed(State(door): State<Door>, headers: HeaderMap, Path(tag): Path<Stri
 
 async fn session(State(door): State<Door>, headers: HeaderMap, body: Bytes) -> Response {
     let call = async {
-        let (name, token) = credentials(&headers)?;
-        let notice: SessionNotice = read(&body)?;
-        door.enter(move |office, now| office.fabric_session(&name, &token, notice.address, notice.up, now)).await
+        let (shown, notice) = (credentials(&headers)?, read::<SessionNotice>(&body)?);
+        door.enter(move |office, now| office.fabric_session(&shown, notice.address, notice.up, now)).await
     };
     write(call.await.map(|()| json!({})))
 }
 
-async fn restart(State(door): State<Door>, headers: HeaderMap) -> Response {
+async fn sessions(State(door): State<Door>, headers: HeaderMap, body: Bytes) -> Response {
     let call = async {
-        let (name, token) = credentials(&headers)?;
-        door.enter(move |office, now| office.fabric_restart(&name, &token, now)).await
+        let (shown, list) = (credentials(&headers)?, read::<SessionList>(&body)?);
+        door.enter(move |office, now| office.fabric_sessions(&shown, &list.addresses, now)).await
     };
-    write(call.await.map(|()| json!({})))
+    write(call.await)
 }
 
 struct Open {
@@ -116,11 +126,11 @@ impl Drop for Open {
 }
 
 async fn watch(State(door): State<Door>, headers: HeaderMap) -> Response {
-    let (name, token) = match credentials(&headers) {
-        Ok(credentials) => credentials,
+    let shown = match credentials(&headers) {
+        Ok(shown) => shown,
         Err(denial) => return denial.into_response(),
     };
-    match door.enter(move |office, now| office.fabric_watch(&name, &token, now)).await {
+    match door.enter(move |office, now| office.fabric_watch(&shown, now)).await {
         Ok((id, view)) => Sse::new(stream::unfold(Open { view, first: true, door, id }, next)).into_response(),
         Err(denial) => denial.into_response(),
     }

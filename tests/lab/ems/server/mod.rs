@@ -6,7 +6,7 @@ mod fabric;
 mod reply;
 
 pub use administrator::PATH_ADMINISTER;
-pub use fabric::SessionNotice;
+pub use fabric::{SessionList, SessionNotice};
 
 use super::authority::Authority;
 use super::office::{Conduct, Denial, Office};
@@ -15,6 +15,8 @@ use super::store::Store;
 use anyhow::{Context, Result};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::http::header::CONTENT_TYPE;
+use axum::routing::get;
 use axum_server::Handle;
 use axum_server::accept::NoDelayAcceptor;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
@@ -33,6 +35,9 @@ const MOST_BYTES: usize = 16 << 20;
 pub const ADMINISTRATOR_SOCKET: &str = "administrator.sock";
 /// The authority's certificate within the state directory, for those who need it as a file.
 pub const AUTHORITY_PEM: &str = "authority.pem";
+
+/// The description of everything that is served here.
+pub const OPENAPI: &str = include_str!("../openapi.json");
 
 /// How to start.
 #[derive(Clone, Debug)]
@@ -139,6 +144,7 @@ impl LabEms {
         let routes = Router::new()
             .merge(endpoint::routes(door.clone()))
             .merge(fabric::routes(door))
+            .route("/v1/openapi.json", get(|| async { ([(CONTENT_TYPE, "application/json")], OPENAPI) }))
             .layer(DefaultBodyLimit::max(MOST_BYTES));
         let acceptor = RustlsAcceptor::new(RustlsConfig::from_config(Arc::new(tls))).acceptor(NoDelayAcceptor::new());
         let server = axum_server::from_tcp(listener)?.acceptor(acceptor).handle(handle.clone());

@@ -127,9 +127,9 @@ impl Store {
         self.connection.prepare(&query)?.query_map([name], endpoint)?.collect()
     }
 
-    /// Lists every endpoint that was not removed.
+    /// Lists every endpoint that was not removed, in the order of enrolment.
     pub fn endpoints(&self) -> Result<Vec<EndpointRow>, StoreError> {
-        let query = format!("SELECT {COLUMNS} FROM endpoint WHERE removed_unix IS NULL ORDER BY enrolled_unix, id");
+        let query = format!("SELECT {COLUMNS} FROM endpoint WHERE removed_unix IS NULL ORDER BY rowid");
         self.connection.prepare(&query)?.query_map([], endpoint)?.collect()
     }
 

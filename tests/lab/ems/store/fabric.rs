@@ -11,8 +11,6 @@ use std::net::IpAddr;
 pub struct FabricDevice {
     /// Its name.
     pub name: String,
-    /// SHA-256 of its token.
-    pub token_hash: Vec<u8>,
     /// Whether it is told of every endpoint, or of those connected through it alone.
     pub share_all: bool,
 }
@@ -77,11 +75,20 @@ impl Store {
         Ok(changed == 1)
     }
 
+    /// Finds the device that a token belongs to.
+    pub fn device_of(&self, token_hash: &[u8]) -> Result<Option<FabricDevice>, StoreError> {
+        self.connection
+            .query_row("SELECT name, share_all FROM fabric_device WHERE token_hash = ?1", [token_hash], |row| {
+                Ok(FabricDevice { name: row.get(0)?, share_all: row.get(1)? })
+            })
+            .optional()
+    }
+
     /// Finds a device.
     pub fn device(&self, name: &str) -> Result<Option<FabricDevice>, StoreError> {
         self.connection
-            .query_row("SELECT name, token_hash, share_all FROM fabric_device WHERE name = ?1", [name], |row| {
-                Ok(FabricDevice { name: row.get(0)?, token_hash: row.get(1)?, share_all: row.get(2)? })
+            .query_row("SELECT name, share_all FROM fabric_device WHERE name = ?1", [name], |row| {
+                Ok(FabricDevice { name: row.get(0)?, share_all: row.get(1)? })
             })
             .optional()
     }

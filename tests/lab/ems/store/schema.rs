@@ -57,7 +57,7 @@ const MIGRATIONS: &[&str] = &["
     ) STRICT;
     CREATE TABLE fabric_device (
         name TEXT PRIMARY KEY,
-        token_hash BLOB NOT NULL,
+        token_hash BLOB NOT NULL UNIQUE,
         share_all INTEGER NOT NULL DEFAULT 0
     ) STRICT;
     CREATE TABLE fabric_session (
