@@ -81,18 +81,47 @@ impl Keeper {
         Ok(Arc::new(verified))
     }
 
-    /// Writes what is not on disk yet, off the runtime's threads.
-    pub(super) async fn store(&mut self) -> Result<(), CacheError> {
-        let (cache, floor, documents) = (self.cache.clone(), self.floor, std::mem::take(&mut self.unstored));
-        let kept = documents.clone();
-        let outcome = tokio::task::spawn_blocking(move || {
-            documents.iter().try_for_each(|(kind, signed)| cache.store(*kind, signed, &floor))
-        })
-        .await
-        .unwrap_or(Ok(()));
-        if outcome.is_err() {
-            self.unstored = kept;
+    /// Takes what is not on disk yet, if anything is, as work for a thread that may block.
+    pub(super) fn unstored(&mut self) -> Option<Storing> {
+        if self.unstored.is_empty() {
+            return None;
         }
-        outcome
+        let documents = std::mem::take(&mut self.unstored);
+        Some(Storing { cache: self.cache.clone(), floor: self.floor, documents })
+    }
+
+    /// Tells whether something is not on disk yet.
+    pub(super) const fn has_unstored(&self) -> bool {
+        !self.unstored.is_empty()
+    }
+
+    /// Takes back what could not be written, but for what has been replaced meanwhile.
+    pub(super) fn keep(&mut self, documents: Vec<(DocumentKind, Signed)>) {
+        for (kind, signed) in documents {
+            if !self.unstored.iter().any(|(newer, _)| *newer == kind) {
+                self.unstored.push((kind, signed));
+            }
+        }
+    }
+}
+
+/// How writing ended: with a failure come the documents that are still to be written.
+pub(super) type Stored = Result<(), (CacheError, Vec<(DocumentKind, Signed)>)>;
+
+/// Documents on their way to the disk.
+pub(super) struct Storing {
+    cache: Cache,
+    floor: Floor,
+    documents: Vec<(DocumentKind, Signed)>,
+}
+
+impl Storing {
+    /// Writes. Blocks.
+    pub(super) fn store(self) -> Stored {
+        let Self { cache, floor, documents } = self;
+        match documents.iter().try_for_each(|(kind, signed)| cache.store(*kind, signed, &floor)) {
+            Ok(()) => Ok(()),
+            Err(error) => Err((error, documents)),
+        }
     }
 }

@@ -9,12 +9,12 @@ use super::super::protocol::{
 };
 use super::super::push::PushStream;
 use super::super::signed::Verifier;
-use super::knowledge::Keeper;
+use super::knowledge::{Keeper, Stored};
 use super::{Command, Delivery, SessionSettings, TelemetryState};
 use std::collections::VecDeque;
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
 /// How many events go in one upload.
@@ -47,6 +47,7 @@ pub(super) struct Task {
     deliveries: mpsc::Sender<Delivery>,
     requests: JoinSet<Done>,
     under_way: UnderWay,
+    storing: Option<JoinHandle<Stored>>,
     push: Option<PushStream>,
     last_push_id: Option<String>,
     /// The facts as they are now, with the number under which they are reported.
@@ -61,6 +62,7 @@ pub(super) struct Task {
     push_due: Instant,
     poll_due: Instant,
     upload_due: Instant,
+    store_due: Instant,
 }
 
 impl Task {
@@ -86,6 +88,7 @@ impl Task {
             deliveries,
             requests: JoinSet::new(),
             under_way: UnderWay::default(),
+            storing: None,
             push: None,
             last_push_id: None,
             facts: None,
@@ -98,6 +101,7 @@ impl Task {
             push_due: now,
             poll_due: now,
             upload_due: now,
+            store_due: now,
         }
     }
 
@@ -108,6 +112,13 @@ impl Task {
             return;
         }
         while self.turn().await.is_some() {}
+        // What was delivered is kept, also when the agent lets go at once.
+        if let Some(storing) = self.storing.take() {
+            let _ = storing.await;
+        }
+        if let Some(storing) = self.keeper.unstored() {
+            let _ = tokio::task::spawn_blocking(move || storing.store()).await;
+        }
     }
 
     /// Waits for one thing and handles it; `None` ends the task.
@@ -126,6 +137,7 @@ impl Task {
                 }
             },
             message = next_message(&mut self.push) => self.pushed(message).await,
+            stored = written(&mut self.storing) => self.stored(stored).await,
             () = sleep_until(due) => Some(()),
             () = self.deliveries.closed() => None,
         }
@@ -133,6 +145,14 @@ impl Task {
 
     fn start_what_is_due(&mut self) {
         let now = Instant::now();
+        // Writing has no limit of its own and is never let go of: two writers at once could leave
+        // the older document behind.
+        if now >= self.store_due
+            && self.storing.is_none()
+            && let Some(storing) = self.keeper.unstored()
+        {
+            self.storing = Some(tokio::task::spawn_blocking(move || storing.store()));
+        }
         if now >= self.report_due && !self.under_way.report {
             self.start_report();
         }
@@ -193,6 +213,7 @@ impl Task {
             }
         };
         consider(!self.under_way.report && self.facts.is_some(), self.report_due);
+        consider(self.storing.is_none() && self.keeper.has_unstored(), self.store_due);
         if self.acknowledged.is_some() {
             consider(!self.under_way.push && self.push.is_none(), self.push_due);
             consider(!self.under_way.poll && self.push.is_none(), self.poll_due);
@@ -266,6 +287,18 @@ impl Task {
                     Err(_) => self.upload_due = Instant::now() + self.settings.push_retry,
                 }
                 Some(())
+            }
+        }
+    }
+
+    async fn stored(&mut self, stored: Stored) -> Option<()> {
+        self.storing = None;
+        match stored {
+            Ok(()) => Some(()),
+            Err((error, documents)) => {
+                self.keeper.keep(documents);
+                self.store_due = Instant::now() + self.settings.push_retry;
+                self.deliver(Delivery::CacheFailed(error)).await
             }
         }
     }
@@ -369,9 +402,6 @@ impl Task {
         if changed {
             let known = self.keeper.knowledge();
             self.deliver(Delivery::Knowledge(known)).await?;
-            if let Err(error) = self.keeper.store().await {
-                self.deliver(Delivery::CacheFailed(error)).await?;
-            }
         }
         Some(())
     }
@@ -405,6 +435,15 @@ impl Task {
             Err(_) => 0,
         };
         whole / 2 + (whole / 2) * share / 255
+    }
+}
+
+/// Never returns while nothing is being written.
+async fn written(storing: &mut Option<JoinHandle<Stored>>) -> Stored {
+    match storing {
+        // A writer that panicked has written what it has written; the next document writes anew.
+        Some(storing) => storing.await.unwrap_or(Ok(())),
+        None => std::future::pending().await,
     }
 }
 
