@@ -34,6 +34,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
+/// How many events a subscriber may lag behind before it begins again with a snapshot.
+const EVENTS: usize = 256;
+
 /// The answer to a caller.
 pub type Reply = oneshot::Sender<Result<Value, Fault>>;
 
@@ -131,7 +134,52 @@ pub struct Hub {
     pub(super) stopping: Option<oneshot::Sender<()>>,
 }
 
+/// What a hub is made of.
+pub struct Parts {
+    /// Where files lie.
+    pub paths: Paths,
+    /// The service's settings.
+    pub settings: Settings,
+    /// The hub's own inbox.
+    pub inbox: Inbox,
+    /// The network process.
+    pub net: NetLink,
+    /// The keeper of the journal.
+    pub jobs: Jobs,
+    /// Posture's beginning.
+    pub examination: Examination,
+}
+
 impl Hub {
+    /// Puts a hub together. Nothing happens before [`Self::run`].
+    pub fn new(parts: Parts) -> Self {
+        let Parts { paths, settings, inbox, net, jobs, examination } = parts;
+        Self {
+            secrets: secrets::Store::new(paths.secrets()),
+            notices: super::tell::read_notices(&paths.state),
+            paths,
+            settings,
+            inbox,
+            net,
+            net_ready: false,
+            jobs,
+            events: broadcast::channel(EVENTS).0,
+            catalogue: Catalogue::default(),
+            connections: BTreeMap::new(),
+            standings: BTreeMap::new(),
+            waiters: BTreeMap::new(),
+            owners: BTreeMap::new(),
+            timers: BTreeMap::new(),
+            limits: BTreeMap::new(),
+            up_since: BTreeMap::new(),
+            active: None,
+            prompts: Prompts::default(),
+            view: View::default(),
+            examination,
+            stopping: None,
+        }
+    }
+
     /// Works until the inbox is closed or the service has stopped.
     pub async fn run(mut self, mut messages: mpsc::UnboundedReceiver<Message>) {
         self.begin();
@@ -449,3 +497,7 @@ impl Hub {
 fn connection_rests(connection: Option<&Connection>) -> bool {
     connection.is_none_or(Connection::rests)
 }
+
+#[cfg(all(test, unix))]
+#[path = "hub_tests.rs"]
+mod tests;

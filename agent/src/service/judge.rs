@@ -29,6 +29,8 @@ use tokio::sync::mpsc;
 
 /// How long a connection waits for EMS to judge the facts that were just reported.
 const SNAPSHOT_LIMIT: Duration = Duration::from_secs(2);
+/// A look at the whole system that took longer is worth a line in the log.
+const SLOW_LOOK: Duration = Duration::from_secs(2);
 /// What gathering may take beyond the interval before what is known counts as stale.
 const GATHERING_LIMIT: Duration = Duration::from_secs(10);
 
@@ -191,6 +193,15 @@ impl Hub {
         self.examination.next = began + self.interval();
         tokio::task::spawn_blocking(move || {
             let facts = Box::new(collector.collect(&asked));
+            let took = clock::now().saturating_since(began);
+            if took > SLOW_LOOK {
+                let late: Vec<String> = facts
+                    .lines()
+                    .into_iter()
+                    .filter_map(|line| line.value.reason().map(|why| format!("{}: {why}", line.area)))
+                    .collect();
+                tracing::warn!(milliseconds = took.as_millis(), ?late, "looking at the system took long");
+            }
             let _ = inbox.send(Message::Gathered { began, facts });
         });
     }

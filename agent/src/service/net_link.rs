@@ -5,7 +5,7 @@ use crate::network::step::{Before, Step};
 use crate::network::system::{System, SystemError, Undone};
 use crate::platform::Capabilities;
 use ike_client::tunnel::control::{Command, Event};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -43,6 +43,8 @@ pub struct NetLink {
 pub struct NetTask {
     queue: mpsc::UnboundedReceiver<ToNet>,
     awaited: Awaited,
+    /// Questions that the present NET was given.
+    given: HashSet<u64>,
     told: mpsc::UnboundedSender<Told>,
 }
 
@@ -50,7 +52,7 @@ pub struct NetTask {
 pub fn link(told: mpsc::UnboundedSender<Told>) -> (NetLink, NetTask) {
     let (out, queue) = mpsc::unbounded_channel();
     let awaited = Awaited::default();
-    let task = NetTask { queue, awaited: Arc::clone(&awaited), told };
+    let task = NetTask { queue, awaited: Arc::clone(&awaited), given: HashSet::new(), told };
     (NetLink { out, awaited, next: Arc::new(AtomicU64::new(1)) }, task)
 }
 
@@ -119,29 +121,45 @@ impl NetTask {
                 }
                 Err(error) => tracing::error!(%error, "the network process cannot be started"),
             }
-            let _ = self.told.send(Told::Gone);
+            self.bury();
             tokio::time::sleep(PAUSE).await;
-            // What was meant for the dead one is not for the next.
-            while self.queue.try_recv().is_ok() {}
-            self.awaited.lock().unwrap_or_else(PoisonError::into_inner).clear();
         }
+    }
+
+    /// What the dead one was asked is never answered; what it was not given yet is for the next.
+    fn bury(&mut self) {
+        let mut awaited = self.awaited.lock().unwrap_or_else(PoisonError::into_inner);
+        self.given.drain().for_each(|id| drop(awaited.remove(&id)));
+        drop(awaited);
+        let _ = self.told.send(Told::Gone);
     }
 
     /// Speaks with one NET; returns whether the handle is gone (and not NET).
     pub async fn converse(&mut self, read: impl AsyncRead + Unpin, mut write: impl AsyncWrite + Unpin) -> bool {
         let mut reader = Reader::new(read);
+        let mut ready = false;
         loop {
             tokio::select! {
                 message = self.queue.recv() => {
                     let Some(message) = message else { return true };
+                    match &message {
+                        ToNet::System { id, .. } => drop(self.given.insert(*id)),
+                        // Commands for an engine that died with its process are void.
+                        ToNet::Engine { .. } if !ready => continue,
+                        ToNet::Engine { .. } => {}
+                    }
                     if ipc::write(&mut write, &message).await.is_err() {
                         return false;
                     }
                 }
                 message = reader.next::<FromNet>() => match message {
-                    Ok(Some(FromNet::Ready { capabilities })) => drop(self.told.send(Told::Ready(capabilities))),
+                    Ok(Some(FromNet::Ready { capabilities })) => {
+                        ready = true;
+                        let _ = self.told.send(Told::Ready(capabilities));
+                    }
                     Ok(Some(FromNet::Engine { event })) => drop(self.told.send(Told::Engine(event))),
                     Ok(Some(FromNet::System { id, outcome })) => {
+                        self.given.remove(&id);
                         let waiting = self.awaited.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
                         if let Some(waiting) = waiting {
                             let _ = waiting.send(outcome);

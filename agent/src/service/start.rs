@@ -2,25 +2,21 @@
 
 use super::call::ToHub;
 use super::ems_dial::EmsDial;
-use super::hub::{Hub, Message};
+use super::hub::{Hub, Message, Parts};
 use super::judge::Examination;
 use super::keeper::Keeper;
 use super::net::{self, Engine};
-use super::{net_link, rights, secrets};
-use crate::compliance::{View, watch};
+use super::{net_link, rights};
+use crate::compliance::watch;
 use crate::control;
-use crate::profile::{Catalogue, Paths, settings};
-use crate::prompt::Prompts;
+use crate::profile::{Paths, settings};
 use anyhow::Context;
 use posture::collect::{Collector, Settings as CollectorSettings};
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::Path;
 use std::time::Duration;
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
-/// How many events a subscriber may lag behind before it begins again with a snapshot.
-const EVENTS: usize = 256;
 /// How long a farewell may take when the service stops.
 const FAREWELL: Duration = Duration::from_secs(10);
 
@@ -73,30 +69,8 @@ pub fn main(paths: Paths) -> anyhow::Result<()> {
             },
         );
         let socket = paths.socket();
-        let hub = Hub {
-            secrets: secrets::Store::new(paths.secrets()),
-            notices: read_notices(&paths.state),
-            paths,
-            settings,
-            inbox: inbox.clone(),
-            net,
-            net_ready: false,
-            jobs,
-            events: broadcast::channel(EVENTS).0,
-            catalogue: Catalogue::default(),
-            connections: BTreeMap::new(),
-            standings: BTreeMap::new(),
-            waiters: BTreeMap::new(),
-            owners: BTreeMap::new(),
-            timers: BTreeMap::new(),
-            limits: BTreeMap::new(),
-            up_since: BTreeMap::new(),
-            active: None,
-            prompts: Prompts::default(),
-            view: View::default(),
-            examination: Examination::new(collector, EmsDial::default(), watched),
-            stopping: None,
-        };
+        let examination = Examination::new(collector, EmsDial::default(), watched);
+        let hub = Hub::new(Parts { paths, settings, inbox: inbox.clone(), net, jobs, examination });
         let hub = tokio::spawn(hub.run(messages));
         tokio::spawn(control::serve(listener, ToHub(inbox.clone())));
         ready();
@@ -167,11 +141,6 @@ fn prepare(directory: &Path, mode: u32) -> anyhow::Result<()> {
     #[cfg(not(unix))]
     let _ = mode;
     Ok(())
-}
-
-fn read_notices(state: &Path) -> std::collections::VecDeque<postern_api::event::Notice> {
-    let text = fs::read(state.join("notices.json")).unwrap_or_default();
-    serde_json::from_slice(&text).unwrap_or_default()
 }
 
 fn ready() {

@@ -15,6 +15,8 @@ use postern_api::fault::{Fault, FaultName};
 use postern_api::prompt::PromptKind;
 use postern_api::state::{Established, Origin, Status, TunnelStatus};
 use posture::ems::protocol::{EndpointEvent, EventKind};
+use std::collections::VecDeque;
+use std::path::Path;
 use std::time::Duration;
 
 /// How many notices are kept.
@@ -265,6 +267,12 @@ impl Hub {
         let answer = Answer::Refused { because: because.to_owned() };
         self.net.engine(Command::Answer { id, answer });
     }
+}
+
+/// Reads the notices of earlier runs.
+pub(super) fn read_notices(state: &Path) -> VecDeque<Notice> {
+    let text = std::fs::read(state.join("notices.json")).unwrap_or_default();
+    serde_json::from_slice(&text).unwrap_or_default()
 }
 
 /// The gateway's own words, where it has some, behind ours.

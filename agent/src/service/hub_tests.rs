@@ -1,0 +1,307 @@
+//! The hub with its keeper and journal against a network process that only pretends.
+
+use super::super::ems_dial::EmsDial;
+use super::super::judge::Examination;
+use super::super::keeper::Keeper;
+use super::super::net_link;
+use super::*;
+use crate::ipc::{self, FromNet, Outcome, Reader, ToNet, Verb};
+use crate::network::step::{Before, Step};
+use crate::network::system::Undone;
+use crate::platform::Capabilities;
+use ike_client::session::{CloseCause, CloseReason, Request};
+use ike_client::tunnel::control::{Carrier, EstablishedTunnel};
+use postern_api::method::{Connect, PromptAnswer, Role, TunnelName};
+use postern_api::state::{ConnectionState, TunnelStatus};
+use posture::collect::{Collector, Settings as CollectorSettings};
+use serde::Serialize;
+use std::fs;
+use std::sync::{Arc, Mutex};
+use tokio::io::DuplexStream;
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// What the pretended process was told, in order.
+#[derive(Clone, Debug, PartialEq)]
+enum Heard {
+    Start,
+    Revoked,
+    Stop(CloseReason),
+    Applied(Step),
+    Undone(Step),
+    Answer(Answer),
+}
+
+type Log = Arc<Mutex<Vec<Heard>>>;
+
+/// Stands in for NET: every change succeeds, every tunnel comes up, `question` is asked first.
+async fn pretend(stream: DuplexStream, log: Log, question: Option<Request>) {
+    let (read, mut write) = tokio::io::split(stream);
+    let mut reader = Reader::new(read);
+    let capabilities =
+        Capabilities { change_network: true, firewall: false, strict_reverse_path: false, reasons: vec![] };
+    ipc::write(&mut write, &FromNet::Ready { capabilities }).await.unwrap();
+    while let Ok(Some(message)) = reader.next::<ToNet>().await {
+        let note = |heard| log.lock().unwrap().push(heard);
+        let mut told = Vec::new();
+        match message {
+            ToNet::System { id, verb } => {
+                let outcome = match verb {
+                    Verb::Look { .. } => Outcome::Looked(Before::Absent),
+                    Verb::Apply { step, .. } => {
+                        note(Heard::Applied(step));
+                        Outcome::Applied
+                    }
+                    Verb::Undo { step, .. } => {
+                        note(Heard::Undone(step));
+                        Outcome::Undone(Undone::Removed)
+                    }
+                };
+                ipc::write(&mut write, &FromNet::System { id, outcome }).await.unwrap();
+            }
+            ToNet::Engine { command } => match *command {
+                Command::Start { .. } => {
+                    note(Heard::Start);
+                    told.push(match question.clone() {
+                        Some(request) => EngineEvent::Request { id: RequestId(1), request, within: LIMIT },
+                        None => EngineEvent::Established { tunnel: established() },
+                    });
+                }
+                Command::Answer { answer, .. } => {
+                    note(Heard::Answer(answer.clone()));
+                    told.push(match answer {
+                        Answer::Refused { because } => ended(CloseCause::InputRefused { because }),
+                        _ => EngineEvent::Established { tunnel: established() },
+                    });
+                }
+                Command::RevokeLease => note(Heard::Revoked),
+                Command::Stop { reason } => {
+                    note(Heard::Stop(reason));
+                    told.push(EngineEvent::DataStopped { at: clock::now() });
+                    told.push(ended(CloseCause::Requested { reason }));
+                }
+                _ => {}
+            },
+        }
+        for event in told {
+            ipc::write(&mut write, &FromNet::Engine { event: Box::new(event) }).await.unwrap();
+        }
+    }
+}
+
+fn ended(cause: CloseCause) -> EngineEvent {
+    EngineEvent::Ended { cause: EndCause::Session { cause } }
+}
+
+fn established() -> Box<EstablishedTunnel> {
+    Box::new(EstablishedTunnel {
+        gateway: "192.0.2.1:4500".parse().unwrap(),
+        local: "192.0.2.9:4500".parse().unwrap(),
+        carrier: Carrier::Udp,
+        behind_nat: false,
+        gateway_identity: "g".into(),
+        addresses: vec!["10.8.0.2/32".parse().unwrap()],
+        dns: vec![],
+        domains: vec![],
+        remote_selectors: vec![],
+        networks: vec!["10.0.0.0/8".parse().unwrap()],
+        mtu: 1400,
+        device: "postern0".into(),
+        device_index: 7,
+        ike_suite: "aes256gcm16-prfsha384-ecp384".parse().unwrap(),
+        esp_suite: "aes256gcm16".parse().unwrap(),
+        warnings: vec![],
+    })
+}
+
+struct Bench {
+    directory: tempfile::TempDir,
+    inbox: Inbox,
+    log: Log,
+    events: mpsc::Receiver<Event>,
+    caller: Caller,
+}
+
+/// Starts a hub with one tunnel, `work`, that prohibits the tag of the file `/marked`.
+fn bench(tunnel: &str, question: Option<Request>) -> Bench {
+    let directory = tempfile::tempdir().unwrap();
+    let place = |name: &str| Some(directory.path().join(name));
+    let paths = Paths::settle(place("etc"), place("state"), place("run"));
+    fs::create_dir_all(paths.tunnels()).unwrap();
+    fs::create_dir_all(&paths.state).unwrap();
+    fs::create_dir_all(directory.path().join("root")).unwrap();
+    let family = posture::facts::OsFamily::of_this_build();
+    let text = format!(
+        "gateway = \"192.0.2.1\"\n{tunnel}\n[tags]\nsource = \"local\"\nprohibited = [\"Marked\"]\n\
+         warning = \"call 4711\"\n[[tags.rules]]\nname = \"m\"\ntag = \"Marked\"\n[tags.rules.systems.{family}]\n\
+         rules = [{{ id = 1, type = \"file\", path = \"/marked\" }}]\n"
+    );
+    fs::write(paths.tunnel("work"), text).unwrap();
+    let (inbox, messages) = mpsc::unbounded_channel();
+    let (told, mut telling) = mpsc::unbounded_channel();
+    let (net, mut net_task) = net_link::link(told);
+    let (near, far) = tokio::io::duplex(1 << 16);
+    let log = Log::default();
+    tokio::spawn(pretend(far, Arc::clone(&log), question));
+    tokio::spawn(async move {
+        let (read, write) = tokio::io::split(near);
+        net_task.converse(read, write).await
+    });
+    let to_hub = inbox.clone();
+    tokio::spawn(async move {
+        while let Some(told) = telling.recv().await {
+            let _ = to_hub.send(Message::Net(told));
+        }
+    });
+    let (jobs, jobs_in) = mpsc::unbounded_channel();
+    tokio::spawn(Keeper::new(paths.state.clone(), net.clone()).run(jobs_in));
+    let (watched, _) = mpsc::unbounded_channel();
+    let collector = Collector::new(directory.path().join("root"), CollectorSettings::default());
+    let examination = Examination::new(collector, EmsDial::default(), watched);
+    let settings = Settings::default();
+    let hub = Hub::new(Parts { paths, settings, inbox: inbox.clone(), net, jobs, examination });
+    tokio::spawn(hub.run(messages));
+    let (events_in, events) = mpsc::channel(64);
+    let caller = Caller { uid: Some(1000), role: Role::Administrator, events: events_in };
+    Bench { directory, inbox, log, events, caller }
+}
+
+impl Bench {
+    fn begin(&self, method: Method, parameters: impl Serialize) -> oneshot::Receiver<Result<Value, Fault>> {
+        let (reply, answer) = oneshot::channel();
+        let parameters = serde_json::to_value(parameters).unwrap();
+        let _ = self.inbox.send(Message::Call { caller: self.caller.clone(), method, parameters, reply });
+        answer
+    }
+
+    async fn call(&self, method: Method, parameters: impl Serialize) -> Result<Value, Fault> {
+        tokio::time::timeout(LIMIT, self.begin(method, parameters)).await.unwrap().unwrap()
+    }
+
+    async fn connect(&self) -> Result<TunnelStatus, Fault> {
+        self.call(Method::Connect, asked(true)).await.map(|status| serde_json::from_value(status).unwrap())
+    }
+
+    async fn status(&self) -> TunnelStatus {
+        let all: Vec<TunnelStatus> =
+            serde_json::from_value(self.call(Method::TunnelList, Value::Null).await.unwrap()).unwrap();
+        all.into_iter().next().unwrap()
+    }
+
+    async fn until(&self, state: ConnectionState) -> TunnelStatus {
+        for _ in 0..400 {
+            let status = self.status().await;
+            if status.state == state {
+                return status;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("never {state}: {:?}", self.status().await);
+    }
+
+    fn mark(&self) {
+        fs::write(self.directory.path().join("root/marked"), "").unwrap();
+        let _ = self.inbox.send(Message::FilesChanged);
+    }
+
+    fn heard(&self) -> Vec<Heard> {
+        self.log.lock().unwrap().clone()
+    }
+}
+
+fn asked(interactive: bool) -> Connect {
+    Connect { tunnel: "work".into(), interactive, timeout_seconds: None }
+}
+
+const PSK: &str = "[auth]\nkind = \"psk\"";
+
+#[tokio::test]
+async fn a_tunnel_comes_up_and_goes_down_and_leaves_nothing() {
+    let bench = bench(PSK, None);
+    assert_eq!(bench.connect().await.unwrap().state, ConnectionState::Connected);
+    assert_eq!(bench.connect().await.unwrap().state, ConnectionState::Connected, "already up is a success");
+    bench.call(Method::Disconnect, TunnelName { tunnel: "work".into() }).await.unwrap();
+    assert_eq!(bench.status().await.state, ConnectionState::Disconnected);
+    let heard = bench.heard();
+    let steps = |wanted: fn(&Heard) -> Option<&Step>| heard.iter().filter_map(wanted).count();
+    let applied = steps(|heard| if let Heard::Applied(step) = heard { Some(step) } else { None });
+    let undone = steps(|heard| if let Heard::Undone(step) = heard { Some(step) } else { None });
+    assert!(applied > 0 && applied == undone, "{heard:?}");
+}
+
+#[tokio::test]
+async fn a_refused_pre_check_tells_the_network_process_nothing() {
+    let bench = bench(PSK, None);
+    bench.mark();
+    let fault = bench.connect().await.unwrap_err();
+    assert_eq!((fault.exit_code(), fault.warning), (3, Some("call 4711".into())));
+    assert_eq!(bench.heard(), []);
+    let notices = bench.call(Method::Notices, Value::Null).await.unwrap();
+    assert_eq!(notices.as_array().map(Vec::len), Some(1));
+}
+
+#[tokio::test]
+async fn lost_posture_shuts_then_says_farewell_then_undoes_and_keeps_the_block() {
+    let bench = bench(PSK, None);
+    bench.connect().await.unwrap();
+    let before = bench.heard().len();
+    bench.mark();
+    let status = bench.until(ConnectionState::Blocked).await;
+    assert_eq!(status.last_fault.unwrap().name, FaultName::ComplianceLost);
+    let after = bench.heard().split_off(before);
+    assert_eq!(after[..2], [Heard::Revoked, Heard::Stop(CloseReason::Compliance)], "{after:?}");
+    assert!(after[2..].iter().all(|heard| matches!(heard, Heard::Undone(_))), "{after:?}");
+    let kept = bench.heard().iter().filter(|heard| matches!(heard, Heard::Applied(_))).count() - (after.len() - 2);
+    assert!(kept > 0, "the block stands");
+    bench.call(Method::Dismiss, TunnelName { tunnel: "work".into() }).await.unwrap();
+    assert_eq!(bench.status().await.state, ConnectionState::Disconnected);
+    let undone = bench.heard().iter().filter(|heard| matches!(heard, Heard::Undone(_))).count();
+    assert_eq!(undone, after.len() - 2 + kept, "and falls when it is dismissed");
+}
+
+#[tokio::test]
+async fn without_a_journal_nothing_is_begun() {
+    let bench = bench(PSK, None);
+    fs::remove_dir_all(bench.directory.path().join("state")).unwrap();
+    fs::write(bench.directory.path().join("state"), "in the way").unwrap();
+    let fault = bench.connect().await.unwrap_err();
+    assert_eq!(fault.name, FaultName::StateUnwritable);
+    assert_eq!(bench.heard(), []);
+}
+
+fn password() -> Option<Request> {
+    Some(Request::EapPassword { identity: "alice".into(), prompt: String::new(), again: false })
+}
+
+#[tokio::test]
+async fn a_question_goes_to_whoever_asked_and_the_answer_to_the_engine() {
+    let mut bench = bench("", password());
+    let connecting = bench.begin(Method::Connect, asked(true));
+    let Some(Event::Prompt { prompt }) = tokio::time::timeout(LIMIT, bench.events.recv()).await.unwrap() else {
+        panic!("another event");
+    };
+    assert_eq!(bench.status().await.state, ConnectionState::NeedsInput);
+    let answer = PromptAnswer { id: prompt.id, answer: Some("hunter2".into()) };
+    bench.call(Method::PromptAnswer, answer).await.unwrap();
+    assert!(tokio::time::timeout(LIMIT, connecting).await.unwrap().unwrap().is_ok());
+    let secret = ike_client::crypto::Secret::new(b"hunter2".to_vec());
+    assert!(bench.heard().contains(&Heard::Answer(Answer::Secret { secret })));
+}
+
+#[tokio::test]
+async fn with_nobody_to_ask_the_connection_fails_by_name() {
+    let bench = bench("", password());
+    let fault = bench.call(Method::Connect, asked(false)).await.unwrap_err();
+    assert_eq!((fault.name, fault.exit_code()), (FaultName::InputNeeded, 16));
+}
+
+#[tokio::test]
+async fn a_caller_that_hangs_up_takes_the_attempt_along() {
+    let mut bench = bench("", password());
+    let connecting = bench.begin(Method::Connect, asked(true));
+    assert!(matches!(bench.events.recv().await, Some(Event::Prompt { .. })));
+    drop(connecting);
+    let status = bench.until(ConnectionState::Disconnected).await;
+    assert_eq!(status.last_fault.unwrap().name, FaultName::Cancelled);
+    assert!(bench.heard().contains(&Heard::Stop(CloseReason::User)));
+}
