@@ -1,1 +1,231 @@
-//! To be filled.
+//! Certificates on either side: whom they convince, and what is signed by whom.
+
+use super::*;
+use crate::auth::signature::{SignatureHashes, SignatureScheme, sign};
+use crate::auth::{Identity, PrivateKey};
+use crate::wire::{AuthenticationMethod, Payload, PayloadType};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384,
+    SignatureAlgorithm,
+};
+use rustls_pki_types::{CertificateDer, pem::PemObject};
+
+/// An authority, and what it vouches for.
+struct Authority {
+    der: Vec<u8>,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let mut parameters = CertificateParams::new(Vec::new()).unwrap();
+        parameters.distinguished_name.push(DnType::CommonName, "Root");
+        parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let der = parameters.self_signed(&key).unwrap().der().to_vec();
+        Self { der, issuer: Issuer::new(parameters, key) }
+    }
+
+    fn issue(&self, name: &str, algorithm: &'static SignatureAlgorithm) -> (PrivateKey, Vec<Vec<u8>>) {
+        let mut parameters = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        parameters.distinguished_name.push(DnType::CommonName, name);
+        let key = KeyPair::generate_for(algorithm).unwrap();
+        let der = parameters.signed_by(&key, &self.issuer).unwrap().der().to_vec();
+        (PrivateKey::from_pem(&key.serialize_pem()).unwrap(), vec![der])
+    }
+}
+
+fn by_certificate(anchors: Vec<Vec<u8>>) -> GatewayAuthentication {
+    GatewayAuthentication::Certificate { anchors, spki_pins: Vec::new(), allow_rsa_sha1: true }
+}
+
+/// Signs what the client asks to have signed.
+fn answer_signature(client: &mut Session, key: &PrivateKey, now: Timestamp) -> SignatureScheme {
+    let (id, request) = requested(client);
+    let Request::Sign { octets, announced } = request else { panic!("a signature is asked for: {request:?}") };
+    let signed = sign(key, &announced, &octets, &mut SeededRandom::new(9)).unwrap();
+    let answer = Answer::Signature { method: signed.scheme.method(), data: signed.data };
+    client.handle_response(id, answer, now).unwrap();
+    signed.scheme
+}
+
+#[test]
+fn both_sides_prove_themselves_by_certificates_with_and_without_method_14() {
+    for (algorithm, own_method) in [
+        (&PKCS_ECDSA_P256_SHA256, AuthenticationMethod::ECDSA_P256),
+        (&PKCS_ECDSA_P384_SHA384, AuthenticationMethod::ECDSA_P384),
+    ] {
+        for knows_digital_signatures in [true, false] {
+            let authority = Authority::new();
+            let (key, chain) = authority.issue("carol.example.test", algorithm);
+            let configuration = Configuration {
+                gateway_auth: by_certificate(vec![authority.der.clone()]),
+                client_auth: ClientAuthentication::Certificate { chain },
+                ..configuration()
+            };
+            let certificate = Some(authority.issue("vpn.example.test", algorithm));
+            let behaviour = Behaviour { certificate, knows_digital_signatures, ..Behaviour::default() };
+            let mut gateway = Gateway::new(configuration.clone(), behaviour);
+            let mut client = client(configuration);
+            exchange(&mut client, &mut gateway, at(0));
+            assert_eq!(client.state_name(), "awaiting-signature");
+            answer_signature(&mut client, &key, at(0));
+            // HDR, SK{IDi, CERT, N(INITIAL_CONTACT), CERTREQ, AUTH, CP, SAi2, TSi, TSr} -->
+            //      <-- HDR, SK{IDr, CERT, AUTH, CP, SAr2, TSi, TSr}
+            exchange(&mut client, &mut gateway, at(0));
+            assert_eq!(client.state_name(), "established");
+            let expected = if knows_digital_signatures { AuthenticationMethod::DIGITAL_SIGNATURE } else { own_method };
+            assert_eq!(gateway.client_method, Some(expected));
+            let order: Vec<PayloadType> = gateway.first_auth.iter().map(Payload::payload_type).collect();
+            assert_eq!(
+                order[..5],
+                [
+                    PayloadType::IDENTIFICATION_INITIATOR,
+                    PayloadType::CERTIFICATE,
+                    PayloadType::NOTIFY,
+                    PayloadType::CERTIFICATE_REQUEST,
+                    PayloadType::AUTHENTICATION,
+                ]
+            );
+            let Some(Payload::IdentificationInitiator(identity)) = gateway.first_auth.first() else { panic!("IDi") };
+            let identity = Identity::try_from(identity).unwrap();
+            assert!(matches!(identity, Identity::DistinguishedName(_)), "the certificate's subject: {identity}");
+        }
+    }
+}
+
+#[test]
+fn rsa_signs_by_method_1_only_where_nothing_better_is_known_and_with_a_warning() {
+    let pem = include_str!("../../../tests-data/rsa2048.pkcs8.pem");
+    let leaf = CertificateDer::from_pem_slice(include_bytes!("../../../tests-data/rsa2048-leaf.cert.pem")).unwrap();
+    let anchor = CertificateDer::from_pem_slice(include_bytes!("../../../tests-data/ca.cert.pem")).unwrap();
+    for (knows_digital_signatures, warnings) in [(true, vec![]), (false, vec![Warning::SignatureUsesSha1])] {
+        let configuration = Configuration {
+            gateway_name: "vpn.example.com".to_owned(),
+            gateway_auth: by_certificate(vec![anchor.to_vec()]),
+            ..configuration()
+        };
+        let certificate = Some((PrivateKey::from_pem(pem).unwrap(), vec![leaf.to_vec()]));
+        let identity = "vpn.example.com".parse().unwrap();
+        let behaviour = Behaviour { certificate, knows_digital_signatures, identity, ..Behaviour::default() };
+        let mut gateway = Gateway::new(configuration.clone(), behaviour);
+        let random = Box::new(SeededRandom::new(1));
+        // The fixture's certificate is good from the end of 2026 on.
+        let unix = 1_800_000_000;
+        let mut client =
+            Session::new(configuration, random, client_address(), gateway_address(), Timestamp::ZERO, unix);
+        exchange(&mut client, &mut gateway, at(0));
+        answer_psk(&mut client, PSK, at(0));
+        exchange(&mut client, &mut gateway, at(0));
+        let Some(Event::Established(established)) = client.poll_event() else { panic!("{}", client.state_name()) };
+        assert_eq!(established.warnings, warnings);
+    }
+}
+
+#[test]
+fn a_gateway_by_certificate_and_a_user_by_password_come_together() {
+    let authority = Authority::new();
+    let configuration = Configuration {
+        gateway_auth: by_certificate(vec![authority.der.clone()]),
+        client_auth: ClientAuthentication::Eap { identity: Some("alice".to_owned()) },
+        ..configuration()
+    };
+    let certificate = Some(authority.issue("vpn.example.test", &PKCS_ECDSA_P256_SHA256));
+    let behaviour = Behaviour { certificate, eap: Some(Default::default()), ..Behaviour::default() };
+    let mut gateway = Gateway::new(configuration.clone(), behaviour);
+    let mut client = client(configuration);
+    exchange(&mut client, &mut gateway, at(0));
+    let (id, request) = requested(&mut client);
+    assert!(matches!(request, Request::EapPassword { .. }));
+    let secret = Secret::from(b"swordfish".as_slice());
+    client.handle_response(id, Answer::Secret { secret }, at(0)).unwrap();
+    exchange(&mut client, &mut gateway, at(0));
+    let Some(Event::Established(established)) = client.poll_event() else { panic!("{}", client.state_name()) };
+    assert_eq!(established.warnings, []);
+}
+
+/// Runs a client by EAP against a gateway with that certificate.
+fn distrust(configuration: Configuration, behaviour: Behaviour) -> DistrustReason {
+    let configuration = Configuration {
+        client_auth: ClientAuthentication::Eap { identity: Some("alice".to_owned()) },
+        ..configuration
+    };
+    let behaviour = Behaviour { eap: Some(Default::default()), ..behaviour };
+    let mut gateway = Gateway::new(configuration.clone(), behaviour);
+    let mut client = client(configuration);
+    exchange(&mut client, &mut gateway, at(0));
+    assert_eq!(gateway.eap_answers, Vec::<Vec<u8>>::new(), "no EAP answer before the gateway's proof");
+    match closed(&mut client) {
+        CloseCause::GatewayNotTrusted { why } => why,
+        other => panic!("trusted: {other:?}"),
+    }
+}
+
+#[test]
+fn a_gateway_under_another_authority_or_another_name_gets_no_eap_answer() {
+    let (ours, other) = (Authority::new(), Authority::new());
+    let configuration = Configuration { gateway_auth: by_certificate(vec![ours.der.clone()]), ..configuration() };
+    for certificate in [
+        other.issue("vpn.example.test", &PKCS_ECDSA_P256_SHA256),
+        ours.issue("other.example.test", &PKCS_ECDSA_P256_SHA256),
+    ] {
+        let behaviour = Behaviour { certificate: Some(certificate), ..Behaviour::default() };
+        assert!(matches!(distrust(configuration.clone(), behaviour), DistrustReason::Certificate { .. }));
+    }
+}
+
+#[test]
+fn a_gateway_that_signs_with_another_key_than_its_certificates_is_refused() {
+    let ours = Authority::new();
+    let configuration = Configuration { gateway_auth: by_certificate(vec![ours.der.clone()]), ..configuration() };
+    let (_, chain) = ours.issue("vpn.example.test", &PKCS_ECDSA_P256_SHA256);
+    let (stranger, _) = ours.issue("vpn.example.test", &PKCS_ECDSA_P256_SHA256);
+    let behaviour = Behaviour { certificate: Some((stranger, chain)), ..Behaviour::default() };
+    assert_eq!(distrust(configuration, behaviour), DistrustReason::ProofWrong);
+}
+
+#[test]
+fn a_shared_key_is_no_certificate() {
+    let ours = Authority::new();
+    let configuration = Configuration { gateway_auth: by_certificate(vec![ours.der]), ..configuration() };
+    let why = distrust(configuration, Behaviour::default());
+    assert_eq!(why, DistrustReason::MethodNotAccepted { method: 2 });
+}
+
+#[test]
+fn a_client_whose_signature_is_wrong_is_refused_by_name() {
+    let authority = Authority::new();
+    let (_, chain) = authority.issue("carol.example.test", &PKCS_ECDSA_P256_SHA256);
+    let (other, _) = authority.issue("mallory.example.test", &PKCS_ECDSA_P256_SHA256);
+    let configuration = Configuration {
+        gateway_auth: by_certificate(vec![authority.der.clone()]),
+        client_auth: ClientAuthentication::Certificate { chain },
+        ..configuration()
+    };
+    let certificate = Some(authority.issue("vpn.example.test", &PKCS_ECDSA_P256_SHA256));
+    let mut gateway = Gateway::new(configuration.clone(), Behaviour { certificate, ..Behaviour::default() });
+    let mut client = client(configuration);
+    exchange(&mut client, &mut gateway, at(0));
+    answer_signature(&mut client, &other, at(0));
+    exchange(&mut client, &mut gateway, at(0));
+    let likely = vec![LikelyCause::CertificateNotAccepted, LikelyCause::IdentityUnknown];
+    assert_eq!(closed(&mut client), CloseCause::AuthenticationFailed { likely });
+}
+
+#[test]
+fn the_hashes_that_the_gateway_announced_go_with_the_request() {
+    let authority = Authority::new();
+    let (_, chain) = authority.issue("carol.example.test", &PKCS_ECDSA_P256_SHA256);
+    for (knows_digital_signatures, expected) in [(true, SignatureHashes::ours()), (false, SignatureHashes::default())] {
+        let configuration = Configuration {
+            gateway_auth: by_certificate(vec![authority.der.clone()]),
+            client_auth: ClientAuthentication::Certificate { chain: chain.clone() },
+            ..configuration()
+        };
+        let behaviour = Behaviour { knows_digital_signatures, ..Behaviour::default() };
+        let mut gateway = Gateway::new(configuration.clone(), behaviour);
+        let mut client = client(configuration);
+        exchange(&mut client, &mut gateway, at(0));
+        assert!(matches!(requested(&mut client).1, Request::Sign { announced, .. } if announced == expected));
+    }
+}

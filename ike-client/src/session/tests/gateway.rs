@@ -171,6 +171,13 @@ impl Gateway {
         }
     }
 
+    /// Sends a protected request out of a half-open SA, as no good gateway would.
+    pub(super) fn request(&mut self, exchange: ExchangeType, payloads: &[Payload], now: Timestamp) -> Vec<u8> {
+        let Stage::HalfOpen(half_open) = &mut self.stage else { panic!("not half open") };
+        half_open.sa.request(exchange, payloads, &mut self.context, now).unwrap();
+        self.flush().remove(0)
+    }
+
     /// Takes a message and returns the answers.
     pub(super) fn take(&mut self, datagram: &[u8], now: Timestamp) -> Vec<Vec<u8>> {
         let message = Message::decode(datagram).unwrap();
