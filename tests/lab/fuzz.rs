@@ -4,6 +4,8 @@
 //! the crate in `tests/fuzz/` (outside the workspace, nightly toolchain) searches for new inputs:
 //! `cargo +nightly fuzz run wire` there.
 
+pub mod auth;
+
 use ike_client::transport::{tcp, udp};
 use ike_client::wire::{Message, PayloadType, decode_chain, encode_chain};
 
@@ -11,7 +13,16 @@ use ike_client::wire::{Message, PayloadType, decode_chain, encode_chain};
 pub type Target = fn(&[u8]);
 
 /// Every target under the name of its corpus folder.
-pub const TARGETS: &[(&str, Target)] = &[("wire", wire), ("chain", chain), ("tcp", tcp_stream), ("udp", udp_datagram)];
+pub const TARGETS: &[(&str, Target)] = &[
+    ("wire", wire),
+    ("chain", chain),
+    ("tcp", tcp_stream),
+    ("udp", udp_datagram),
+    ("identity", auth::identity),
+    ("certificate", auth::certificate),
+    ("signature", auth::signature),
+    ("eap", auth::eap),
+];
 
 /// Decodes a message; what decodes must encode, and then mean the same.
 ///
