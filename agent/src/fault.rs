@@ -141,9 +141,12 @@ fn likely_next(likely: &[LikelyCause]) -> String {
     let words: Vec<&str> = likely
         .iter()
         .map(|cause| match cause {
+            LikelyCause::AccountDisabled => "the account, which the gateway calls disabled",
+            LikelyCause::AccountRestricted => "the account, which may not connect, or not at this hour",
             LikelyCause::CredentialsWrong => "user name and password",
             LikelyCause::CertificateNotAccepted => "whether the gateway accepts this certificate",
             LikelyCause::IdentityUnknown => "the identity (auth.identity)",
+            LikelyCause::PasswordExpired => "the password, which has expired: change it where it is administered",
             LikelyCause::PreSharedKeyWrong => "the pre-shared key",
         })
         .collect();

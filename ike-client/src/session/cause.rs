@@ -129,12 +129,18 @@ pub enum SaKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LikelyCause {
+    /// The gateway says that the account is disabled.
+    AccountDisabled,
+    /// The gateway says that the account may not connect, or not at this hour.
+    AccountRestricted,
     /// User name or password is wrong, or the account may not use the VPN.
     CredentialsWrong,
     /// The gateway does not accept this client's certificate.
     CertificateNotAccepted,
     /// The gateway does not know this client's identity (IDi) or expects another IDr.
     IdentityUnknown,
+    /// The gateway says that the password has expired.
+    PasswordExpired,
     /// The pre-shared keys differ.
     PreSharedKeyWrong,
 }

@@ -15,6 +15,7 @@ use super::init::Negotiated;
 use super::payloads::Payloads;
 use super::request::{Answer, Request};
 use super::state::State;
+use crate::auth::eap::mschapv2::Decline;
 use crate::auth::eap::{EapFailure, EapKey, Peer, Step};
 use crate::auth::{GatewayProven, psk};
 use crate::crypto::Secret;
@@ -170,9 +171,8 @@ impl AwaitingCredential {
 impl From<EapFailure> for CloseCause {
     fn from(failure: EapFailure) -> Self {
         match failure {
-            EapFailure::Declined(_) | EapFailure::Refused => {
-                Self::AuthenticationFailed { likely: vec![LikelyCause::CredentialsWrong] }
-            }
+            EapFailure::Declined(declined) => Self::AuthenticationFailed { likely: vec![declined.reason.into()] },
+            EapFailure::Refused => Self::AuthenticationFailed { likely: vec![LikelyCause::CredentialsWrong] },
             EapFailure::NoSharedMethod { offered } => Self::PeerIncompatible { what: format!("EAP method {offered}") },
             EapFailure::EarlySuccess | EapFailure::ServerUnproven => {
                 Self::GatewayNotTrusted { why: DistrustReason::EapProofMissing }
@@ -180,6 +180,19 @@ impl From<EapFailure> for CloseCause {
             EapFailure::CredentialUnusable => Self::InputRefused { because: failure.to_string() },
             EapFailure::Random(_) => Self::RandomUnavailable,
             other => Self::misbehaved(other.to_string()),
+        }
+    }
+}
+
+impl From<Decline> for LikelyCause {
+    fn from(reason: Decline) -> Self {
+        match reason {
+            Decline::PasswordExpired => Self::PasswordExpired,
+            Decline::AccountDisabled => Self::AccountDisabled,
+            Decline::RestrictedHours | Decline::NoDialInPermission => Self::AccountRestricted,
+            Decline::WrongCredentials | Decline::PasswordChange | Decline::Other(_) | Decline::Unstated => {
+                Self::CredentialsWrong
+            }
         }
     }
 }

@@ -109,6 +109,22 @@ fn a_refused_login_has_the_credentials_as_its_likely_cause() {
 }
 
 #[test]
+fn a_refusal_by_number_keeps_its_reason() {
+    use crate::auth::eap::EapFailure;
+    use crate::auth::eap::mschapv2::{Decline, Declined};
+    for (reason, likely) in [
+        (Decline::PasswordExpired, LikelyCause::PasswordExpired),
+        (Decline::AccountDisabled, LikelyCause::AccountDisabled),
+        (Decline::RestrictedHours, LikelyCause::AccountRestricted),
+        (Decline::WrongCredentials, LikelyCause::CredentialsWrong),
+    ] {
+        let declined = Declined { reason, retry_allowed: false, message: String::new() };
+        let cause = CloseCause::from(EapFailure::Declined(declined));
+        assert_eq!(cause, CloseCause::AuthenticationFailed { likely: vec![likely] });
+    }
+}
+
+#[test]
 fn a_final_auth_by_another_key_is_refused() {
     let (mut client, mut gateway) = until_password(eap_configuration(), EapServer::default());
     gateway.behaviour.forgets_msk = true;
