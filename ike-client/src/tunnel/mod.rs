@@ -16,22 +16,22 @@
 //! leaves after it. This is the only place of the crate where unsafe code is allowed.
 
 mod alarm;
-mod batch;
+pub mod batch;
 pub mod clock;
 pub mod control;
-mod device;
+pub mod device;
 mod ecn;
-mod encapsulation;
+pub mod encapsulation;
 pub mod engine;
-mod esp;
+pub mod esp;
 mod established;
-mod gate;
-mod link;
+pub mod gate;
+pub mod link;
 mod lookup;
 mod offload;
 mod outbox;
-mod plane;
+pub mod plane;
 mod published;
-mod socket;
-mod tally;
-mod wake;
+pub mod socket;
+pub mod tally;
+pub mod wake;

@@ -38,15 +38,20 @@ pub fn open(gateway: SocketAddr, firewall_mark: u32) -> io::Result<Sockets> {
     probe.connect(&gateway.into())?;
     let source = probe.local_addr()?.as_socket().map(|address| address.ip()).ok_or(io::ErrorKind::AddrNotAvailable)?;
     let path_mtu = first_hop(&probe, gateway).unwrap_or(ETHERNET);
-    let bound = || {
-        let socket = create(gateway, firewall_mark)?;
-        socket.bind(&SocketAddr::new(source, 0).into())?;
-        io::Result::Ok(socket)
-    };
-    let (ike, encapsulated) = (bound()?, bound()?);
-    enlarge(&encapsulated);
-    let ike: UdpSocket = ike.into();
-    Ok(Sockets { local: ike.local_addr()?, ike, encapsulated: encapsulated.into(), path_mtu })
+    let local = SocketAddr::new(source, 0);
+    let (ike, encapsulated) = (bound(local, gateway, firewall_mark)?, bound(local, gateway, firewall_mark)?);
+    Ok(Sockets { local: ike.local_addr()?, ike, encapsulated, path_mtu })
+}
+
+/// Makes one marked socket with large buffers, bound to `local`, that does not block.
+///
+/// # Errors
+/// The system's, when the address or the port cannot be had.
+pub fn bound(local: SocketAddr, gateway: SocketAddr, firewall_mark: u32) -> io::Result<UdpSocket> {
+    let socket = create(gateway, firewall_mark)?;
+    socket.bind(&local.into())?;
+    enlarge(&socket);
+    Ok(socket.into())
 }
 
 fn create(gateway: SocketAddr, firewall_mark: u32) -> io::Result<Socket> {
