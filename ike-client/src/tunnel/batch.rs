@@ -227,7 +227,7 @@ mod tests {
 
     fn filled(sizes: &[(usize, u8, bool)]) -> OutboundBatch {
         let mut batch = OutboundBatch::new();
-        batch.start(Layout { headroom: 16, alignment: 4, trailer: 16 });
+        batch.start(Layout { headroom: 16, inside: 2, alignment: 4, trailer: 16 });
         for (index, (inner, ecn, _)) in sizes.iter().enumerate() {
             batch.push(*inner, *ecn).unwrap().fill(u8::try_from(index).unwrap());
         }

@@ -5,6 +5,7 @@
 //! lease: see [`Command::GrantLease`].
 
 use crate::Timestamp;
+use crate::crypto::Secret;
 use crate::crypto::suite::{EspSuite, IkeSuite};
 use crate::session::{Answer, CloseCause, CloseReason, Configuration, Request, RequestId, SaKind, Warning};
 use crate::wire::TrafficSelector;
@@ -21,6 +22,17 @@ pub enum Command {
     Start {
         /// The tunnel.
         tunnel: Box<TunnelConfiguration>,
+    },
+    /// Builds a tunnel by WireGuard instead.
+    StartWireGuard {
+        /// The tunnel.
+        tunnel: Box<WireGuardConfiguration>,
+        /// Our private key, 32 octets.
+        #[serde(with = "secret")]
+        private_key: Secret,
+        /// The key that both sides share beside their own, 32 octets.
+        #[serde(with = "optional_secret", default)]
+        preshared_key: Option<Secret>,
     },
     /// Answers an [`Event::Request`].
     Answer {
@@ -82,6 +94,43 @@ pub struct TunnelConfiguration {
     pub firewall_mark: u32,
     /// What the negotiation is told.
     pub session: Configuration,
+}
+
+/// How to build a tunnel by WireGuard. Holds no secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WireGuardConfiguration {
+    /// The peer's name or address; the engine looks the name up.
+    pub gateway: String,
+    /// Which addresses of the peer are tried.
+    #[serde(default)]
+    pub family: AddressFamily,
+    /// The peer's port.
+    pub port: u16,
+    /// The peer's public key.
+    pub peer_public_key: [u8; 32],
+    /// How often something is sent though there is nothing to send; none: never.
+    #[serde(default)]
+    pub keepalive_seconds: Option<u16>,
+    /// Our addresses inside, with their prefix lengths.
+    pub addresses: Vec<IpNet>,
+    /// Resolvers inside.
+    #[serde(default)]
+    pub dns: Vec<IpAddr>,
+    /// Domains that belong to those resolvers; empty: not restricted.
+    #[serde(default)]
+    pub domains: Vec<String>,
+    /// What the peer may send from, and what belongs through the tunnel.
+    pub networks: Vec<IpNet>,
+    /// The name of the network device to create.
+    #[serde(default = "device_name")]
+    pub device: String,
+    /// The largest inner packet; computed from the path when absent.
+    #[serde(default)]
+    pub mtu: Option<u16>,
+    /// The mark of every packet to the peer. Linux only; zero for none.
+    #[serde(default)]
+    pub firewall_mark: u32,
 }
 
 /// Which addresses of the gateway are tried.
@@ -215,12 +264,25 @@ pub struct EstablishedTunnel {
     pub device: String,
     /// The device's index.
     pub device_index: u32,
-    /// The suite of the IKE SA.
-    pub ike_suite: IkeSuite,
-    /// The suite of the CHILD SA.
-    pub esp_suite: EspSuite,
+    /// What protects the packets.
+    pub protection: Protection,
     /// Standing warnings.
     pub warnings: Vec<Warning>,
+}
+
+/// What protects the packets of a tunnel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Protection {
+    /// IKEv2 and ESP.
+    Esp {
+        /// The suite of the IKE SA.
+        ike_suite: IkeSuite,
+        /// The suite of the CHILD SA.
+        esp_suite: EspSuite,
+    },
+    /// WireGuard, which has no choice of algorithms.
+    WireGuard,
 }
 
 /// What has passed, and what was dropped.
@@ -301,4 +363,32 @@ const fn nat_port() -> u16 {
 
 fn device_name() -> String {
     "postern0".to_owned()
+}
+
+/// How a secret crosses between processes: as its octets.
+mod secret {
+    use crate::crypto::Secret;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(secret: &Secret, serializer: S) -> Result<S::Ok, S::Error> {
+        secret.expose().serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Secret, D::Error> {
+        Vec::<u8>::deserialize(deserializer).map(Secret::new)
+    }
+}
+
+/// The same for one that may be absent.
+mod optional_secret {
+    use crate::crypto::Secret;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(secret: &Option<Secret>, serializer: S) -> Result<S::Ok, S::Error> {
+        secret.as_ref().map(Secret::expose).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Secret>, D::Error> {
+        Option::<Vec<u8>>::deserialize(deserializer).map(|octets| octets.map(Secret::new))
+    }
 }

@@ -13,7 +13,7 @@ pub trait Encapsulation: Send + Sync {
     fn seal(&self, batch: &mut OutboundBatch, tally: &Tally);
 
     /// Opens every datagram in place. What is not for the data plane is handed to `other`: IKE
-    /// messages, handshakes.
+    /// messages.
     fn open(&self, batch: &mut InboundBatch, tally: &Tally, other: &mut dyn FnMut(&[u8]));
 
     /// Returns when [`Self::handle_timeout`] wants to be called.
@@ -22,13 +22,22 @@ pub trait Encapsulation: Send + Sync {
     /// Does what was due: drops keys that have served out their grace.
     fn handle_timeout(&self, now: Timestamp);
 
+    /// Returns whether [`Self::poll_event`] has something; asked after every batch.
+    fn has_event(&self) -> bool;
+
     /// Takes the next thing to tell.
     fn poll_event(&self) -> Option<EncapsulationEvent>;
 }
 
 /// What an encapsulation tells the engine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EncapsulationEvent {
+    /// A datagram of the encapsulation's own is to be sent: a handshake.
+    Transmit(Vec<u8>),
+    /// Packets can be sealed from now on.
+    SessionUp,
+    /// The peer does not answer any more.
+    PeerLost,
     /// The key of the sending direction should be renewed soon: its numbers run out.
     RenewalDue,
 }
@@ -38,19 +47,18 @@ pub enum EncapsulationEvent {
 pub struct Layout {
     /// Octets in front of the inner packet.
     pub headroom: usize,
-    /// What inner packet and trailer together are a multiple of; zero counts as one.
+    /// Octets behind the inner packet that are encrypted with it.
+    pub inside: usize,
+    /// What both together are a multiple of; zero counts as one.
     pub alignment: usize,
     /// Octets behind that (the ICV).
     pub trailer: usize,
 }
 
 impl Layout {
-    /// Octets of ESP's padding length and next header.
-    const ESP_TRAILER: usize = 2;
-
     /// Returns the length of the sealed packet.
     pub const fn sealed_length(self, inner: usize) -> usize {
         let alignment = if self.alignment == 0 { 1 } else { self.alignment };
-        self.headroom + (inner + Self::ESP_TRAILER).next_multiple_of(alignment) + self.trailer
+        self.headroom + (inner + self.inside).next_multiple_of(alignment) + self.trailer
     }
 }

@@ -17,6 +17,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+/// Octets of ESP's padding length and next header.
+const TRAILER: usize = 2;
 /// How long a retired SA is still opened with.
 const GRACE: Duration = Duration::from_secs(5);
 /// The most inbound SAs kept at a time; a peer that renews faster loses the oldest.
@@ -175,13 +177,18 @@ impl Encapsulation for EspEncapsulation {
         }
     }
 
-    fn poll_event(&self) -> Option<EncapsulationEvent> {
+    fn has_event(&self) -> bool {
         let current = self.outbound.see();
         let due = current.as_ref().as_ref().is_some_and(|sa| sa.is_nearly_exhausted());
+        due && !self.renewal_asked.load(Ordering::Relaxed)
+    }
+
+    fn poll_event(&self) -> Option<EncapsulationEvent> {
+        let due = self.has_event();
         (due && !self.renewal_asked.swap(true, Ordering::Relaxed)).then_some(EncapsulationEvent::RenewalDue)
     }
 }
 
 fn sa_layout(sa: &OutboundSa) -> Layout {
-    Layout { headroom: sa.header_length(), alignment: sa.alignment(), trailer: sa.icv_length() }
+    Layout { headroom: sa.header_length(), inside: TRAILER, alignment: sa.alignment(), trailer: sa.icv_length() }
 }

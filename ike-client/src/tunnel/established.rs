@@ -1,7 +1,7 @@
 //! What the owner is told about a tunnel that stands.
 
-use super::control::{EstablishedTunnel, TunnelConfiguration};
-use super::encapsulation::Encapsulation;
+use super::control::{EstablishedTunnel, Protection, TunnelConfiguration};
+use super::encapsulation::Layout;
 use crate::crypto::suite::EspSuite;
 use crate::session::{ChildInstalled, Established};
 use crate::wire::TrafficSelector;
@@ -53,8 +53,7 @@ pub fn describe(
         mtu,
         device: device.to_owned(),
         device_index,
-        ike_suite: negotiated.ike_suite,
-        esp_suite: child.suite,
+        protection: Protection::Esp { ike_suite: negotiated.ike_suite, esp_suite: child.suite },
         warnings: negotiated.warnings.clone(),
     }
 }
@@ -81,9 +80,8 @@ fn networks(subnets: &[IpNet], selectors: &[TrafficSelector]) -> Vec<IpNet> {
 
 /// Computes the largest inner packet from the first hop's size, the outer headers and what the
 /// encapsulation adds.
-pub fn mtu(path: usize, gateway: SocketAddr, encapsulation: &dyn Encapsulation) -> u16 {
+pub fn mtu(path: usize, gateway: SocketAddr, layout: Layout) -> u16 {
     let outer = if gateway.is_ipv4() { 20 + 8 } else { 40 + 8 };
-    let layout = encapsulation.layout().unwrap_or_default();
     let mut inner = path.saturating_sub(outer).min(LARGEST);
     while inner > SMALLEST && layout.sealed_length(inner) > path.saturating_sub(outer) {
         inner -= 1;

@@ -7,7 +7,7 @@
 //! | [`engine`] | the loop that drives a session and obeys its owner |
 //! | `plane`, `link`, `device` | the threads that move packets, and the two ends they move them between |
 //! | `gate` | the lease: whether packets may pass at this moment |
-//! | `encapsulation`, `esp` | what packets travel in |
+//! | `encapsulation`, `esp`, `wireguard` | what packets travel in |
 //! | `batch`, `offload`, `ecn` | packets by the dozen, super-packets, congestion marks |
 //! | `tally`, `published` | sums and values shared between threads |
 //!
@@ -35,3 +35,4 @@ mod published;
 pub mod socket;
 pub mod tally;
 pub mod wake;
+pub mod wireguard;

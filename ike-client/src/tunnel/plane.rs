@@ -20,6 +20,8 @@ use tokio::sync::mpsc;
 pub enum FromPlane {
     /// An IKE message that came on the encapsulated socket, without its marker.
     Ike(Vec<u8>),
+    /// The encapsulation has something to tell: see [`Encapsulation::poll_event`].
+    Told,
     /// The device is gone, or cannot be used.
     DeviceFailed(io::Error),
     /// The socket cannot be used.
@@ -112,8 +114,15 @@ impl Shared {
         if !batch.is_empty() {
             self.encapsulation.seal(batch, &self.tally);
             self.link.send(batch, &self.gate, &self.wake, &self.tally);
+            self.tell_events();
         }
         Ok(())
+    }
+
+    fn tell_events(&self) {
+        if self.encapsulation.has_event() {
+            let _ = self.tell.try_send(FromPlane::Told);
+        }
     }
 
     fn inbound(&self, mut writer: Writer) {
@@ -143,6 +152,7 @@ impl Shared {
             self.encapsulation.open(batch, &self.tally, &mut |message| {
                 let _ = self.tell.try_send(FromPlane::Ike(message.to_vec()));
             });
+            self.tell_events();
             if batch.is_empty() {
                 continue;
             }

@@ -1,0 +1,342 @@
+//! A tunnel by IKEv2 and ESP: drives one [`Session`].
+
+use super::traffic::Traffic;
+use super::{End, Owner, look_up};
+use crate::random::SystemRandom;
+use crate::session::{self, CloseCause, CloseReason, Established, LocalSocket, OutboundFrom, SaKind, Session};
+use crate::time::Timestamp;
+use crate::transport::{Packet, udp};
+use crate::tunnel::alarm::Alarm;
+use crate::tunnel::clock;
+use crate::tunnel::control::{Carrier, Command, EndCause, Event, Progress, TunnelConfiguration};
+use crate::tunnel::device::Device;
+use crate::tunnel::encapsulation::{Encapsulation, EncapsulationEvent};
+use crate::tunnel::esp::EspEncapsulation;
+use crate::tunnel::established;
+use crate::tunnel::link::Link;
+use crate::tunnel::outbox::Outbox;
+use crate::tunnel::plane::FromPlane;
+use crate::tunnel::socket::{self, Sockets};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::net::UdpSocket;
+use tokio::sync::mpsc;
+
+/// How long the gateway has to confirm a Delete.
+const FAREWELL: Duration = Duration::from_secs(3);
+/// The largest datagram that may hold an IKE message.
+const LARGEST: usize = 65_535;
+/// Datagrams taken from one socket before the others get their turn.
+const IN_A_ROW: usize = 16;
+
+/// Tries the gateway's addresses one after the other.
+pub async fn connect(tunnel: &TunnelConfiguration, commands: &mut mpsc::Receiver<Command>, owner: &mut Owner) -> End {
+    if let Carrier::Tcp { .. } = tunnel.carrier {
+        return EndCause::CarrierUnsupported { carrier: "TCP".to_owned() }.into();
+    }
+    let gateways = match look_up((&tunnel.gateway, tunnel.port, tunnel.family), commands, owner).await {
+        Ok(gateways) => gateways,
+        Err(cause) => return cause.into(),
+    };
+    let mut end = End::from(CloseCause::NoAnswer);
+    for gateway in gateways {
+        owner.outbox.put(Event::Progress { step: Progress::Contacting { gateway } });
+        match Engine::new(tunnel, gateway, owner) {
+            Ok(engine) => end = engine.run(commands, owner).await,
+            Err(error) => end = EndCause::Network { error: error.to_string() }.into(),
+        }
+        // Only silence and unreachability say nothing about the next address.
+        if !matches!(end.cause, EndCause::Network { .. } | EndCause::Session { cause: CloseCause::NoAnswer }) {
+            break;
+        }
+    }
+    end
+}
+
+/// One attempt at one address, and the tunnel that comes of it.
+struct Engine<'a> {
+    tunnel: &'a TunnelConfiguration,
+    session: Session,
+    sockets: Sockets,
+    ike: UdpSocket,
+    /// The encapsulated socket while the data plane does not have it.
+    encapsulated: Option<UdpSocket>,
+    alarm: Alarm,
+    traffic: Traffic,
+    esp: Arc<EspEncapsulation>,
+    /// What was negotiated, until the first CHILD SA makes a tunnel of it.
+    negotiated: Option<Box<Established>>,
+    /// Set once the tunnel is to end: why, and until when the gateway is waited for.
+    ending: Option<(EndCause, Timestamp)>,
+}
+
+/// What woke the engine.
+enum Woken {
+    Command(Option<Command>),
+    Readable(LocalSocket),
+    Plane(FromPlane),
+    Alarm,
+    Delivered,
+}
+
+impl<'a> Engine<'a> {
+    fn new(tunnel: &'a TunnelConfiguration, gateway: SocketAddr, owner: &Owner) -> io::Result<Self> {
+        let sockets = socket::open(gateway, tunnel.firewall_mark)?;
+        let ike = UdpSocket::from_std(sockets.ike.try_clone()?)?;
+        let encapsulated = UdpSocket::from_std(sockets.encapsulated.try_clone()?)?;
+        let mut configuration = tunnel.session.clone();
+        configuration.encapsulated_port = tunnel.nat_port;
+        let (local, remote) = if configuration.start_encapsulated {
+            (sockets.encapsulated.local_addr()?, SocketAddr::new(gateway.ip(), tunnel.nat_port))
+        } else {
+            (sockets.local, gateway)
+        };
+        let unix_now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let session = Session::new(configuration, Box::new(SystemRandom), local, remote, clock::now(), unix_now);
+        Ok(Self {
+            tunnel,
+            session,
+            sockets,
+            ike,
+            encapsulated: Some(encapsulated),
+            alarm: Alarm::new()?,
+            traffic: Traffic::new(owner.lease),
+            esp: Arc::default(),
+            negotiated: None,
+            ending: None,
+        })
+    }
+
+    async fn run(mut self, commands: &mut mpsc::Receiver<Command>, owner: &mut Owner) -> End {
+        let mut datagram = vec![0; LARGEST].into_boxed_slice();
+        loop {
+            self.settle(&mut owner.outbox);
+            if let Some((cause, until)) = &self.ending
+                && (self.session.is_finished() || clock::now() >= *until)
+            {
+                return End { cause: cause.clone(), device: self.traffic.take_device() };
+            }
+            let woken = self.wait(commands, &mut owner.outbox).await;
+            let now = clock::now();
+            match woken {
+                Woken::Command(command) => self.obey(command, owner, now),
+                Woken::Readable(socket) => self.receive(socket, &mut datagram, now),
+                Woken::Plane(FromPlane::Ike(message)) => {
+                    let gateway = self.session.remote();
+                    self.session.handle_datagram(&message, gateway, now);
+                }
+                Woken::Plane(FromPlane::DeviceFailed(error)) => {
+                    let cause = EndCause::Device { device: self.tunnel.device.clone(), error: error.to_string() };
+                    self.stop(cause, CloseReason::Shutdown, &mut owner.outbox, now);
+                }
+                Woken::Plane(FromPlane::LinkFailed(error)) => {
+                    let cause = EndCause::Network { error: error.to_string() };
+                    self.stop(cause, CloseReason::Shutdown, &mut owner.outbox, now);
+                }
+                Woken::Plane(FromPlane::Told) | Woken::Alarm | Woken::Delivered => {}
+            }
+            self.do_what_is_due(clock::now(), &mut owner.outbox);
+        }
+    }
+
+    async fn wait(&mut self, commands: &mut mpsc::Receiver<Command>, outbox: &mut Outbox) -> Woken {
+        let due = self.next_due();
+        tokio::select! {
+            biased;
+            command = commands.recv(), if self.ending.is_none() => Woken::Command(command),
+            _ = self.ike.readable() => Woken::Readable(LocalSocket::Ike),
+            () = readable(self.encapsulated.as_ref()) => Woken::Readable(LocalSocket::Encapsulated),
+            told = self.traffic.told() => Woken::Plane(told),
+            _ = self.alarm.until(due) => Woken::Alarm,
+            () = outbox.deliver() => Woken::Delivered,
+        }
+    }
+
+    fn receive(&mut self, socket: LocalSocket, datagram: &mut [u8], now: Timestamp) {
+        for _ in 0..IN_A_ROW {
+            let received = match (socket, &self.encapsulated) {
+                (LocalSocket::Ike, _) => self.ike.try_recv_from(datagram),
+                (LocalSocket::Encapsulated, Some(socket)) => socket.try_recv_from(datagram),
+                (LocalSocket::Encapsulated, None) => return,
+            };
+            let (length, from) = match received {
+                Ok(received) => received,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) => {
+                    // ICMP's word on a datagram of ours; retransmission decides.
+                    tracing::debug!(%error, "the socket reports an error");
+                    return;
+                }
+            };
+            let bytes = datagram.get(..length).unwrap_or_default();
+            let message = match socket {
+                LocalSocket::Ike => Some(bytes),
+                LocalSocket::Encapsulated => match udp::demultiplex(bytes) {
+                    Ok(Packet::Ike(message)) => Some(message),
+                    _ => None,
+                },
+            };
+            if let Some(message) = message {
+                self.session.handle_datagram(message, from, now);
+            }
+        }
+    }
+
+    fn next_due(&self) -> Option<Timestamp> {
+        [
+            self.session.poll_timeout().map(|(at, _)| at),
+            self.esp.poll_timeout(),
+            self.traffic.next_due(),
+            self.ending.as_ref().map(|(_, until)| *until),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    fn do_what_is_due(&mut self, now: Timestamp, outbox: &mut Outbox) {
+        // What arrived on ESP since the last look says that the gateway lives.
+        if self.traffic.do_what_is_due(now, outbox) {
+            self.session.note_inbound_traffic(now);
+        }
+        if self.session.poll_timeout().is_some_and(|(at, _)| at <= now) {
+            self.session.handle_timeout(now);
+        }
+        if self.esp.poll_timeout().is_some_and(|at| at <= now) {
+            self.esp.handle_timeout(now);
+        }
+        if let Some(EncapsulationEvent::RenewalDue) = self.esp.poll_event() {
+            self.session.rekey_child(now);
+        }
+    }
+
+    fn obey(&mut self, command: Option<Command>, owner: &mut Owner, now: Timestamp) {
+        let Some(command) = command else {
+            return self.stop(EndCause::OwnerGone, CloseReason::Shutdown, &mut owner.outbox, now);
+        };
+        match command {
+            Command::Start { .. } | Command::StartWireGuard { .. } => tracing::warn!("a second start is ignored"),
+            Command::Answer { id, answer } => {
+                if let Err(error) = self.session.handle_response(id, answer, now) {
+                    tracing::debug!(%error, "an answer came too late");
+                }
+            }
+            Command::GrantLease { .. } | Command::RevokeLease => {
+                owner.lease.hear(&command);
+                self.traffic.hear(&command);
+            }
+            Command::Stop { reason } => {
+                self.stop(CloseCause::Requested { reason }.into(), reason, &mut owner.outbox, now);
+            }
+            Command::RekeyIke => self.session.rekey_ike(now),
+            Command::RekeyChild => self.session.rekey_child(now),
+            Command::Liveness => self.session.check_liveness(now),
+        }
+    }
+
+    /// Ends the tunnel on our side: data plane first, then the gateway is told.
+    fn stop(&mut self, cause: EndCause, reason: CloseReason, outbox: &mut Outbox, now: Timestamp) {
+        self.end(cause, outbox, now);
+        self.session.close(reason, now);
+    }
+
+    /// Shuts the data plane and starts the time in which the gateway may still be spoken to.
+    fn end(&mut self, cause: EndCause, outbox: &mut Outbox, now: Timestamp) {
+        if self.ending.is_some() {
+            return;
+        }
+        self.ending = Some((cause, now + FAREWELL));
+        self.traffic.stop(outbox);
+        self.esp.clear();
+        // The Delete's answer comes on the socket that the threads had.
+        self.encapsulated = self.sockets.encapsulated.try_clone().and_then(UdpSocket::from_std).ok();
+    }
+
+    /// Empties the session: what it wants sent, asked and told.
+    fn settle(&mut self, outbox: &mut Outbox) {
+        // What was told may lead to more being sent.
+        loop {
+            while let Some(transmit) = self.session.poll_transmit() {
+                let socket = match transmit.socket {
+                    LocalSocket::Ike => &self.sockets.ike,
+                    LocalSocket::Encapsulated => &self.sockets.encapsulated,
+                };
+                if let Err(error) = socket.send_to(&transmit.bytes, transmit.destination) {
+                    tracing::debug!(%error, "an IKE message could not be sent");
+                }
+            }
+            while let Some((id, request, deadline)) = self.session.poll_request() {
+                outbox.put(Event::Request { id, request, within: deadline.saturating_since(clock::now()) });
+            }
+            match self.session.poll_event() {
+                Some(event) => self.hear(event, outbox),
+                None => return,
+            }
+        }
+    }
+
+    fn hear(&mut self, event: session::Event, outbox: &mut Outbox) {
+        let now = clock::now();
+        match event {
+            session::Event::Established(negotiated) => {
+                outbox.put(Event::Progress { step: Progress::Authenticated });
+                self.negotiated = Some(negotiated);
+            }
+            session::Event::ChildInstalled(child) => {
+                let shown = established::Child::of(&child);
+                let renewed = child.replaces.is_some();
+                let wait = child.outbound_from == OutboundFrom::FirstInbound;
+                self.esp.install(child.outbound, child.inbound, wait);
+                if let Some(negotiated) = self.negotiated.take() {
+                    self.bring_up(&negotiated, &shown, outbox, now);
+                } else if renewed {
+                    outbox.put(Event::Rekeyed { sa: SaKind::Child });
+                }
+            }
+            session::Event::ChildRetired { inbound, outbound } => self.esp.retire(inbound, outbound, now),
+            session::Event::IkeRekeyed { .. } => outbox.put(Event::Rekeyed { sa: SaKind::Ike }),
+            session::Event::Warning(warning) => outbox.put(Event::Warning { warning }),
+            session::Event::Closed { cause } => self.end(cause.into(), outbox, now),
+        }
+    }
+
+    /// Creates the device and starts the data plane.
+    fn bring_up(&mut self, negotiated: &Established, child: &established::Child, outbox: &mut Outbox, now: Timestamp) {
+        let mtu = self.tunnel.mtu.unwrap_or_else(|| {
+            established::mtu(self.sockets.path_mtu, negotiated.gateway, self.esp.layout().unwrap_or_default())
+        });
+        let device = match Device::create(&self.tunnel.device, mtu) {
+            Ok(device) => device,
+            Err(error) => {
+                let cause = EndCause::Device { device: self.tunnel.device.clone(), error: error.to_string() };
+                return self.stop(cause, CloseReason::Shutdown, outbox, now);
+            }
+        };
+        let local = self.sockets.encapsulated.local_addr().unwrap_or(self.sockets.local);
+        let tunnel = established::describe(negotiated, child, self.tunnel, local, (device.name(), device.index()), mtu);
+        match self.start(device, negotiated.gateway) {
+            Ok(()) => outbox.put(Event::Established { tunnel: Box::new(tunnel) }),
+            Err(error) => {
+                let cause = EndCause::Network { error: error.to_string() };
+                self.stop(cause, CloseReason::Shutdown, outbox, now);
+            }
+        }
+    }
+
+    fn start(&mut self, device: Device, gateway: SocketAddr) -> io::Result<()> {
+        // From here on the thread receives; two receivers would take each other's datagrams.
+        self.encapsulated = None;
+        let link = Link::new(self.sockets.encapsulated.try_clone()?, gateway)?;
+        let encapsulation: Arc<dyn Encapsulation> = Arc::clone(&self.esp) as _;
+        self.traffic.start(device, link, encapsulation)
+    }
+}
+
+async fn readable(socket: Option<&UdpSocket>) {
+    match socket {
+        Some(socket) => drop(socket.readable().await),
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,88 @@
+//! The engine: builds one tunnel, moves its packets, obeys its owner, ends it in the right order.
+//!
+//! Two kinds of tunnel behind one front: IKEv2 with ESP, and WireGuard. Both stand on the same
+//! gate, data plane and order of ending, whatever the cause: the gate is shut and the threads are
+//! gone ([`Event::DataStopped`]), then the gateway is told, then [`Event::Ended`].
+
+mod ike;
+mod traffic;
+mod wireguard;
+
+use super::control::{AddressFamily, Command, EndCause, Event, Progress};
+use super::device::Device;
+use super::lookup;
+use super::outbox::Outbox;
+use crate::session::CloseCause;
+use std::net::SocketAddr;
+use tokio::sync::mpsc;
+use traffic::Lease;
+
+/// Builds and runs one tunnel until it ends. The first command must be [`Command::Start`] or
+/// [`Command::StartWireGuard`].
+///
+/// Returns after [`Event::Ended`] was handed over, or when nobody listens any more; only then does
+/// the device go, so that its routes lead nowhere rather than elsewhere until the owner knows.
+/// Wants a Tokio runtime with I/O and time; a current-thread one will do, since packets move on
+/// threads of their own.
+pub async fn run(mut commands: mpsc::Receiver<Command>, events: mpsc::Sender<Event>) {
+    let mut owner = Owner { outbox: Outbox::new(events), lease: Lease::default() };
+    let end = loop {
+        match commands.recv().await {
+            Some(Command::Start { tunnel }) => break ike::connect(&tunnel, &mut commands, &mut owner).await,
+            Some(Command::StartWireGuard { tunnel, private_key, preshared_key }) => {
+                break wireguard::connect(&tunnel, &private_key, preshared_key.as_ref(), &mut commands, &mut owner)
+                    .await;
+            }
+            Some(Command::Stop { reason }) => break CloseCause::Requested { reason }.into(),
+            Some(command) => owner.lease.hear(&command),
+            None => return,
+        }
+    };
+    owner.outbox.put(Event::Ended { cause: end.cause });
+    owner.outbox.flush().await;
+    drop(end.device);
+}
+
+/// What there is of the owner.
+struct Owner {
+    outbox: Outbox,
+    /// What it said last about the lease.
+    lease: Lease,
+}
+
+/// How a tunnel ended, and the device that is to stay until the owner knows.
+struct End {
+    cause: EndCause,
+    device: Option<Device>,
+}
+
+impl<C: Into<EndCause>> From<C> for End {
+    fn from(cause: C) -> Self {
+        Self { cause: cause.into(), device: None }
+    }
+}
+
+/// Looks the gateway up while listening to the owner.
+async fn look_up(
+    (name, port, family): (&str, u16, AddressFamily),
+    commands: &mut mpsc::Receiver<Command>,
+    owner: &mut Owner,
+) -> Result<Vec<SocketAddr>, EndCause> {
+    owner.outbox.put(Event::Progress { step: Progress::LookingUp });
+    let looking = lookup::gateway(name, port, family);
+    tokio::pin!(looking);
+    loop {
+        tokio::select! {
+            found = &mut looking => {
+                return found
+                    .map_err(|error| EndCause::LookupFailed { name: name.to_owned(), error: error.to_string() });
+            }
+            command = commands.recv() => match command {
+                Some(Command::Stop { reason }) => return Err(CloseCause::Requested { reason }.into()),
+                Some(command) => owner.lease.hear(&command),
+                None => return Err(EndCause::OwnerGone),
+            },
+            () = owner.outbox.deliver() => {}
+        }
+    }
+}

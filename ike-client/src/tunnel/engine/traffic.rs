@@ -1,0 +1,176 @@
+//! What every kind of tunnel has: the gate with its lease, the data plane, the counters.
+
+use crate::time::Timestamp;
+use crate::tunnel::clock;
+use crate::tunnel::control::{COUNTERS_INTERVAL, Command, Counters, Event};
+use crate::tunnel::device::Device;
+use crate::tunnel::encapsulation::Encapsulation;
+use crate::tunnel::gate::Gate;
+use crate::tunnel::link::Link;
+use crate::tunnel::outbox::Outbox;
+use crate::tunnel::plane::{DataPlane, FromPlane};
+use crate::tunnel::tally::Tally;
+use std::io;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// What the owner said last about the lease.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Lease {
+    until: Option<Timestamp>,
+}
+
+impl Lease {
+    /// Hears a command; those that are not about the lease change nothing.
+    pub fn hear(&mut self, command: &Command) {
+        match command {
+            Command::GrantLease { until } => self.until = Some(*until),
+            Command::RevokeLease => self.until = None,
+            _ => {}
+        }
+    }
+
+    fn runs_at(self, now: Timestamp) -> bool {
+        self.until.is_some_and(|until| now < until)
+    }
+}
+
+/// The gate and, once there is a device, the data plane behind it.
+pub struct Traffic {
+    gate: Arc<Gate>,
+    lease: Lease,
+    lapse_told: bool,
+    tally: Arc<Tally>,
+    told: Counters,
+    counters_due: Option<Timestamp>,
+    running: Option<Running>,
+    /// The device after the data plane was stopped.
+    idle: Option<Device>,
+    stopped: bool,
+}
+
+struct Running {
+    plane: DataPlane,
+    told: mpsc::Receiver<FromPlane>,
+    device: Device,
+}
+
+impl Traffic {
+    /// Makes the gate, open as far as the lease goes.
+    pub fn new(lease: Lease) -> Self {
+        let traffic = Self {
+            gate: Arc::new(Gate::new()),
+            lease,
+            lapse_told: true,
+            tally: Arc::default(),
+            told: Counters::default(),
+            counters_due: None,
+            running: None,
+            idle: None,
+            stopped: false,
+        };
+        traffic.apply_lease();
+        traffic
+    }
+
+    /// Hears a command about the lease.
+    pub fn hear(&mut self, command: &Command) {
+        self.lease.hear(command);
+        self.apply_lease();
+        if self.lease.runs_at(clock::now()) {
+            self.lapse_told = false;
+        }
+    }
+
+    fn apply_lease(&self) {
+        match self.lease.until {
+            Some(until) => self.gate.grant(until),
+            None => self.gate.revoke(),
+        }
+    }
+
+    /// Starts moving packets between device and link.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn start(&mut self, device: Device, link: Link, encapsulation: Arc<dyn Encapsulation>) -> io::Result<()> {
+        let (plane, told) =
+            DataPlane::start(&device, link, encapsulation, Arc::clone(&self.gate), Arc::clone(&self.tally))?;
+        self.running = Some(Running { plane, told, device });
+        let now = clock::now();
+        self.counters_due = Some(now + COUNTERS_INTERVAL);
+        self.lapse_told = !self.lease.runs_at(now);
+        Ok(())
+    }
+
+    /// Returns whether packets are being moved.
+    pub const fn is_running(&self) -> bool {
+        self.running.is_some()
+    }
+
+    /// Lets nothing pass any more and ends the threads. The device stays, deaf and mute.
+    pub fn stop(&mut self, outbox: &mut Outbox) {
+        if std::mem::replace(&mut self.stopped, true) {
+            return;
+        }
+        self.gate.shut();
+        let Some(Running { mut plane, told, device }) = self.running.take() else { return };
+        outbox.put(Event::DataStopped { at: clock::now() });
+        // Nobody listens to the threads any more: none of them may wait for room.
+        drop(told);
+        plane.stop();
+        self.tell_counters(outbox);
+        self.counters_due = None;
+        self.idle = Some(device);
+    }
+
+    /// Returns the sums.
+    pub fn tally(&self) -> Arc<Tally> {
+        Arc::clone(&self.tally)
+    }
+
+    /// Gives the device away, to be dropped last.
+    pub fn take_device(&mut self) -> Option<Device> {
+        self.idle.take()
+    }
+
+    /// Waits for the next word of the threads; for ever when there are none.
+    pub async fn told(&mut self) -> FromPlane {
+        let told = match &mut self.running {
+            Some(running) => running.told.recv().await,
+            None => None,
+        };
+        match told {
+            Some(told) => told,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Returns when [`Self::do_what_is_due`] is due.
+    pub fn next_due(&self) -> Option<Timestamp> {
+        let lapse = self.lease.until.filter(|_| !self.lapse_told && self.is_running());
+        [self.counters_due, lapse].into_iter().flatten().min()
+    }
+
+    /// Tells counters and a lapse of the lease. Returns whether packets came in since the last look.
+    pub fn do_what_is_due(&mut self, now: Timestamp, outbox: &mut Outbox) -> bool {
+        let received = self.tally.read().packets_received != self.told.packets_received;
+        if self.counters_due.is_some_and(|at| at <= now) {
+            self.counters_due = Some(now + COUNTERS_INTERVAL);
+            self.tell_counters(outbox);
+        }
+        if self.is_running() && !self.lapse_told && !self.lease.runs_at(now) {
+            self.lapse_told = true;
+            outbox.put(Event::LeaseLapsed { at: now });
+        }
+        received
+    }
+
+    fn tell_counters(&mut self, outbox: &mut Outbox) {
+        let counters = self.tally.read();
+        if counters != self.told {
+            self.told = counters;
+            outbox.put(Event::Counters { counters });
+        }
+    }
+}
