@@ -3,17 +3,18 @@
 //! addresses and routes by `ip`.
 //!
 //! ```text
-//! dial TUNNEL.json SECRETS.json [--seconds N] [--rekey-child N] [--rekey-ike N] [--no-lease]
+//! dial TUNNEL.json SECRETS.json [--seconds N] [--rekey-child N] [--rekey-ike N] [--no-lease | --lease-once N]
 //! ```
-//! TUNNEL.json is a [`TunnelConfiguration`]; SECRETS.json has `psk`, `password`, `identity`, and
-//! `key` (the path of a PEM file). Ends on Ctrl-C or after N seconds.
+//! TUNNEL.json is a [`TunnelConfiguration`], or a [`WireGuardConfiguration`] when it names a
+//! `peer_public_key`; SECRETS.json has `psk`, `password`, `identity`, `key` (the path of a PEM
+//! file), and `wireguard_key` (32 numbers). Ends on Ctrl-C or after N seconds.
 
 use ike_client::SystemRandom;
 use ike_client::auth::PrivateKey;
 use ike_client::auth::signature::{self, SignatureHashes};
 use ike_client::crypto::Secret;
 use ike_client::session::{Answer, CloseReason, Request};
-use ike_client::tunnel::control::{Command, EstablishedTunnel, Event, TunnelConfiguration};
+use ike_client::tunnel::control::{Command, EstablishedTunnel, Event, TunnelConfiguration, WireGuardConfiguration};
 use ike_client::tunnel::{clock, engine};
 use serde::Deserialize;
 use std::time::Duration;
@@ -25,6 +26,7 @@ struct Secrets {
     password: Option<String>,
     identity: Option<String>,
     key: Option<String>,
+    wireguard_key: Option<[u8; 32]>,
 }
 
 struct Options {
@@ -32,36 +34,42 @@ struct Options {
     rekey_child: Option<u64>,
     rekey_ike: Option<u64>,
     lease: bool,
+    lease_once: Option<u64>,
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let usage = "usage: dial TUNNEL.json SECRETS.json [--seconds N] [--rekey-child N] [--rekey-ike N] [--no-lease]";
-    let tunnel: TunnelConfiguration = serde_json::from_slice(&std::fs::read(arguments.next().ok_or(usage)?)?)?;
+    let tunnel: serde_json::Value = serde_json::from_slice(&std::fs::read(arguments.next().ok_or(usage)?)?)?;
     let secrets: Secrets = serde_json::from_slice(&std::fs::read(arguments.next().ok_or(usage)?)?)?;
-    let mut options = Options { seconds: None, rekey_child: None, rekey_ike: None, lease: true };
+    let mut options = Options { seconds: None, rekey_child: None, rekey_ike: None, lease: true, lease_once: None };
     while let Some(flag) = arguments.next() {
         let mut number = || arguments.next().and_then(|text| text.parse().ok()).ok_or(usage);
         match flag.as_str() {
             "--seconds" => options.seconds = Some(number()?),
             "--rekey-child" => options.rekey_child = Some(number()?),
             "--rekey-ike" => options.rekey_ike = Some(number()?),
+            "--lease-once" => options.lease_once = Some(number()?),
             "--no-lease" => options.lease = false,
             _ => return Err(usage.into()),
         }
     }
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(dial(tunnel, secrets, options))
+    let start = if tunnel.get("peer_public_key").is_some() {
+        let tunnel: Box<WireGuardConfiguration> = serde_json::from_value(tunnel)?;
+        let private_key = Secret::from(secrets.wireguard_key.ok_or("SECRETS.json lacks wireguard_key")?.as_slice());
+        Command::StartWireGuard { tunnel, private_key, preshared_key: None }
+    } else {
+        let tunnel: Box<TunnelConfiguration> = serde_json::from_value(tunnel)?;
+        Command::Start { tunnel }
+    };
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(dial(start, secrets, options))
 }
 
-async fn dial(
-    tunnel: TunnelConfiguration,
-    secrets: Secrets,
-    options: Options,
-) -> Result<(), Box<dyn std::error::Error>> {
+async fn dial(start: Command, secrets: Secrets, options: Options) -> Result<(), Box<dyn std::error::Error>> {
     let (commands, orders) = mpsc::channel(16);
     let (events, mut told) = mpsc::channel(16);
     let engine = tokio::spawn(engine::run(orders, events));
-    commands.send(Command::Start { tunnel: Box::new(tunnel) }).await?;
+    commands.send(start).await?;
     let after = |seconds: Option<u64>, command: Command| {
         let commands = commands.clone();
         if let Some(seconds) = seconds {
@@ -74,10 +82,13 @@ async fn dial(
     after(options.seconds, Command::Stop { reason: CloseReason::User });
     after(options.rekey_child, Command::RekeyChild);
     after(options.rekey_ike, Command::RekeyIke);
+    if let Some(seconds) = options.lease_once {
+        commands.send(Command::GrantLease { until: clock::now() + Duration::from_secs(seconds) }).await?;
+    }
     let mut renewal = tokio::time::interval(Duration::from_secs(5));
     loop {
         tokio::select! {
-            _ = renewal.tick(), if options.lease => {
+            _ = renewal.tick(), if options.lease && options.lease_once.is_none() => {
                 let until = clock::now() + Duration::from_secs(15);
                 let _ = commands.send(Command::GrantLease { until }).await;
             }
@@ -98,6 +109,7 @@ async fn dial(
             }
         }
     }
+    drop(commands);
     engine.await?;
     Ok(())
 }

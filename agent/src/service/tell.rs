@@ -65,6 +65,7 @@ impl Hub {
     fn established(&self, name: &str, session: &Session) -> Established {
         let tunnel = &session.tunnel;
         let since = self.up_since.get(name).copied().unwrap_or_default();
+        let (ike_suite, esp_suite) = tunnel.protection.names();
         let own_warnings = tunnel.warnings.iter().map(ToString::to_string);
         Established {
             seconds: clock::now().saturating_since(since).as_secs(),
@@ -73,8 +74,8 @@ impl Hub {
                 Carrier::Udp => "udp".into(),
                 Carrier::Tcp { .. } => "tcp".into(),
             },
-            ike_suite: tunnel.ike_suite.to_string(),
-            esp_suite: tunnel.esp_suite.to_string(),
+            ike_suite,
+            esp_suite,
             addresses: tunnel.addresses.iter().map(ipnet::IpNet::addr).collect(),
             networks: tunnel.networks.iter().map(ToString::to_string).collect(),
             dns: tunnel.dns.clone(),

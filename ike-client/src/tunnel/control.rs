@@ -285,6 +285,16 @@ pub enum Protection {
     WireGuard,
 }
 
+impl Protection {
+    /// Returns the names of what protects the negotiation and the packets.
+    pub fn names(&self) -> (String, String) {
+        match self {
+            Self::Esp { ike_suite, esp_suite } => (ike_suite.to_string(), esp_suite.to_string()),
+            Self::WireGuard => ("wireguard".to_owned(), "chacha20poly1305".to_owned()),
+        }
+    }
+}
+
 /// What has passed, and what was dropped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters {
