@@ -108,8 +108,10 @@ fn established() -> Box<EstablishedTunnel> {
         mtu: 1400,
         device: "postern0".into(),
         device_index: 7,
-        ike_suite: "aes256gcm16-prfsha384-ecp384".parse().unwrap(),
-        esp_suite: "aes256gcm16".parse().unwrap(),
+        protection: ike_client::tunnel::control::Protection::Esp {
+            ike_suite: "aes256gcm16-prfsha384-ecp384".parse().unwrap(),
+            esp_suite: "aes256gcm16".parse().unwrap(),
+        },
         warnings: vec![],
     })
 }
