@@ -15,12 +15,14 @@
 //! | [`rogue`] | a gateway that lies about who it is, and records what it hears |
 //! | [`strongswan`] | strongSwan as the gateway |
 //! | [`uml`] | strongSwan on a kernel with ESP, in user-mode Linux |
+//! | [`demo`] | the article's story, act by act |
 //! | [`client`] | the endpoint: the real service and command line |
 //! | [`gateway`] | an IKEv2 gateway in the manner of a FortiGate, with posture tags |
 //! | [`feeds`] | advisories and package databases |
 //! | [`fuzz`] | functions that take any bytes, and their corpus |
 
 pub mod client;
+pub mod demo;
 pub mod dns;
 pub mod ems;
 pub mod feeds;

@@ -53,7 +53,17 @@ impl Network {
     /// # Errors
     /// When the system refuses a namespace, a wire or a socket.
     pub fn new() -> Result<Self> {
-        let (client, gateway, corporate) = (Host::new("client")?, Host::new("gateway")?, Host::new("corporate")?);
+        Self::new_numbered(0)
+    }
+
+    /// As [`Self::new`], for a scenario that makes several networks one after the other.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn new_numbered(number: usize) -> Result<Self> {
+        let [client, gateway, corporate] =
+            ["client", "gateway", "corporate"].map(|name| Host::new(&format!("{name}{number}")));
+        let (client, gateway, corporate) = (client?, gateway?, corporate?);
         wire((&client, "wan0", "10.99.0.1/24 fd99::1/64"), (&gateway, "wan0", "10.99.0.2/24 fd99::2/64"))?;
         wire((&gateway, "lan0", "10.98.0.254/24 fd98::fe/64"), (&corporate, "lan0", "10.98.0.1/24 fd98::1/64"))?;
         gateway.shell("echo 1 > /proc/sys/net/ipv4/ip_forward; echo 1 > /proc/sys/net/ipv6/conf/all/forwarding")?;
@@ -63,7 +73,7 @@ impl Network {
         client.etc("resolv.conf", "# the client's own resolver\nnameserver 10.99.0.2\n")?;
         let addresses = ["10.98.0.1:80".parse()?, "[fd98::1]:80".parse()?];
         let server = CorporateServer::start(&corporate, &addresses)?;
-        let folder = PathBuf::from("/run/lab");
+        let folder = PathBuf::from(format!("/run/lab{number}"));
         std::fs::create_dir_all(&folder)?;
         Ok(Self { client, gateway, corporate, folder, _server: server })
     }

@@ -19,6 +19,11 @@ const SCENARIO_VARIABLE: &str = "POSTERN_LAB_SCENARIO";
 /// How long one scenario may take before it counts as hung.
 const LIMIT: Duration = Duration::from_secs(180);
 
+/// What to do where the system forbids namespaces.
+pub const ADVICE: &str = "The lab needs mount, process and network namespaces: run it as root, or allow unprivileged \
+     user namespaces (sysctl kernel.unprivileged_userns_clone=1; on Ubuntu also \
+     kernel.apparmor_restrict_unprivileged_userns=0)";
+
 /// One scenario: its name, as a sentence, and what it does.
 pub type Scenario = (&'static str, fn() -> Result<()>);
 
@@ -73,15 +78,21 @@ fn run_outside(name: &str) -> Result<()> {
 /// Returns the command that runs `program` in namespaces of its own: as root without, as an
 /// ordinary user with a user namespace in which that user is mapped to root.
 pub fn isolated(program: &str) -> Command {
+    let mut command = isolated_here(program);
+    // A process group of its own, so that a test runner's terminal signals do not tear it apart
+    // before its parent has seen why.
+    command.process_group(0);
+    command
+}
+
+/// As [`isolated`], in the caller's process group: Ctrl-C reaches it.
+pub fn isolated_here(program: &str) -> Command {
     let mut command = Command::new("unshare");
     if !nix::unistd::geteuid().is_root() {
         command.arg("--map-root-user");
     }
     command.args(["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation", "private"]);
     command.arg(program);
-    // A process group of its own, so that a test runner's terminal signals do not tear it apart
-    // before its parent has seen why.
-    command.process_group(0);
     command
 }
 
@@ -99,12 +110,7 @@ pub fn make_private() -> Result<()> {
     ] {
         let output = Command::new("sh").args(["-c", line]).output().with_context(|| format!("running {line:?}"))?;
         if !output.status.success() {
-            bail!(
-                "{line:?} failed: {}. The lab needs mount and network namespaces: run it as root, or allow \
-                 unprivileged user namespaces (sysctl kernel.unprivileged_userns_clone=1, on Ubuntu also \
-                 kernel.apparmor_restrict_unprivileged_userns=0)",
-                String::from_utf8_lossy(&output.stderr).trim()
-            );
+            bail!("{line:?} failed: {}. {ADVICE}", String::from_utf8_lossy(&output.stderr).trim());
         }
     }
     Ok(())

@@ -1,70 +1,16 @@
-//! `posternd` against strongSwan as a road warrior's gateway: real packets between namespaces.
+//! Data, rekeys, deletion and liveness.
 
+use crate::gateways::{HABIT_TUNNEL, PSK, PSK_TUNNEL, habit_gateway, psk_gateway};
 use anyhow::{Context, Result, ensure};
 use lab::net::until;
 use lab::ping::Series;
-use lab::roadwarrior::{
-    CORPORATE, ESP_PROPOSALS, IKE_PROPOSALS, LIMIT, Network, POOLS, connect, nothing_is_left, transfer, wait_for, work,
-};
-use lab::scenario::{self, Scenario};
-use lab::strongswan::Settings;
+use lab::roadwarrior::{CORPORATE, ESP_PROPOSALS, LIMIT, Network, connect, nothing_is_left, transfer, wait_for, work};
 use lab::wire::{Kind, Tap};
 use nix::sys::signal::Signal;
 use postern_api::{ConnectionState, FaultName};
-use std::process::ExitCode;
 use std::time::Duration;
 
-const SCENARIOS: &[Scenario] = &[
-    ("strongswan psk: addresses, routes, resolver, 50 MB each way", psk_carries_data),
-    ("strongswan psk: no ping is lost through rekeys by the gateway", psk_rekeyed_by_gateway),
-    ("strongswan psk: no ping is lost through rekeys by the client", psk_rekeyed_by_client),
-    ("strongswan psk: the client deletes", psk_deleted_by_client),
-    ("strongswan psk: the gateway deletes", psk_deleted_by_gateway),
-    ("strongswan psk: a gateway that stops dead is noticed", psk_gateway_dead),
-    ("strongswan psk: an IPv6 address inside", psk_ipv6_inside),
-    ("strongswan psk: every cipher suite carries data", psk_suites),
-    ("strongswan psk and eap-mschapv2, the FortiGate habit", fortigate_habit),
-    ("strongswan psk: a wrong key is AuthenticationFailed", wrong_psk),
-    ("strongswan psk: no common suite is ProposalMismatch", no_common_suite),
-    ("strongswan psk: another identity is GatewayNotTrusted", wrong_identity),
-    ("strongswan habit: a refused user is AuthenticationFailed", refused_user),
-    ("nobody: a silent gateway is GatewayUnreachable", silent_gateway),
-];
-
-fn main() -> ExitCode {
-    scenario::main(SCENARIOS)
-}
-
-const PSK: &str = "correct horse battery staple";
-
-/// A connection of the gateway; `rest` holds its `local` and `remote` sections.
-fn connection(name: &str, pools: &str, rest: &str) -> String {
-    format!(
-        "{name} {{\n version = 2\n pools = {pools}\n proposals = {IKE_PROPOSALS}\n dpd_delay = 30s\n unique = never\n \
-         encap = yes\n rekey_time = 4h\n children {{ net {{\n local_ts = 10.98.0.0/24, fd98::/64\n \
-         esp_proposals = {ESP_PROPOSALS}\n mode = tunnel\n rekey_time = 1h\n }} }}\n{rest}\n}}\n"
-    )
-}
-
-fn psk_gateway() -> Settings {
-    let sides = "local { auth = psk\n id = vpn.example.test }\nremote { auth = psk\n id = psk@example.test }";
-    Settings {
-        connections: connection("psk", "p4, p6", sides),
-        pools: POOLS.into(),
-        secrets: format!("ike-psk {{ id-1 = psk@example.test\n id-2 = vpn.example.test\n secret = \"{PSK}\" }}"),
-        ..Settings::default()
-    }
-}
-
-const PSK_TUNNEL: &str = r#"
-gateway = "vpn.example.test"
-[auth]
-kind = "psk"
-identity = "psk@example.test"
-psk_file = "@/psk"
-"#;
-
-fn psk_carries_data() -> Result<()> {
+pub fn psk_carries_data() -> Result<()> {
     let network = Network::new()?;
     let _gateway = network.strongswan(&psk_gateway())?;
     let endpoint = network.endpoint(PSK_TUNNEL, &[("psk", PSK)])?;
@@ -102,7 +48,7 @@ fn no_ping_lost(network: &Network, disturb: impl FnOnce() -> Result<()>) -> Resu
     Ok(())
 }
 
-fn psk_rekeyed_by_gateway() -> Result<()> {
+pub fn psk_rekeyed_by_gateway() -> Result<()> {
     let network = Network::new()?;
     let gateway = network.strongswan(&psk_gateway())?;
     let endpoint = network.endpoint(PSK_TUNNEL, &[("psk", PSK)])?;
@@ -121,7 +67,7 @@ fn psk_rekeyed_by_gateway() -> Result<()> {
     Ok(())
 }
 
-fn psk_rekeyed_by_client() -> Result<()> {
+pub fn psk_rekeyed_by_client() -> Result<()> {
     let network = Network::new()?;
     let gateway = network.strongswan(&psk_gateway())?;
     let tunnel = format!("{PSK_TUNNEL}\n[proposals]\nike_lifetime = \"9s\"\nesp_lifetime = \"4s\"\n");
@@ -143,7 +89,7 @@ fn psk_rekeyed_by_client() -> Result<()> {
     Ok(())
 }
 
-fn psk_deleted_by_client() -> Result<()> {
+pub fn psk_deleted_by_client() -> Result<()> {
     let network = Network::new()?;
     let gateway = network.strongswan(&psk_gateway())?;
     let endpoint = network.endpoint(PSK_TUNNEL, &[("psk", PSK)])?;
@@ -155,7 +101,7 @@ fn psk_deleted_by_client() -> Result<()> {
     nothing_is_left(&network)
 }
 
-fn psk_deleted_by_gateway() -> Result<()> {
+pub fn psk_deleted_by_gateway() -> Result<()> {
     let network = Network::new()?;
     let gateway = network.strongswan(&psk_gateway())?;
     let endpoint = network.endpoint(PSK_TUNNEL, &[("psk", PSK)])?;
@@ -167,7 +113,7 @@ fn psk_deleted_by_gateway() -> Result<()> {
     nothing_is_left(&network)
 }
 
-fn psk_gateway_dead() -> Result<()> {
+pub fn psk_gateway_dead() -> Result<()> {
     let network = Network::new()?;
     let mut gateway = network.strongswan(&psk_gateway())?;
     let tunnel = format!("{PSK_TUNNEL}\n[carrier]\nliveness = \"1s\"\n");
@@ -180,7 +126,7 @@ fn psk_gateway_dead() -> Result<()> {
     nothing_is_left(&network)
 }
 
-fn psk_ipv6_inside() -> Result<()> {
+pub fn psk_ipv6_inside() -> Result<()> {
     let network = Network::new()?;
     let _gateway = network.strongswan(&psk_gateway())?;
     let endpoint = network.endpoint(&format!("{PSK_TUNNEL}\n[network]\nipv6 = true\n"), &[("psk", PSK)])?;
@@ -191,7 +137,7 @@ fn psk_ipv6_inside() -> Result<()> {
     transfer(&network, CORPORATE.parse()?, 5)
 }
 
-fn psk_suites() -> Result<()> {
+pub fn psk_suites() -> Result<()> {
     let network = Network::new()?;
     let _gateway = network.strongswan(&psk_gateway())?;
     for (ike, esp) in [
@@ -212,28 +158,7 @@ fn psk_suites() -> Result<()> {
     Ok(())
 }
 
-fn habit_gateway() -> Settings {
-    let sides = "local { auth = psk\n id = vpn.example.test }\nremote { auth = eap-mschapv2\n id = forti@example.test\n eap_id = %any }";
-    let mut settings = psk_gateway();
-    settings.connections = connection("habit", "p4", sides);
-    settings.secrets = format!(
-        "ike-psk {{ id-1 = forti@example.test\n id-2 = vpn.example.test\n secret = \"{PSK}\" }}\neap-alice {{ id = alice\n secret = \"Passw0rd\" }}"
-    );
-    settings
-}
-
-const HABIT_TUNNEL: &str = r#"
-gateway = "vpn.example.test"
-gateway_auth = "psk"
-[auth]
-kind = "eap"
-identity = "forti@example.test"
-user = "alice"
-password_file = "@/password"
-psk_file = "@/psk"
-"#;
-
-fn fortigate_habit() -> Result<()> {
+pub fn fortigate_habit() -> Result<()> {
     let network = Network::new()?;
     let gateway = network.strongswan(&habit_gateway())?;
     let endpoint = network.endpoint(HABIT_TUNNEL, &[("psk", PSK), ("password", "Passw0rd\n")])?;
@@ -247,48 +172,28 @@ fn fortigate_habit() -> Result<()> {
     transfer(&network, CORPORATE.parse()?, 50)
 }
 
-/// Connects and expects that exit code and that name; nothing may be left behind.
-fn refused(network: &Network, tunnel: &str, secrets: &[(&str, &str)], code: i32, name: FaultName) -> Result<()> {
-    let endpoint = network.endpoint(tunnel, secrets)?;
-    let said = endpoint.expect(code, &["connect", "work"])?;
-    ensure!(said.contains(name.as_str()) && said.contains("Next: "), "{said}");
-    let fault = work(&endpoint)?.last_fault.context("the status does not say why")?;
-    ensure!(fault.name == name, "{fault}");
-    nothing_is_left(network)
-}
-
-fn wrong_psk() -> Result<()> {
-    let network = Network::new()?;
-    let _gateway = network.strongswan(&psk_gateway())?;
-    refused(&network, PSK_TUNNEL, &[("psk", "another key than the gateway's")], 4, FaultName::AuthenticationFailed)
-}
-
-fn no_common_suite() -> Result<()> {
+pub fn kernel_esp() -> Result<()> {
     let network = Network::new()?;
     let mut settings = psk_gateway();
-    settings.connections = settings.connections.replace(IKE_PROPOSALS, "aes192-sha512-modp4096");
-    let _gateway = network.strongswan(&settings)?;
-    refused(&network, PSK_TUNNEL, &[("psk", PSK)], 15, FaultName::ProposalMismatch)
-}
-
-fn wrong_identity() -> Result<()> {
-    let network = Network::new()?;
-    let _gateway = network.strongswan(&psk_gateway())?;
-    let tunnel = PSK_TUNNEL.replace("[auth]", "gateway_identity = \"other.example.test\"\n[auth]");
-    refused(&network, &tunnel, &[("psk", PSK)], 14, FaultName::GatewayNotTrusted)
-}
-
-fn refused_user() -> Result<()> {
-    let network = Network::new()?;
-    let _gateway = network.strongswan(&habit_gateway())?;
-    refused(&network, HABIT_TUNNEL, &[("psk", PSK), ("password", "wrong")], 4, FaultName::AuthenticationFailed)
-}
-
-fn silent_gateway() -> Result<()> {
-    let network = Network::new()?;
-    network
-        .gateway
-        .shell("nft 'add table inet t; add chain inet t c { type filter hook input priority 0; policy drop; }'")?;
-    let tunnel = PSK_TUNNEL.replace("[auth]", "connect_timeout = \"20s\"\n[auth]");
-    refused(&network, &tunnel, &[("psk", PSK)], 5, FaultName::GatewayUnreachable)
+    // No `encap` on the gateway's side: it is the client's wish that brings UDP encapsulation about.
+    settings.connections = settings
+        .connections
+        .replace(" encap = yes\n", " encap = no\n")
+        .replace(ESP_PROPOSALS, "aes256gcm16-ecp384-esn,aes256-sha256-ecp384-esn")
+        .replace("local_ts = 10.98.0.0/24, fd98::/64", "local_ts = 10.98.0.0/24")
+        .replace("pools = p4, p6", "pools = p4");
+    let gateway = lab::uml::Gateway::start(&network.gateway, &network.folder.join("uml"), &settings)?;
+    for esp in ["aes256gcm16-ecp384-esn", "aes256-sha256-ecp384-esn"] {
+        let tunnel = format!("{PSK_TUNNEL}\n[proposals]\nesp = [\"{esp}\"]\n");
+        let mut endpoint = network.endpoint(&tunnel, &[("psk", PSK)])?;
+        let given = connect(&endpoint).with_context(|| gateway.console())?;
+        ensure!(given.esp_suite.contains("esn") && !given.esp_suite.contains("noesn"), "{given:?}");
+        lab::ping::once(&network.client, CORPORATE.parse()?, LIMIT)?;
+        transfer(&network, CORPORATE.parse()?, 5)?;
+        let states = gateway.shell("ip -d xfrm state")?;
+        ensure!(states.contains("esn") && states.contains("encap type espinudp"), "{states}");
+        endpoint.expect(0, &["disconnect", "work"])?;
+        endpoint.kill();
+    }
+    Ok(())
 }

@@ -1,0 +1,49 @@
+//! `posternd` against strongSwan as a road warrior's gateway: real packets between namespaces.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`gateways`] | the gateways' configurations and the tunnels that fit them |
+//! | [`carries`] | data, rekeys, deletion, liveness, by pre-shared key and the FortiGate habit |
+//! | [`certificates`] | certificates on one side or both, every AUTH method |
+//! | [`refusals`] | what goes wrong, and the name it has |
+
+mod carries;
+mod certificates;
+mod gateways;
+mod refusals;
+
+use lab::scenario::{self, Scenario};
+use std::process::ExitCode;
+
+const SCENARIOS: &[Scenario] = &[
+    ("strongswan psk: addresses, routes, resolver, 50 MB each way", carries::psk_carries_data),
+    ("strongswan psk: no ping is lost through rekeys by the gateway", carries::psk_rekeyed_by_gateway),
+    ("strongswan psk: no ping is lost through rekeys by the client", carries::psk_rekeyed_by_client),
+    ("strongswan psk: the client deletes", carries::psk_deleted_by_client),
+    ("strongswan psk: the gateway deletes", carries::psk_deleted_by_gateway),
+    ("strongswan psk: a gateway that stops dead is noticed", carries::psk_gateway_dead),
+    ("strongswan psk: an IPv6 address inside", carries::psk_ipv6_inside),
+    ("strongswan psk: every cipher suite carries data", carries::psk_suites),
+    ("strongswan psk and eap-mschapv2, the FortiGate habit", carries::fortigate_habit),
+    ("strongswan certificate and eap-mschapv2", certificates::certificate_and_eap),
+    ("strongswan certificates, RSA by method 1", certificates::rsa_method_1),
+    ("strongswan certificates, RSA by RFC 7427", certificates::rsa_rfc_7427),
+    ("strongswan certificates, ECDSA P-256 by method 9", certificates::p256_method_9),
+    ("strongswan certificates, ECDSA P-256 by RFC 7427", certificates::p256_rfc_7427),
+    ("strongswan certificates, ECDSA P-384 by method 10", certificates::p384_method_10),
+    ("strongswan certificates, ECDSA P-384 by RFC 7427", certificates::p384_rfc_7427),
+    ("strongswan kernel ESP in user-mode Linux: psk with extended sequence numbers", carries::kernel_esp),
+    ("strongswan certificate: an unknown authority is GatewayNotTrusted", refusals::untrusted_authority),
+    ("strongswan certificate: an expired one is GatewayNotTrusted", refusals::expired_certificate),
+    ("strongswan certificate: another name is GatewayNotTrusted", refusals::other_name),
+    ("rogue: no EAP answer beyond Identity leaves before AUTH verifies", refusals::rogue_hears_nothing),
+    ("strongswan psk: a wrong key is AuthenticationFailed", refusals::wrong_psk),
+    ("strongswan psk: no common suite is ProposalMismatch", refusals::no_common_suite),
+    ("strongswan psk: another identity is GatewayNotTrusted", refusals::wrong_identity),
+    ("strongswan habit: a refused user is AuthenticationFailed", refusals::refused_user),
+    ("nobody: a silent gateway is GatewayUnreachable", refusals::silent_gateway),
+];
+
+fn main() -> ExitCode {
+    scenario::main(SCENARIOS)
+}
