@@ -20,10 +20,12 @@ const ARTICLE: &str = "CMDB name: EMS1_ZTNA_Telemetry Connected\n\
 pub fn default_sharing(stage: &mut Stage, timeline: &mut Timeline) -> Result<()> {
     stage.gateway_set("remote-gw-ztna-tags", &["EMS1_ZTNA_Antivirus running", "EMS1_ZTNA_Telemetry Connected"])?;
     stage.gateway_set("remote-gw-match", &["ztna"])?;
-    let list = until("an empty list at the gateway", LIMIT, || {
-        let list = stage.diagnose(&LIST)?;
-        Ok(list.contains("Total IP dynamic addresses: 0.").then_some(list))
-    })?;
+    let mut list = String::new();
+    until("an empty list at the gateway", LIMIT, || {
+        list = stage.diagnose(&LIST)?;
+        Ok(list.contains("Total IP dynamic addresses: 0.").then_some(()))
+    })
+    .map_err(|error| error.context(list.clone()))?;
     timeline.say("set remote-gw-match ztna; set remote-gw-ztna-tags \"… Antivirus running\" \"… Telemetry Connected\"");
     timeline.quote(&list);
     let said = stage.connect(6)?;

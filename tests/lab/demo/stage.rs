@@ -101,6 +101,11 @@ impl Stage {
             after_loss: "block_protected_prefixes",
             authority,
         };
+        // The gateway numbers tags in the order in which it learns of them.
+        let rules = policy::rules();
+        let first: Vec<_> = rules.as_array().into_iter().flatten().take(1).cloned().collect();
+        std::fs::write(folder.join("document.json"), Value::from(first).to_string())?;
+        administer(&folder, &["set-rules", &folder.join("document.json").to_string_lossy()])?;
         let lab_gateway = start_gateway(&gateway, &folder)?;
         let endpoint = endpoint(&client, &folder.join("endpoint"))?;
         let second = self::endpoint(&colleague, &folder.join("second"))?;
@@ -118,7 +123,11 @@ impl Stage {
             lab_gateway,
             _corporate: corporate_server,
         };
-        stage.administer_with(&["set-rules"], &policy::rules())?;
+        until("the first tag at the gateway", LIMIT, || {
+            let list = stage.diagnose(&["firewall", "dynamic", "list", policy::TELEMETRY])?;
+            Ok((!list.is_empty()).then_some(()))
+        })?;
+        stage.administer_with(&["set-rules"], &rules)?;
         stage.set_profile()?;
         Ok(stage)
     }
@@ -248,7 +257,7 @@ fn endpoint(host: &Host, folder: &Path) -> Result<Endpoint> {
     let mut endpoint = Endpoint::new(host, folder)?;
     install_packages(&endpoint, true)?;
     let settings = format!(
-        "[posture]\ndpkg_status = {:?}\nosv_database = {:?}\n",
+        "[posture]\ndpkg_status = {:?}\nosv_records = {:?}\n",
         endpoint.path("dpkg/status"),
         crate::feeds::advisories()
     );
@@ -307,7 +316,7 @@ fn start_gateway(host: &Host, folder: &Path) -> Result<Running> {
          [client_auth]\nmethod = \"eap\"\n[users]\nalice = \"{PASSWORD}\"\n\
          [daemon]\nlisten = \"203.0.113.2\"\ndevice = \"gw0\"\ndevice_address = \"10.97.0.1/24\"\n\
          event_log = \"{at}/gateway.log\"\nsocket = \"{at}/gateway.sock\"\n\
-         [daemon.tags]\nkind = \"ems\"\nurl = \"https://198.51.100.5:8443\"\nauthority = \"{at}/ems.pem\"\n\
+         [daemon.tags]\nkind = \"ems\"\nbase = \"https://ems.example.test:8443\"\nauthority = \"{at}/ems.pem\"\n\
          device = \"FGT-LAB\"\ntoken = \"{token}\"\n"
     );
     std::fs::write(folder.join("gateway.toml"), configuration)?;

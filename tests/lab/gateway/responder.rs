@@ -108,7 +108,7 @@ impl Responder {
 
     /// Replaces what EMS shares. SAs that stand are not looked at again, as in FortiOS 7.6.
     pub fn set_tags(&mut self, tags: TagDirectory) {
-        self.tags = tags;
+        self.tags = tags.after(&self.tags);
     }
 
     /// Returns what EMS shares.

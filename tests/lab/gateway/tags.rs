@@ -38,6 +38,21 @@ impl TagDirectory {
         (FIRST_ID..).zip(&self.tags).find(|(_, tag)| folded(&tag.name) == wanted)
     }
 
+    /// Returns these tags in the order in which the gateway learnt them: a tag of `earlier` keeps its
+    /// place and so its number, even while EMS shares nothing of it.
+    pub fn after(self, earlier: &Self) -> Self {
+        let mut fresh = self.tags;
+        let kept = earlier.tags.iter().map(|known| {
+            match fresh.iter().position(|tag| folded(&tag.name) == folded(&known.name)) {
+                Some(place) => fresh.remove(place),
+                None => TagAddresses { name: known.name.clone(), addresses: Vec::new() },
+            }
+        });
+        let mut tags: Vec<_> = kept.collect();
+        tags.append(&mut fresh);
+        Self { tags }
+    }
+
     /// Tells whether `address` carries the tag.
     pub fn resolves(&self, gateway_name: &str, address: Ipv4Addr) -> bool {
         self.find(gateway_name).is_some_and(|(_, tag)| tag.addresses.contains(&address))
@@ -77,6 +92,15 @@ mod tests {
             assert!(!directory.resolves(name, [172, 16, 7, 4].into()), "{name}");
         }
         assert_eq!(directory.find("EMS1_ZTNA_antivirus Running").unwrap().0, 82);
+    }
+
+    #[test]
+    fn a_tag_keeps_its_number_whatever_is_learnt_later() {
+        let first = TagAddresses { name: "Antivirus running".into(), addresses: vec![[10, 0, 0, 1].into()] };
+        let later = TagDirectory { tags: vec![first.clone()] }.after(&directory());
+        assert_eq!(later.find("Telemetry connected").unwrap().0, 81);
+        assert!(later.find("Telemetry connected").unwrap().1.addresses.is_empty());
+        assert_eq!(later.find("Antivirus running").unwrap(), (82, &first));
     }
 
     #[test]
