@@ -256,6 +256,23 @@ impl Connection {
         matches!(self, Self::Connecting(_) | Self::Connected(_) | Self::Disconnecting(_))
     }
 
+    /// Takes over settings of the tunnel's profile that changed meanwhile; returns whether what
+    /// stands under an established tunnel has to be settled anew.
+    pub fn revise(&mut self, keep_running: bool, after_loss: AfterLoss) -> bool {
+        let owner = match self {
+            Self::Connecting(attempt) => &mut attempt.owner,
+            Self::Connected(session) => &mut session.owner,
+            Self::Disconnecting(ending) => &mut ending.owner,
+            Self::Waiting { owner, .. }
+            | Self::Disconnected { resume: Resume::WhenCompliant(owner), .. }
+            | Self::Blocked { resume: Resume::WhenCompliant(owner), .. } => owner,
+            Self::Disconnected { .. } | Self::Blocked { .. } => return false,
+        };
+        let changed = owner.after_loss != after_loss;
+        *owner = Owner { keep_running, after_loss, ..*owner };
+        changed && matches!(self, Self::Connected(_))
+    }
+
     /// Tells whether it rests: nothing happens to it unless somebody or something asks.
     pub const fn rests(&self) -> bool {
         matches!(self, Self::Disconnected { .. } | Self::Blocked { .. })

@@ -230,3 +230,13 @@ fn no_input_in_any_state_lets_the_engine_start_while_posture_refuses() {
         }
     }
 }
+
+#[test]
+fn a_profile_that_changed_meanwhile_decides_what_stays_blocked() {
+    let (mut state, _) = up(owner(), vec![]);
+    assert!(state.revise(false, AfterLoss::Restore));
+    assert!(!state.revise(false, AfterLoss::Restore));
+    let (state, _) = state.step(Input::Judged(refused()));
+    let (_, effects) = state.step(Input::EngineLost);
+    assert!(effects.contains(&Effect::SettleNothing), "{effects:?}");
+}

@@ -122,17 +122,17 @@ async fn read_all<R: tokio::io::AsyncRead + Unpin>(
     events: mpsc::Sender<Event>,
 ) {
     while let Ok(Some(line)) = lines.next().await {
-        if let Ok(response) = serde_json::from_slice::<Response>(&line) {
-            if let Some(id) = response.id {
-                let waiting = {
-                    let mut awaited = awaited.lock().unwrap_or_else(PoisonError::into_inner);
-                    awaited.as_mut().and_then(|awaited| awaited.remove(&id))
-                };
-                if let Some(waiting) = waiting {
-                    let _ = waiting.send(outcome(response));
-                }
-                continue;
+        if let Ok(response) = serde_json::from_slice::<Response>(&line)
+            && let Some(id) = response.id
+        {
+            let waiting = {
+                let mut awaited = awaited.lock().unwrap_or_else(PoisonError::into_inner);
+                awaited.as_mut().and_then(|awaited| awaited.remove(&id))
+            };
+            if let Some(waiting) = waiting {
+                let _ = waiting.send(outcome(response));
             }
+            continue;
         }
         let Ok(request) = serde_json::from_slice::<Request>(&line) else { continue };
         if request.method == "event" {

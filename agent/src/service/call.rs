@@ -263,6 +263,7 @@ impl Hub {
 
     fn reload(&mut self) {
         self.catalogue.load_local(&self.paths);
+        self.revise();
         self.rejudge();
         let _ = self.events.send(Event::Snapshot { status: self.status() });
         self.examine();

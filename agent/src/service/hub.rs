@@ -309,7 +309,7 @@ impl Hub {
         }
     }
 
-    fn carry_out(&mut self, name: &str, effect: Effect) {
+    pub(super) fn carry_out(&mut self, name: &str, effect: Effect) {
         match effect {
             Effect::Start => self.start_engine(name),
             Effect::RevokeLease => self.net.engine(Command::RevokeLease),
@@ -406,7 +406,10 @@ impl Hub {
             EngineEvent::Rekeyed { sa } => tracing::info!(tunnel = name, ?sa, "keys renewed"),
             EngineEvent::Warning { warning } => tracing::warn!(tunnel = name, %warning, "the engine warns"),
             EngineEvent::Counters { counters } => self.feed(name, Input::Counted(counters)),
-            EngineEvent::LeaseLapsed { .. } => tracing::warn!(tunnel = name, "the lease lapsed: nothing leaves"),
+            EngineEvent::LeaseLapsed { .. } => match self.connections.get(name) {
+                Some(Connection::Disconnecting(_)) => {}
+                _ => tracing::warn!(tunnel = name, "the lease lapsed: nothing leaves until posture is judged again"),
+            },
             EngineEvent::DataStopped { .. } => tracing::info!(tunnel = name, "nothing leaves the tunnel any more"),
             EngineEvent::Ended { cause } => {
                 tracing::info!(tunnel = name, %cause, "the engine ended");

@@ -29,6 +29,8 @@ use tokio::sync::mpsc;
 
 /// How long a connection waits for EMS to judge the facts that were just reported.
 const SNAPSHOT_LIMIT: Duration = Duration::from_secs(2);
+/// How long a connection waits for a scan that is under way.
+const SCAN_PATIENCE: Duration = Duration::from_secs(30);
 /// A look at the whole system that took longer is worth a line in the log.
 const SLOW_LOOK: Duration = Duration::from_secs(2);
 /// What gathering may take beyond the interval before what is known counts as stale.
@@ -57,6 +59,8 @@ pub struct Examination {
     pub dial: Arc<EmsDial>,
     reported: u64,
     last_report: Option<TagReport>,
+    /// The packages that were last scanned without being asked, as a digest.
+    rescanned: Option<String>,
     /// Callers that wait for a scan; a scan is under way while this is some.
     pub scanning: Option<Vec<super::hub::Reply>>,
 }
@@ -96,6 +100,7 @@ impl Examination {
             dial: Arc::new(dial),
             reported: 0,
             last_report: None,
+            rescanned: None,
             scanning: None,
         }
     }
@@ -234,8 +239,11 @@ impl Hub {
             Some(Err(_)) => None,
         };
         let packages = self.view.facts.as_ref().and_then(|facts| facts.packages.value());
-        let is_same = packages.is_some_and(|packages| scanned == Some(inventory::digest(packages).as_str()));
-        if packages.is_some() && !is_same && self.examination.scanning.is_none() {
+        let Some(present) = packages.map(|packages| inventory::digest(packages)) else { return };
+        let tried = self.examination.rescanned.as_ref() == Some(&present);
+        if scanned != Some(present.as_str()) && !tried && self.examination.scanning.is_none() {
+            // A scan that fails is not tried again and again on the same packages.
+            self.examination.rescanned = Some(present);
             self.start_scan(None);
         }
     }
@@ -329,6 +337,19 @@ impl Hub {
         problems.iter().for_each(|problem| tracing::warn!(%problem, "EMS's profile"));
         self.catalogue.set_managed(tunnels);
         self.drop_vanished();
+        self.revise();
+    }
+
+    /// What a profile says now holds for connections that were made under an earlier one.
+    pub(super) fn revise(&mut self) {
+        for (name, entry) in self.entries() {
+            let Some(connection) = self.connections.get_mut(&name) else { continue };
+            let anew = connection.revise(entry.tunnel.keep_running, entry.tunnel.after_loss);
+            if let (true, Connection::Connected(session)) = (anew, &*connection) {
+                let tunnel = session.tunnel.clone();
+                self.carry_out(&name, crate::connection::Effect::SettleTunnel(tunnel));
+            }
+        }
     }
 
     /// A tunnel that was taken away does not outlive its profile.
@@ -404,6 +425,10 @@ impl Hub {
         if let Some(telemetry) = &self.examination.telemetry {
             telemetry.wake();
         }
+        if self.active.as_ref().is_some_and(|name| matches!(self.connections.get(name), Some(Connection::Connected(_))))
+        {
+            self.net.engine(Command::Liveness);
+        }
         self.examine();
     }
 
@@ -475,7 +500,7 @@ impl Hub {
             return false;
         }
         // A scan that is under way may be about to change the verdict, for better or worse.
-        if self.examination.scanning.is_some() {
+        if self.examination.scanning.is_some() && clock::now() < pending.asked + SCAN_PATIENCE {
             return false;
         }
         let refused = matches!(self.standing(&pending.tunnel), PostureStanding::Refused { .. });

@@ -135,7 +135,7 @@ fn prepare(directory: &Path, mode: u32) -> anyhow::Result<()> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        // A directory that somebody else made keeps their mode.
+        // The mode of a directory that is not ours to change is its owner's business.
         let _ = fs::set_permissions(directory, fs::Permissions::from_mode(mode));
     }
     #[cfg(not(unix))]

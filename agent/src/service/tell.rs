@@ -207,7 +207,8 @@ impl Hub {
         }
         // A tunnel that is made again by itself has nobody at a terminal, but perhaps a tray.
         let unattended = self.waiters.get(name).is_none_or(Vec::is_empty);
-        if !interactive && !(unattended && self.events.receiver_count() > 0) {
+        let somebody_listens = interactive || (unattended && self.events.receiver_count() > 0);
+        if !somebody_listens {
             return self.refuse(id, &format!("{text}: nobody is there to answer"));
         }
         let uid = self.owner_of(name);
