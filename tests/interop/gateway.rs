@@ -1,9 +1,10 @@
-//! The lab gateway against strongSwan as its client: real packets, and a state machine of others.
-//!
-//! What the lab gateway then says about `posternd` is worth something.
+//! The lab gateway on real packets: first with strongSwan as its client, a state machine of others,
+//! so that what it then says about `posternd` is worth something.
 
 #[path = "gateway/fabric.rs"]
 mod fabric;
+#[path = "gateway/postern.rs"]
+mod postern;
 
 use anyhow::{Result, ensure};
 use lab::gateway::settings::{ClientAuth, RemoteGatewayMatch};
@@ -21,6 +22,8 @@ const SCENARIOS: &[Scenario] = &[
     ("lab gateway: strongSwan is told when the gateway deletes", deleted_by_gateway),
     ("lab gateway: tags decide, and change while it runs", tags_decide),
     ("lab gateway: EMS shares tags with it, by default of connected endpoints only", fabric::ems_decides),
+    ("lab gateway: posternd connects, moves data, deletes and is deleted", postern::lives),
+    ("lab gateway: posternd is refused by tags with a name of its own", postern::refused_by_tags),
 ];
 
 fn main() -> ExitCode {

@@ -6,6 +6,10 @@
 
 pub mod auth;
 
+use crate::gateway::responder::Now;
+use crate::gateway::settings::Credentials;
+use crate::gateway::{Path, Responder, Settings};
+use ike_client::random::SeededRandom;
 use ike_client::transport::{tcp, udp};
 use ike_client::wire::{Message, PayloadType, decode_chain, encode_chain};
 
@@ -22,6 +26,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("certificate", auth::certificate),
     ("signature", auth::signature),
     ("eap", auth::eap),
+    ("gateway", gateway),
 ];
 
 /// Decodes a message; what decodes must encode, and then mean the same.
@@ -79,4 +84,23 @@ pub fn udp_datagram(bytes: &[u8]) {
     if let Ok(ike_client::transport::Packet::Ike(message)) = udp::demultiplex(bytes) {
         wire(message);
     }
+}
+
+/// Hands a datagram to the lab gateway, twice: the repetition must get the octets of the first
+/// answer, and whoever has no keys must not make it hold more than one half-open SA.
+///
+/// # Panics
+/// When it does not.
+pub fn gateway(bytes: &[u8]) {
+    let settings = Settings::for_fuzzing();
+    let random = Box::new(SeededRandom::new(1));
+    let mut gateway = Responder::new(settings, Credentials::default(), random).expect("a seed never runs dry");
+    let path = Path { local: ([192, 0, 2, 1], 500).into(), remote: ([192, 0, 2, 2], 500).into() };
+    let mut answers = || {
+        gateway.handle_datagram(bytes, path, Now::default());
+        std::iter::from_fn(|| gateway.poll_transmit()).collect::<Vec<_>>()
+    };
+    let first = answers();
+    assert_eq!(answers(), first);
+    assert!(gateway.sa_count() <= 1);
 }

@@ -227,6 +227,11 @@ impl Responder {
         all
     }
 
+    /// Returns how many IKE SAs there are, in whatever state.
+    pub fn sa_count(&self) -> usize {
+        self.sas.len()
+    }
+
     /// Returns how many clients have a tunnel.
     pub fn established(&self) -> usize {
         self.sas.values().filter(|sa| sa.is_established()).count()

@@ -169,6 +169,20 @@ impl Settings {
         Ok(settings)
     }
 
+    /// Returns settings that need no file: by PSK, with quick suites.
+    pub(crate) fn for_fuzzing() -> Self {
+        let settings = r#"
+            identity = "fqdn:vpn.example.test"
+            gateway_auth = { method = "psk" }
+            client_auth = { method = "psk" }
+            psk = "secret"
+            ike_suites = ["aes256gcm16-prfsha384-x25519"]
+            pool_first = "10.97.0.2"
+            pool_last = "10.97.0.3"
+        "#;
+        toml::from_str(settings).expect("these settings are whole")
+    }
+
     /// Returns the time in which an SA must be established.
     pub const fn negotiation_limit(&self) -> Duration {
         Duration::from_secs(self.negotiate_timeout)
