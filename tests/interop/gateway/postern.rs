@@ -64,5 +64,5 @@ pub fn refused_by_tags() -> Result<()> {
         Ok(gateway.diagnose(&["firewall", "dynamic", "list", TAG])?.contains("ADDR(10.99.0.1)").then_some(()))
     })?;
     connect(&endpoint)?;
-    lab::ping::once(&network.client, CORPORATE.parse()?, LIMIT)
+    lab::ping::once(&network.client, CORPORATE.parse()?, LIMIT).map(drop)
 }
