@@ -59,8 +59,9 @@ impl Client {
         shell(&format!(
             "ip link add postern0 type veth peer name i0 netns inside
              ip -n inside address replace {PROTECTED}/32 dev lo
-             ip -n inside address replace {OUTSIDE_V6}/128 dev lo nodad
+             ip -n inside address replace {OUTSIDE_V6}/128 dev i0 nodad
              ip -n inside link set i0 up
+             ip -n inside -6 route replace {VIRTUAL_V6}/128 dev i0
              ip netns exec inside sysctl -qw net.ipv4.conf.i0.proxy_arp=1
              ip -n inside route replace {VIRTUAL}/32 dev i0"
         ))?;

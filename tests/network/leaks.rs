@@ -9,7 +9,8 @@ use postern_agent::network::plan::{Places, Plan, plan};
 use postern_agent::network::step::Purpose;
 use postern_agent::platform;
 use socket2::{Domain, Socket, Type};
-use std::net::{IpAddr, SocketAddr};
+use std::io::Write;
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 const MARK: u32 = 0x506f;
@@ -169,18 +170,57 @@ pub fn bound_sockets_stay() -> Result<()> {
         let try_all = |moment: &str| -> Result<()> {
             let mark = client.wire.count();
             for (number, socket) in sockets.iter().enumerate() {
-                for to in if number < 3 { [PROTECTED, "198.51.100.9"] } else { [OUTSIDE_V6, "fd99::1"] } {
+                for to in if number < 3 { ["10.98.0.10", "198.51.100.9"] } else { [OUTSIDE_V6, "fd99::1"] } {
                     // Refused or dropped: both are well, only the wire counts.
                     let _ = send(socket, to);
                 }
             }
-            nothing_to(&client, mark, &[VIRTUAL, VIRTUAL_V6]).with_context(|| moment.to_owned())
+            nothing_to(&client, mark, &[VIRTUAL, VIRTUAL_V6, PROTECTED]).with_context(|| moment.to_owned())
         };
         try_all("while the tunnel stands")?;
         client.settle(&plan.keeping(&[Purpose::Guard, Purpose::Block])).await?;
         try_all("after the tunnel")?;
+        client.settle(&Plan::default()).await?;
+        try_all("after the guard")?;
+        client.settle(&plan).await?;
+        client.settle(&plan.keeping(&[Purpose::Guard, Purpose::Block])).await?;
         client.lose_device()?;
         try_all("after the device")
+    })
+}
+
+/// Everything is taken back at once, guard included, while connections over the tunnel still have
+/// something to say: the kernel goes on trying to send it, from the tunnel's addresses.
+pub fn connections_die_with_the_tunnel() -> Result<()> {
+    let client = Client::new()?;
+    let mut granted = client.granted()?;
+    granted.addresses.push(VIRTUAL_V6.parse()?);
+    granted.networks = vec!["10.98.0.0/24".parse()?, "2001:db8::/64".parse()?];
+    let settings = postern_agent::network::TunnelNetworkSettings { block: Block::Open, ..full() };
+    block_on(async {
+        let plan = plan(&granted, &settings, &Places::default(), &platform::capabilities().await)?;
+        client.settle(&plan).await?;
+        let server = client.inside.inside(|| Ok(TcpListener::bind("[::]:7000")?))?;
+        let mut connections = Vec::new();
+        let mut accepted = Vec::new();
+        for to in [PROTECTED, OUTSIDE_V6] {
+            let to = SocketAddr::new(to.parse()?, 7000);
+            connections.push(TcpStream::connect_timeout(&to, Duration::from_secs(5)).with_context(|| to.to_string())?);
+            accepted.push(server.accept()?);
+        }
+        client.settle(&Plan::default()).await?;
+        let mark = client.wire.count();
+        for mut connection in &connections {
+            connection.set_nodelay(true)?;
+            // Refused at once, or taken and tried: both are well, only the wire counts.
+            let _ = connection.write(b"should this be on the wire?");
+        }
+        until("each connection that lives has tried again and again", Duration::from_secs(20), || {
+            let standing = shell("ss -Htnoi state established dport = :7000")?;
+            let (lives, tired) = (standing.matches("cwnd:").count(), standing.matches("backoff:").count());
+            Ok((lives == tired).then_some(()))
+        })?;
+        nothing_to(&client, mark, &[VIRTUAL, VIRTUAL_V6])
     })
 }
 

@@ -24,6 +24,7 @@ const SCENARIOS: &[Scenario] = &[
     ("network: a new gateway is valid while the tunnel or its block stands", leaks::new_gateways_are_valid),
     ("network: IPv6 does not leak around an IPv4 tunnel", leaks::ipv6_does_not_leak),
     ("network: a socket bound to the tunnel's address never leaves by another way", leaks::bound_sockets_stay),
+    ("network: connections over the tunnel do not go on outside it", leaks::connections_die_with_the_tunnel),
     ("network: packets to the tunnel's address on another link are dropped", leaks::strangers_are_dropped),
     ("network: answers reach marked sockets under a strict reverse-path check", leaks::strict_reverse_path),
     ("network: systemd-resolved is told per link and reverted", resolved::is_told_and_reverted),
