@@ -3,6 +3,7 @@
 //! Everything carries [`ROUTE_PROTOCOL`], and the kernel compares it when it deletes: what
 //! somebody else put beside ours is never taken with it.
 
+use super::sockets;
 use crate::network::step::{Before, Device, Family, ROUTE_PROTOCOL, RouteTarget, Rule, RuleAction, Step};
 use crate::network::system::{SystemError, Undone};
 use crate::platform::RoutesRoom;
@@ -93,7 +94,14 @@ impl RoutesRoom for Routes {
             }
             Step::Rule(wanted) => self.handle.rule().del(rule_message(wanted)).execute().await,
             Step::Address { device, address } => {
-                self.handle.address().del(address_message(device, address)).execute().await
+                let result = self.handle.address().del(address_message(device, address)).execute().await;
+                // Also when the device took the address with it: the sockets are still there.
+                match sockets::end_those_of(*address) {
+                    Ok(0) => {}
+                    Ok(ended) => tracing::info!(%address, ended, "ended the sockets of the tunnel's address"),
+                    Err(error) => tracing::warn!(%address, %error, "sockets of the tunnel's address may live on"),
+                }
+                result
             }
             Step::Link { device, .. } => {
                 self.handle.link().set(LinkUnspec::new_with_index(device.index).down().build()).execute().await
