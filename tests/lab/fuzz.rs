@@ -5,6 +5,7 @@
 //! `cargo +nightly fuzz run wire` there.
 
 pub mod auth;
+pub mod ems;
 
 use crate::gateway::responder::Now;
 use crate::gateway::settings::Credentials;
@@ -22,6 +23,9 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("chain", chain),
     ("tcp", tcp_stream),
     ("udp", udp_datagram),
+    ("invitation", ems::invitation),
+    ("push", ems::push),
+    ("document", ems::document),
     ("identity", auth::identity),
     ("certificate", auth::certificate),
     ("signature", auth::signature),

@@ -5,14 +5,18 @@
 //! endpoint's certificate, this EMS and the expected kind, nothing about it goes backwards (counter,
 //! policy version, clock), and it has not expired. Each failure is a [`Refusal`] of its own.
 
+mod fingerprint;
+mod floor;
+
+pub use fingerprint::Fingerprint;
+pub use floor::Floor;
+
 use super::base64_bytes;
-use super::protocol::{DocumentKind, EmsId, Have, Profile, RuleDocument, TagSnapshot};
+use super::protocol::{DocumentKind, EmsId, Profile, RuleDocument, TagSnapshot};
 use crate::policy::Flaw;
 use ring::signature::{ED25519, UnparsedPublicKey};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use std::fmt;
-use std::str::FromStr;
 
 /// Keeps a signature over a document from meaning anything elsewhere.
 pub const CONTEXT: &[u8] = b"postern-ems-document-v1\0";
@@ -36,54 +40,6 @@ impl Signed {
     /// Returns the bytes over which a signature of `body` goes.
     pub fn message(body: &[u8]) -> Vec<u8> {
         [CONTEXT, body].concat()
-    }
-}
-
-/// SHA-256 of a certificate in DER.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Fingerprint(pub [u8; 32]);
-
-impl Fingerprint {
-    /// Computes the fingerprint of a certificate in DER.
-    pub fn of(certificate: &[u8]) -> Self {
-        let digest = ring::digest::digest(&ring::digest::SHA256, certificate);
-        let mut fingerprint = [0; 32];
-        fingerprint.iter_mut().zip(digest.as_ref()).for_each(|(to, from)| *to = *from);
-        Self(fingerprint)
-    }
-}
-
-impl fmt::Display for Fingerprint {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&hex::encode(self.0))
-    }
-}
-
-impl fmt::Debug for Fingerprint {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "Fingerprint({self})")
-    }
-}
-
-impl FromStr for Fingerprint {
-    type Err = hex::FromHexError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let mut fingerprint = [0; 32];
-        hex::decode_to_slice(text, &mut fingerprint)?;
-        Ok(Self(fingerprint))
-    }
-}
-
-impl Serialize for Fingerprint {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Fingerprint {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -228,43 +184,6 @@ impl Refusal {
             Self::Expired { .. } => Flaw::Expired,
             Self::ClockTurnedBack { .. } => Flaw::ClockTurnedBack,
         }
-    }
-}
-
-/// The floor below which nothing is believed. Kept on disk. Counters and policy version never fall;
-/// the clock is set right by a document that is newer than any before, since that one says itself
-/// what time it is: a machine whose clock was wrong once is not locked out until then.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Floor {
-    /// The counters of the newest documents seen.
-    pub counters: Have,
-    /// The newest policy version seen.
-    pub policy_version: u64,
-    /// The latest moment known to have passed, seconds since 1970.
-    pub clock_unix: u64,
-}
-
-impl Floor {
-    /// Refuses a clock that stands before a moment that has passed.
-    pub const fn check_clock(&self, now_unix: u64) -> Result<(), Refusal> {
-        if now_unix.saturating_add(CLOCK_TOLERANCE_SECONDS) < self.clock_unix {
-            return Err(Refusal::ClockTurnedBack { seconds: self.clock_unix - now_unix });
-        }
-        Ok(())
-    }
-
-    /// Raises the floor to a verified document and to the present.
-    pub fn raise(&mut self, binding: &Binding, now_unix: u64) {
-        let counter = match binding.kind {
-            DocumentKind::Profile => &mut self.counters.profile,
-            DocumentKind::Rules => &mut self.counters.rules,
-            DocumentKind::Tags => &mut self.counters.tags,
-        };
-        let is_newest = binding.counter > *counter;
-        *counter = (*counter).max(binding.counter);
-        self.policy_version = self.policy_version.max(binding.policy_version);
-        let known = if is_newest { 0 } else { self.clock_unix };
-        self.clock_unix = known.max(binding.issued_unix).max(now_unix);
     }
 }
 

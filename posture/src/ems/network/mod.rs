@@ -3,7 +3,7 @@
 //! EMS must stay reachable under a full tunnel, a block and changed DNS. So the agent may hand in
 //! how a name becomes a connection: a [`Dial`] that resolves where it wants and marks its socket.
 //! The HTTP client has no door for foreign sockets, but it can speak through a local one; the
-//! [`relay`] is that door, and TLS runs through it from end to end.
+//! relay is that door, and TLS runs through it from end to end.
 
 #[cfg_attr(not(unix), path = "relay_unsupported.rs")]
 pub(super) mod relay;
