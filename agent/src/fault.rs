@@ -94,7 +94,6 @@ pub fn of_end(cause: &EndCause) -> Fault {
         }
         EndCause::Network { .. } => (FaultName::GatewayUnreachable, "check the network connection"),
         EndCause::Device { .. } => (FaultName::SystemChangeFailed, "postern doctor"),
-        EndCause::CarrierUnsupported { .. } => (FaultName::ProfileInvalid, "choose another carrier"),
         EndCause::OwnerGone => (FaultName::Internal, "connect again"),
     };
     Fault::new(name, "", text, next)
@@ -191,7 +190,7 @@ pub fn retry_of(cause: &EndCause) -> Option<Duration> {
             Retry::Never | Retry::WithNewCredentials => None,
         },
         EndCause::LookupFailed { .. } | EndCause::Network { .. } => Some(Duration::from_secs(5)),
-        EndCause::Device { .. } | EndCause::CarrierUnsupported { .. } | EndCause::OwnerGone => None,
+        EndCause::Device { .. } | EndCause::OwnerGone => None,
     }
 }
 

@@ -44,8 +44,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let device = Device::create(device, mtu.parse()?)?;
     let socket: UdpSocket = ike_client::tunnel::socket::bound(local, peer, 0)?;
     let (gate, tally) = (Arc::new(Gate::new()), Arc::new(Tally::default()));
-    let (_plane, mut told) =
-        DataPlane::start(&device, Link::new(socket, peer)?, Arc::new(esp), Arc::clone(&gate), Arc::clone(&tally))?;
+    let (_plane, mut told) = DataPlane::start(
+        &device,
+        Arc::new(Link::udp(socket, peer)?),
+        Arc::new(esp),
+        Arc::clone(&gate),
+        Arc::clone(&tally),
+    )?;
     loop {
         gate.grant(clock::now() + Duration::from_secs(5));
         std::thread::sleep(Duration::from_secs(1));

@@ -194,6 +194,11 @@ impl InboundBatch {
         }
     }
 
+    /// Adds the packet that lies at `range`.
+    pub fn push_at(&mut self, range: Range<usize>) {
+        self.datagrams.push((range, 0));
+    }
+
     /// Returns the number of datagrams.
     #[cfg(test)]
     pub fn datagrams(&self) -> usize {

@@ -352,12 +352,6 @@ pub enum EndCause {
         /// What the system said.
         error: String,
     },
-    /// The carrier is not available here.
-    #[error("this build cannot carry the tunnel over {carrier}")]
-    CarrierUnsupported {
-        /// The carrier's name.
-        carrier: String,
-    },
     /// The owner is gone: its command stream closed.
     #[error("the owner of the tunnel is gone")]
     OwnerGone,

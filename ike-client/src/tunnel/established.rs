@@ -78,12 +78,10 @@ fn networks(subnets: &[IpNet], selectors: &[TrafficSelector]) -> Vec<IpNet> {
     IpNet::aggregate(&all)
 }
 
-/// Computes the largest inner packet from the first hop's size, the outer headers and what the
-/// encapsulation adds.
-pub fn mtu(path: usize, gateway: SocketAddr, layout: Layout) -> u16 {
-    let outer = if gateway.is_ipv4() { 20 + 8 } else { 40 + 8 };
-    let mut inner = path.saturating_sub(outer).min(LARGEST);
-    while inner > SMALLEST && layout.sealed_length(inner) > path.saturating_sub(outer) {
+/// Computes the largest inner packet from the room that the first hop leaves for a sealed one.
+pub fn mtu(room: usize, layout: Layout) -> u16 {
+    let mut inner = room.min(LARGEST);
+    while inner > SMALLEST && layout.sealed_length(inner) > room {
         inner -= 1;
     }
     u16::try_from(inner.clamp(SMALLEST, LARGEST)).unwrap_or(u16::MAX)
@@ -105,5 +103,14 @@ mod tests {
         let odd = networks(&[], &[selector("10.0.0.1", "10.0.0.6"), selector("fd00::", "fd00::ffff")]);
         let expected = ["10.0.0.1/32", "10.0.0.2/31", "10.0.0.4/31", "10.0.0.6/32", "fd00::/112"];
         assert_eq!(odd, expected.map(|network| network.parse::<IpNet>().unwrap()));
+    }
+
+    #[test]
+    fn a_full_packet_fits_the_path_unless_that_is_too_narrow_for_ipv6() {
+        let layout = Layout { headroom: 16, inside: 2, alignment: 4, trailer: 16 };
+        assert_eq!(mtu(1472, layout), 1400);
+        assert_eq!(mtu(1372, layout), 1338);
+        assert_eq!(layout.sealed_length(1338), 1372);
+        assert_eq!(mtu(1000, layout), 1280);
     }
 }

@@ -33,7 +33,7 @@ const WAITING: usize = 64;
 
 /// What both threads share.
 struct Shared {
-    link: Link,
+    link: Arc<Link>,
     encapsulation: Arc<dyn Encapsulation>,
     gate: Arc<Gate>,
     tally: Arc<Tally>,
@@ -54,7 +54,7 @@ impl DataPlane {
     /// The system's, when it is out of threads or descriptors.
     pub fn start(
         device: &Device,
-        link: Link,
+        link: Arc<Link>,
         encapsulation: Arc<dyn Encapsulation>,
         gate: Arc<Gate>,
         tally: Arc<Tally>,

@@ -16,6 +16,10 @@ const RECEIVE_BUFFER: usize = 4 << 20;
 /// The send buffer asked for.
 const SEND_BUFFER: usize = 2 << 20;
 
+/// The most octets of a stream that wait in the system unsent.
+#[cfg(target_os = "linux")]
+const UNSENT: libc::c_int = 32 * 1024;
+
 /// The sockets of one tunnel.
 #[derive(Debug)]
 pub struct Sockets {
@@ -41,6 +45,22 @@ pub fn open(gateway: SocketAddr, firewall_mark: u32) -> io::Result<Sockets> {
     let local = SocketAddr::new(source, 0);
     let (ike, encapsulated) = (bound(local, gateway, firewall_mark)?, bound(local, gateway, firewall_mark)?);
     Ok(Sockets { local: ike.local_addr()?, ike, encapsulated, path_mtu })
+}
+
+/// Connects a stream to `gateway`.
+///
+/// # Errors
+/// The system's: no route, no right, nobody there.
+pub async fn connect(gateway: SocketAddr, firewall_mark: u32) -> io::Result<tokio::net::TcpStream> {
+    let socket = Socket::new(Domain::for_address(gateway), Type::STREAM, Some(Protocol::TCP))?;
+    mark(&socket, firewall_mark)?;
+    socket.set_nonblocking(true)?;
+    // What waits unsent in the system leaves however the gate stands: it should be little.
+    #[cfg(target_os = "linux")]
+    let _ = linux::set(&SockRef::from(&socket), libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, UNSENT);
+    let stream = tokio::net::TcpSocket::from_std_stream(socket.into()).connect(gateway).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
 
 /// Makes one marked socket with large buffers, bound to `local`, that does not block.

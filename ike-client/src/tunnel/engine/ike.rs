@@ -1,11 +1,11 @@
 //! A tunnel by IKEv2 and ESP: drives one [`Session`].
 
+use super::path::Path;
 use super::traffic::Traffic;
-use super::{End, Owner, look_up};
+use super::{End, Owner, listening, look_up};
 use crate::random::SystemRandom;
 use crate::session::{self, CloseCause, CloseReason, Established, LocalSocket, OutboundFrom, SaKind, Session};
 use crate::time::Timestamp;
-use crate::transport::{Packet, udp};
 use crate::tunnel::alarm::Alarm;
 use crate::tunnel::clock;
 use crate::tunnel::control::{Carrier, Command, EndCause, Event, Progress, TunnelConfiguration};
@@ -13,29 +13,22 @@ use crate::tunnel::device::Device;
 use crate::tunnel::encapsulation::{Encapsulation, EncapsulationEvent};
 use crate::tunnel::esp::EspEncapsulation;
 use crate::tunnel::established;
-use crate::tunnel::link::Link;
 use crate::tunnel::outbox::Outbox;
 use crate::tunnel::plane::FromPlane;
-use crate::tunnel::socket::{self, Sockets};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 /// How long the gateway has to confirm a Delete.
 const FAREWELL: Duration = Duration::from_secs(3);
-/// The largest datagram that may hold an IKE message.
-const LARGEST: usize = 65_535;
-/// Datagrams taken from one socket before the others get their turn.
-const IN_A_ROW: usize = 16;
+/// How long a stream to the gateway may take to come about.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Tries the gateway's addresses one after the other.
 pub async fn connect(tunnel: &TunnelConfiguration, commands: &mut mpsc::Receiver<Command>, owner: &mut Owner) -> End {
-    if let Carrier::Tcp { .. } = tunnel.carrier {
-        return EndCause::CarrierUnsupported { carrier: "TCP".to_owned() }.into();
-    }
     let gateways = match look_up((&tunnel.gateway, tunnel.port, tunnel.family), commands, owner).await {
         Ok(gateways) => gateways,
         Err(cause) => return cause.into(),
@@ -43,7 +36,12 @@ pub async fn connect(tunnel: &TunnelConfiguration, commands: &mut mpsc::Receiver
     let mut end = End::from(CloseCause::NoAnswer);
     for gateway in gateways {
         owner.outbox.put(Event::Progress { step: Progress::Contacting { gateway } });
-        match Engine::new(tunnel, gateway, owner) {
+        let opening = timeout(PATIENCE, Path::open(tunnel.carrier, gateway, tunnel.firewall_mark));
+        let opened = match listening(opening, commands, owner).await {
+            Ok(opened) => opened.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())),
+            Err(cause) => return cause.into(),
+        };
+        match opened.and_then(|path| Engine::new(tunnel, gateway, path, owner)) {
             Ok(engine) => end = engine.run(commands, owner).await,
             Err(error) => end = EndCause::Network { error: error.to_string() }.into(),
         }
@@ -59,10 +57,7 @@ pub async fn connect(tunnel: &TunnelConfiguration, commands: &mut mpsc::Receiver
 struct Engine<'a> {
     tunnel: &'a TunnelConfiguration,
     session: Session,
-    sockets: Sockets,
-    ike: UdpSocket,
-    /// The encapsulated socket while the data plane does not have it.
-    encapsulated: Option<UdpSocket>,
+    path: Path,
     alarm: Alarm,
     traffic: Traffic,
     esp: Arc<EspEncapsulation>,
@@ -82,25 +77,29 @@ enum Woken {
 }
 
 impl<'a> Engine<'a> {
-    fn new(tunnel: &'a TunnelConfiguration, gateway: SocketAddr, owner: &Owner) -> io::Result<Self> {
-        let sockets = socket::open(gateway, tunnel.firewall_mark)?;
-        let ike = UdpSocket::from_std(sockets.ike.try_clone()?)?;
-        let encapsulated = UdpSocket::from_std(sockets.encapsulated.try_clone()?)?;
+    fn new(tunnel: &'a TunnelConfiguration, gateway: SocketAddr, path: Path, owner: &Owner) -> io::Result<Self> {
         let mut configuration = tunnel.session.clone();
-        configuration.encapsulated_port = tunnel.nat_port;
+        match tunnel.carrier {
+            Carrier::Udp => configuration.encapsulated_port = tunnel.nat_port,
+            Carrier::Tcp { port } => {
+                configuration.encapsulated_port = port;
+                configuration.start_encapsulated = true;
+                // TCP keeps the way through a NAT open by itself (RFC 9329 §6.7).
+                configuration.keepalive_interval = None;
+            }
+        }
         let (local, remote) = if configuration.start_encapsulated {
-            (sockets.encapsulated.local_addr()?, SocketAddr::new(gateway.ip(), tunnel.nat_port))
+            let remote = SocketAddr::new(gateway.ip(), configuration.encapsulated_port);
+            (path.local(LocalSocket::Encapsulated)?, remote)
         } else {
-            (sockets.local, gateway)
+            (path.local(LocalSocket::Ike)?, gateway)
         };
         let unix_now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let session = Session::new(configuration, Box::new(SystemRandom), local, remote, clock::now(), unix_now);
         Ok(Self {
             tunnel,
             session,
-            sockets,
-            ike,
-            encapsulated: Some(encapsulated),
+            path,
             alarm: Alarm::new()?,
             traffic: Traffic::new(owner.lease),
             esp: Arc::default(),
@@ -110,7 +109,6 @@ impl<'a> Engine<'a> {
     }
 
     async fn run(mut self, commands: &mut mpsc::Receiver<Command>, owner: &mut Owner) -> End {
-        let mut datagram = vec![0; LARGEST].into_boxed_slice();
         loop {
             self.settle(&mut owner.outbox);
             if let Some((cause, until)) = &self.ending
@@ -122,7 +120,7 @@ impl<'a> Engine<'a> {
             let now = clock::now();
             match woken {
                 Woken::Command(command) => self.obey(command, owner, now),
-                Woken::Readable(socket) => self.receive(socket, &mut datagram, now),
+                Woken::Readable(socket) => self.receive(socket, &mut owner.outbox, now),
                 Woken::Plane(FromPlane::Ike(message)) => {
                     let gateway = self.session.remote();
                     self.session.handle_datagram(&message, gateway, now);
@@ -146,41 +144,19 @@ impl<'a> Engine<'a> {
         tokio::select! {
             biased;
             command = commands.recv(), if self.ending.is_none() => Woken::Command(command),
-            _ = self.ike.readable() => Woken::Readable(LocalSocket::Ike),
-            () = readable(self.encapsulated.as_ref()) => Woken::Readable(LocalSocket::Encapsulated),
+            socket = self.path.readable() => Woken::Readable(socket),
             told = self.traffic.told() => Woken::Plane(told),
             _ = self.alarm.until(due) => Woken::Alarm,
             () = outbox.deliver() => Woken::Delivered,
         }
     }
 
-    fn receive(&mut self, socket: LocalSocket, datagram: &mut [u8], now: Timestamp) {
-        for _ in 0..IN_A_ROW {
-            let received = match (socket, &self.encapsulated) {
-                (LocalSocket::Ike, _) => self.ike.try_recv_from(datagram),
-                (LocalSocket::Encapsulated, Some(socket)) => socket.try_recv_from(datagram),
-                (LocalSocket::Encapsulated, None) => return,
-            };
-            let (length, from) = match received {
-                Ok(received) => received,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(error) => {
-                    // ICMP's word on a datagram of ours; retransmission decides.
-                    tracing::debug!(%error, "the socket reports an error");
-                    return;
-                }
-            };
-            let bytes = datagram.get(..length).unwrap_or_default();
-            let message = match socket {
-                LocalSocket::Ike => Some(bytes),
-                LocalSocket::Encapsulated => match udp::demultiplex(bytes) {
-                    Ok(Packet::Ike(message)) => Some(message),
-                    _ => None,
-                },
-            };
-            if let Some(message) = message {
-                self.session.handle_datagram(message, from, now);
-            }
+    fn receive(&mut self, socket: LocalSocket, outbox: &mut Outbox, now: Timestamp) {
+        let Self { path, session, .. } = self;
+        let received = path.receive(socket, |message, from| session.handle_datagram(message, from, now));
+        if let Err(error) = received {
+            let cause = EndCause::Network { error: error.to_string() };
+            self.stop(cause, CloseReason::Shutdown, outbox, now);
         }
     }
 
@@ -250,8 +226,8 @@ impl<'a> Engine<'a> {
         self.ending = Some((cause, now + FAREWELL));
         self.traffic.stop(outbox);
         self.esp.clear();
-        // The Delete's answer comes on the socket that the threads had.
-        self.encapsulated = self.sockets.encapsulated.try_clone().and_then(UdpSocket::from_std).ok();
+        // The Delete's answer comes where the threads received.
+        self.path.take_back();
     }
 
     /// Empties the session: what it wants sent, asked and told.
@@ -259,13 +235,7 @@ impl<'a> Engine<'a> {
         // What was told may lead to more being sent.
         loop {
             while let Some(transmit) = self.session.poll_transmit() {
-                let socket = match transmit.socket {
-                    LocalSocket::Ike => &self.sockets.ike,
-                    LocalSocket::Encapsulated => &self.sockets.encapsulated,
-                };
-                if let Err(error) = socket.send_to(&transmit.bytes, transmit.destination) {
-                    tracing::debug!(%error, "an IKE message could not be sent");
-                }
+                self.path.send(&transmit);
             }
             while let Some((id, request, deadline)) = self.session.poll_request() {
                 outbox.put(Event::Request { id, request, within: deadline.saturating_since(clock::now()) });
@@ -304,9 +274,8 @@ impl<'a> Engine<'a> {
 
     /// Creates the device and starts the data plane.
     fn bring_up(&mut self, negotiated: &Established, child: &established::Child, outbox: &mut Outbox, now: Timestamp) {
-        let mtu = self.tunnel.mtu.unwrap_or_else(|| {
-            established::mtu(self.sockets.path_mtu, negotiated.gateway, self.esp.layout().unwrap_or_default())
-        });
+        let room = self.path.room(negotiated.gateway);
+        let mtu = self.tunnel.mtu.unwrap_or_else(|| established::mtu(room, self.esp.layout().unwrap_or_default()));
         let device = match Device::create(&self.tunnel.device, mtu) {
             Ok(device) => device,
             Err(error) => {
@@ -314,7 +283,7 @@ impl<'a> Engine<'a> {
                 return self.stop(cause, CloseReason::Shutdown, outbox, now);
             }
         };
-        let local = self.sockets.encapsulated.local_addr().unwrap_or(self.sockets.local);
+        let local = self.path.local(LocalSocket::Encapsulated).unwrap_or(negotiated.gateway);
         let tunnel = established::describe(negotiated, child, self.tunnel, local, (device.name(), device.index()), mtu);
         match self.start(device, negotiated.gateway) {
             Ok(()) => outbox.put(Event::Established { tunnel: Box::new(tunnel) }),
@@ -326,17 +295,8 @@ impl<'a> Engine<'a> {
     }
 
     fn start(&mut self, device: Device, gateway: SocketAddr) -> io::Result<()> {
-        // From here on the thread receives; two receivers would take each other's datagrams.
-        self.encapsulated = None;
-        let link = Link::new(self.sockets.encapsulated.try_clone()?, gateway)?;
+        let link = self.path.hand_over(gateway)?;
         let encapsulation: Arc<dyn Encapsulation> = Arc::clone(&self.esp) as _;
         self.traffic.start(device, link, encapsulation)
-    }
-}
-
-async fn readable(socket: Option<&UdpSocket>) {
-    match socket {
-        Some(socket) => drop(socket.readable().await),
-        None => std::future::pending().await,
     }
 }

@@ -5,6 +5,7 @@
 //! gone ([`Event::DataStopped`]), then the gateway is told, then [`Event::Ended`].
 
 mod ike;
+mod path;
 mod traffic;
 mod wireguard;
 
@@ -13,6 +14,7 @@ use super::device::Device;
 use super::lookup;
 use super::outbox::Outbox;
 use crate::session::CloseCause;
+use std::future::Future;
 use std::net::SocketAddr;
 use tokio::sync::mpsc;
 use traffic::Lease;
@@ -69,14 +71,21 @@ async fn look_up(
     owner: &mut Owner,
 ) -> Result<Vec<SocketAddr>, EndCause> {
     owner.outbox.put(Event::Progress { step: Progress::LookingUp });
-    let looking = lookup::gateway(name, port, family);
-    tokio::pin!(looking);
+    listening(lookup::gateway(name, port, family), commands, owner)
+        .await?
+        .map_err(|error| EndCause::LookupFailed { name: name.to_owned(), error: error.to_string() })
+}
+
+/// Does `work` while listening to the owner, who may end it.
+async fn listening<W: Future>(
+    work: W,
+    commands: &mut mpsc::Receiver<Command>,
+    owner: &mut Owner,
+) -> Result<W::Output, EndCause> {
+    tokio::pin!(work);
     loop {
         tokio::select! {
-            found = &mut looking => {
-                return found
-                    .map_err(|error| EndCause::LookupFailed { name: name.to_owned(), error: error.to_string() });
-            }
+            done = &mut work => return Ok(done),
             command = commands.recv() => match command {
                 Some(Command::Stop { reason }) => return Err(CloseCause::Requested { reason }.into()),
                 Some(command) => owner.lease.hear(&command),

@@ -93,7 +93,7 @@ impl Traffic {
     ///
     /// # Errors
     /// The system's.
-    pub fn start(&mut self, device: Device, link: Link, encapsulation: Arc<dyn Encapsulation>) -> io::Result<()> {
+    pub fn start(&mut self, device: Device, link: Arc<Link>, encapsulation: Arc<dyn Encapsulation>) -> io::Result<()> {
         let (plane, told) =
             DataPlane::start(&device, link, encapsulation, Arc::clone(&self.gate), Arc::clone(&self.tally))?;
         self.running = Some(Running { plane, told, device });

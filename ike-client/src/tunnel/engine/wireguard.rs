@@ -221,7 +221,8 @@ impl<'a> Engine<'a> {
 
     fn bring_up(&mut self, owner: &mut Owner) {
         let layout = self.peer.layout().unwrap_or_default();
-        let mtu = self.tunnel.mtu.unwrap_or_else(|| established::mtu(self.sockets.path_mtu, self.gateway, layout));
+        let room = self.sockets.path_mtu.saturating_sub(if self.gateway.is_ipv4() { 28 } else { 48 });
+        let mtu = self.tunnel.mtu.unwrap_or_else(|| established::mtu(room, layout));
         let device = match Device::create(&self.tunnel.device, mtu) {
             Ok(device) => device,
             Err(error) => {
@@ -248,12 +249,10 @@ impl<'a> Engine<'a> {
             warnings: Vec::new(),
         };
         self.early = None;
-        let started = self
-            .sockets
-            .encapsulated
-            .try_clone()
-            .and_then(|socket| Link::new(socket, self.gateway))
-            .and_then(|link| self.traffic.start(device, link, Arc::clone(&self.peer) as Arc<dyn Encapsulation>));
+        let started =
+            self.sockets.encapsulated.try_clone().and_then(|socket| Link::udp(socket, self.gateway)).and_then(|link| {
+                self.traffic.start(device, Arc::new(link), Arc::clone(&self.peer) as Arc<dyn Encapsulation>)
+            });
         match started {
             Ok(()) => {
                 owner.outbox.put(Event::Progress { step: Progress::Authenticated });

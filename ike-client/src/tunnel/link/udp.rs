@@ -1,10 +1,10 @@
-//! The socket that ESP travels on, in batches.
+//! Datagrams, as many a call as the system takes.
 
-use super::batch::{InboundBatch, MAX_PACKET, OutboundBatch, Run};
-use super::gate::Gate;
-use super::socket;
-use super::tally::{Tally, add};
-use super::wake::Wake;
+use crate::tunnel::batch::{InboundBatch, MAX_PACKET, OutboundBatch, Run};
+use crate::tunnel::gate::Gate;
+use crate::tunnel::socket;
+use crate::tunnel::tally::{Tally, add};
+use crate::tunnel::wake::Wake;
 use quinn_udp::{BATCH_SIZE, EcnCodepoint, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 use socket2::SockRef;
 use std::io::{self, IoSliceMut};
@@ -15,7 +15,7 @@ pub const SLOTS: usize = BATCH_SIZE;
 
 /// The encapsulated socket, made ready for batches.
 #[derive(Debug)]
-pub struct Link {
+pub struct UdpLink {
     socket: UdpSocket,
     state: UdpSocketState,
     gateway: SocketAddr,
@@ -25,7 +25,7 @@ pub struct Link {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stopped;
 
-impl Link {
+impl UdpLink {
     /// Makes the socket ready.
     ///
     /// # Errors

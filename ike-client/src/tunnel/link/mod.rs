@@ -1,0 +1,63 @@
+//! What sealed packets travel on to the gateway, in batches: UDP or TCP behind one front.
+
+mod stream;
+mod udp;
+
+use super::batch::{InboundBatch, OutboundBatch};
+use super::gate::Gate;
+use super::tally::Tally;
+use super::wake::Wake;
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+
+pub use stream::StreamLink;
+pub use udp::{SLOTS, UdpLink};
+
+/// The link to one gateway, shared by the threads and the engine.
+#[derive(Debug)]
+pub enum Link {
+    /// Datagrams (RFC 3948, WireGuard).
+    Udp(UdpLink),
+    /// Records in a stream (RFC 9329).
+    Stream(StreamLink),
+}
+
+impl Link {
+    /// Makes a link of datagrams to `gateway`.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn udp(socket: UdpSocket, gateway: SocketAddr) -> io::Result<Self> {
+        UdpLink::new(socket, gateway).map(Self::Udp)
+    }
+
+    /// Sends the sealed packets of a batch as long as the gate lets them pass.
+    pub fn send(&self, batch: &OutboundBatch, gate: &Gate, wake: &Wake, tally: &Tally) {
+        match self {
+            Self::Udp(link) => link.send(batch, gate, wake, tally),
+            Self::Stream(link) => link.send(batch, gate, wake, tally),
+        }
+    }
+
+    /// Receives what is there. Returns false when nothing was there.
+    ///
+    /// # Errors
+    /// The system's, and the end of a stream.
+    pub fn receive(&self, batch: &mut InboundBatch, tally: &Tally) -> io::Result<bool> {
+        match self {
+            Self::Udp(link) => link.receive(batch, tally),
+            Self::Stream(link) => link.receive(batch),
+        }
+    }
+
+    /// Waits until something can be received. Returns false when woken to end.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn wait(&self, wake: &Wake) -> io::Result<bool> {
+        match self {
+            Self::Udp(link) => link.wait(wake),
+            Self::Stream(link) => link.wait(wake),
+        }
+    }
+}
