@@ -35,7 +35,11 @@ pub async fn connect(tunnel: &TunnelConfiguration, commands: &mut mpsc::Receiver
     };
     let mut end = End::from(CloseCause::NoAnswer);
     for gateway in gateways {
-        owner.outbox.put(Event::Progress { step: Progress::Contacting { gateway } });
+        let contacted = match tunnel.carrier {
+            Carrier::Udp => gateway,
+            Carrier::Tcp { port } => SocketAddr::new(gateway.ip(), port),
+        };
+        owner.outbox.put(Event::Progress { step: Progress::Contacting { gateway: contacted } });
         let opening = timeout(PATIENCE, Path::open(tunnel.carrier, gateway, tunnel.firewall_mark));
         let opened = match listening(opening, commands, owner).await {
             Ok(opened) => opened.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())),
