@@ -234,7 +234,7 @@ mod tests {
         let mut batch = OutboundBatch::new();
         batch.start(Layout { headroom: 16, inside: 2, alignment: 4, trailer: 16 });
         for (index, (inner, ecn, _)) in sizes.iter().enumerate() {
-            batch.push(*inner, *ecn).unwrap().fill(u8::try_from(index).unwrap());
+            batch.push(*inner, *ecn).unwrap().fill(u8::try_from(index % 251).unwrap());
         }
         let mut index = 0;
         batch.seal_each(|_, _| {
