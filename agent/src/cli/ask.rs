@@ -6,10 +6,14 @@ use postern_api::prompt::{Prompt, PromptKind};
 use std::collections::VecDeque;
 use std::io::Read;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use zeroize::Zeroizing;
 
 /// The longest secret that is read, in bytes.
 const MAXIMUM_SECRET: u64 = 64 << 10;
+
+/// Whether the terminal hides what is typed at this moment.
+static SILENT: AtomicBool = AtomicBool::new(false);
 
 /// Where answers come from.
 #[derive(Default)]
@@ -58,7 +62,10 @@ impl Answers {
 pub(super) async fn at_terminal(question: String, secret: bool) -> Result<Zeroizing<String>, Fault> {
     let asked = tokio::task::spawn_blocking(move || {
         if secret {
-            return rpassword::prompt_password(&question);
+            SILENT.store(true, Ordering::SeqCst);
+            let answer = rpassword::prompt_password(&question);
+            SILENT.store(false, Ordering::SeqCst);
+            return answer;
         }
         eprint!("{question}");
         let mut line = String::new();
@@ -67,6 +74,14 @@ pub(super) async fn at_terminal(question: String, secret: bool) -> Result<Zeroiz
     match asked.await {
         Ok(Ok(answer)) => Ok(Zeroizing::new(answer)),
         _ => Err(input_needed("", "the terminal gave no answer")),
+    }
+}
+
+/// Gives the terminal its echo back, when a question that hid the answer was broken off.
+pub(super) fn leave_terminal() {
+    if SILENT.load(Ordering::SeqCst) {
+        let _ = std::process::Command::new("stty").arg("echo").status();
+        output::aside("");
     }
 }
 

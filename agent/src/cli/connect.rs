@@ -61,7 +61,11 @@ pub(super) async fn run(session: &Session, arguments: Arguments) -> Result<(), F
         interactive: answers.can_answer(),
         timeout_seconds: arguments.timeout,
     };
-    let status = bring_up(&client, &mut events, &request, answers).await?;
+    let status = tokio::select! {
+        outcome = bring_up(&client, &mut events, &request, answers) => outcome?,
+        // Hanging up is what ends the attempt.
+        () = super::interrupted() => return Err(super::cancelled()),
+    };
     shown(session.json, &status);
     if !arguments.foreground {
         return Ok(());

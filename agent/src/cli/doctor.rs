@@ -2,7 +2,7 @@
 
 use super::{Session, output};
 use crate::profile::{catalogue::Catalogue, settings};
-use postern_api::fault::Fault;
+use postern_api::fault::{Fault, FaultName};
 use postern_api::method::{Method, Role};
 use postern_api::posture::TagReport;
 use serde::Serialize;
@@ -58,7 +58,12 @@ pub(super) async fn run(session: &Session) -> Result<(), Fault> {
             output::line(format!("{mark} {}: {}{next}", finding.check, finding.detail));
         }
     }
-    failure.map_or(Ok(()), Err)
+    let problems = findings.iter().filter(|finding| !finding.ok).count();
+    match failure {
+        Some(fault) => Err(fault),
+        None if problems == 0 => Ok(()),
+        None => Err(Fault::new(FaultName::Internal, "doctor", format!("found problems: {problems}"), "")),
+    }
 }
 
 fn settings_file(session: &Session) -> Finding {

@@ -113,13 +113,18 @@ pub fn run() -> ExitCode {
         }
     };
     let outcome = runtime.block_on(async {
-        tokio::select! {
-            outcome = dispatch(&session, arguments.command) => outcome,
-            () = interrupted() => Err(Fault::new(FaultName::Cancelled, "", "interrupted", "")),
+        match arguments.command {
+            // Has a farewell of its own.
+            Command::Connect(arguments) => connect::run(&session, arguments).await,
+            command => tokio::select! {
+                outcome = dispatch(&session, command) => outcome,
+                () = interrupted() => Err(cancelled()),
+            },
         }
     });
-    // A prompt that still waits for a line must not keep the process.
+    // A prompt that still waits for a line must not keep the process, nor the terminal silent.
     runtime.shutdown_background();
+    ask::leave_terminal();
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => output::fault(session.json, &fault),
@@ -143,6 +148,11 @@ async fn dispatch(session: &Session, command: Command) -> Result<(), Fault> {
         Command::Completions(arguments) => completions::run(&arguments),
         Command::Man => completions::manual(),
     }
+}
+
+/// Makes the fault of a command that was interrupted.
+fn cancelled() -> Fault {
+    Fault::new(FaultName::Cancelled, "", "interrupted", "")
 }
 
 /// Waits for Ctrl-C or a polite end.

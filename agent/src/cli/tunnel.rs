@@ -150,7 +150,7 @@ async fn add(session: &Session, arguments: Add) -> Result<(), Fault> {
         }
         None => {
             let tunnel = build(arguments, pre_shared_key.is_some())?;
-            toml::to_string(&tunnel).map_err(|error| Fault::new(FaultName::Internal, "", error.to_string(), ""))?
+            tunnel.to_toml().map_err(|error| Fault::new(FaultName::Internal, "", error.to_string(), ""))?
         }
     };
     document::parse::<Tunnel>(Path::new(&name), &toml).map_err(|error| invalid(&error))?;

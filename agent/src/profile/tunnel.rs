@@ -303,6 +303,17 @@ impl Tunnel {
         }
     }
 
+    /// Returns the tunnel as TOML without what the defaults say anyway, so that a later version's
+    /// better defaults reach it.
+    ///
+    /// # Errors
+    /// Where a value has no form in TOML.
+    pub fn to_toml(&self) -> Result<String, toml::ser::Error> {
+        let mut written = toml::Table::try_from(self)?;
+        leave_out(&mut written, &toml::Table::try_from(Self::to(""))?);
+        toml::to_string(&written)
+    }
+
     /// Returns how the gateway proves itself.
     pub fn gateway_authentication(&self) -> GatewayAuthentication {
         self.gateway_auth.unwrap_or(match self.auth.kind {
@@ -367,6 +378,21 @@ impl Document for Tunnel {
             return complain("network.mtu", "is below 1280", "1280 at least, because network.ipv6 is on");
         }
         Ok(())
+    }
+}
+
+fn leave_out(table: &mut toml::Table, defaults: &toml::Table) {
+    for (key, default) in defaults {
+        match (table.get_mut(key), default) {
+            (Some(toml::Value::Table(inner)), toml::Value::Table(defaults)) => {
+                leave_out(inner, defaults);
+                if inner.is_empty() {
+                    table.remove(key);
+                }
+            }
+            (Some(value), default) if *value == *default => drop(table.remove(key)),
+            _ => {}
+        }
     }
 }
 
@@ -448,8 +474,14 @@ rules = [{ id = 1, type = "vulnerable-devices", severity = "critical" }]
     }
 
     #[test]
-    fn what_is_written_is_read_back() {
-        let tunnel = Tunnel::to("vpn.example.com");
-        assert_eq!(read(&toml::to_string(&tunnel).unwrap()).unwrap(), tunnel);
+    fn what_is_written_is_read_back_and_defaults_are_not_written() {
+        let mut tunnel = Tunnel::to("vpn.example.com");
+        assert_eq!(tunnel.to_toml().unwrap(), "gateway = \"vpn.example.com\"\n");
+        tunnel.auth.user = Some("alice".into());
+        tunnel.tags.prohibited = vec!["Critical Vulnerability".into()];
+        tunnel.carrier.port = 1500;
+        let text = tunnel.to_toml().unwrap();
+        assert!(!text.contains("proposals") && text.contains("port = 1500"), "{text}");
+        assert_eq!(read(&text).unwrap(), tunnel);
     }
 }

@@ -125,6 +125,20 @@ impl Hub {
             );
             return refuse(reply, fault);
         }
+        // Two tunnels have one network plan: the new one would lift the block of the other.
+        let blocked = self
+            .connections
+            .iter()
+            .find(|(name, state)| **name != request.tunnel && matches!(state, Connection::Blocked { .. }));
+        if let Some((blocked, _)) = blocked {
+            let fault = Fault::new(
+                FaultName::UsageInvalid,
+                request.tunnel.as_str(),
+                format!("cannot be connected while what {blocked} protected is blocked"),
+                format!("postern disconnect --dismiss {blocked}"),
+            );
+            return refuse(reply, fault);
+        }
         if self.stopping.is_some() {
             return refuse(reply, Fault::new(FaultName::ServiceUnavailable, "", "the service is stopping", ""));
         }
@@ -198,7 +212,7 @@ impl Hub {
                 (document::read(&file).map_err(|error| invalid(&error))?, Some(file.display().to_string()))
             }
             Origin::Managed => {
-                let toml = toml::to_string(&entry.tunnel);
+                let toml = entry.tunnel.to_toml();
                 (toml.map_err(|error| Fault::new(FaultName::Internal, "", error.to_string(), ""))?, None)
             }
         };

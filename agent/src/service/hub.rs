@@ -34,6 +34,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
+/// How much longer than the engine's own limit an attempt may take.
+const FAREWELL: Duration = Duration::from_secs(5);
 /// How many events a subscriber may lag behind before it begins again with a snapshot.
 const EVENTS: usize = 256;
 
@@ -341,8 +343,13 @@ impl Hub {
         let configuration = match entry {
             Some(entry) if self.net_ready => {
                 let limit = self.limits.get(name).copied().unwrap_or(entry.tunnel.connect_timeout);
-                self.timers.insert(name.to_owned(), clock::now() + limit);
-                configuration::engine(name, &entry.tunnel).map_err(|fault| fault.detail.as_received().to_owned())
+                // The engine, which knows what it waited for, is to be the first to give up.
+                self.timers.insert(name.to_owned(), clock::now() + limit + FAREWELL);
+                let made = configuration::engine(name, &entry.tunnel);
+                made.map_err(|fault| fault.detail.as_received().to_owned()).map(|mut tunnel| {
+                    tunnel.session.negotiation_limit = limit;
+                    tunnel
+                })
             }
             Some(_) => Err("the network process is not ready".into()),
             None => Err("the tunnel is gone".into()),

@@ -492,6 +492,10 @@ impl Hub {
         if !self.net_ready && clock::now() < pending.asked + SNAPSHOT_LIMIT {
             return false;
         }
+        // A tunnel that is on its way down gets there first.
+        if matches!(self.connections.get(&pending.tunnel), Some(Connection::Disconnecting(_))) {
+            return false;
+        }
         let Some(entry) = self.catalogue.find(&pending.tunnel) else { return true };
         if !is_enforced(&entry.tunnel) {
             return self.examination.gathered.is_some();
