@@ -87,7 +87,7 @@ impl Network {
     }
 
     /// Makes the endpoint with one tunnel, `work`, and starts its service. Each of `secrets` is a
-    /// file `(name, content)` in the configuration folder; `@` in the tunnel stands for that folder.
+    /// file `(name, content)` in the configuration folder; `"@/` in the tunnel stands for that folder.
     ///
     /// # Errors
     /// When the service does not come up.
@@ -97,7 +97,7 @@ impl Network {
             endpoint.configure(name, content)?;
         }
         let folder = endpoint.path("config");
-        endpoint.configure("tunnels.d/work.toml", &tunnel.replace('@', &folder.to_string_lossy()))?;
+        endpoint.configure("tunnels.d/work.toml", &tunnel.replace("\"@/", &format!("\"{}/", folder.display())))?;
         endpoint.start()?;
         Ok(endpoint)
     }

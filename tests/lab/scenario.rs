@@ -55,8 +55,17 @@ fn run_inside(scenarios: &[Scenario], name: &str) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error:#}");
+            print_logs();
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Prints the ends of the logs that a failed scenario's programs left below `/run`.
+fn print_logs() {
+    let find = "find /run -name '*.log' -size +0 -exec sh -c 'echo \"--- $1\"; tail -n 60 \"$1\"' - {} \\;";
+    if let Ok(output) = Command::new("sh").args(["-c", find]).output() {
+        eprint!("{}", String::from_utf8_lossy(&output.stdout));
     }
 }
 
