@@ -51,8 +51,7 @@ pub fn silent_gateway() -> Result<()> {
     network
         .gateway
         .shell("nft 'add table inet t; add chain inet t c { type filter hook input priority 0; policy drop; }'")?;
-    let tunnel = PSK_TUNNEL.replace("[auth]", "connect_timeout = \"20s\"\n[auth]");
-    refused(&network, &tunnel, &[("psk", PSK)], 5, FaultName::GatewayUnreachable)
+    refused(&network, PSK_TUNNEL, &[("psk", PSK)], 5, FaultName::GatewayUnreachable)
 }
 
 /// A gateway that proves itself with `gateway`, towards a client that trusts `pki`.
