@@ -36,13 +36,15 @@ impl Office {
         }
     }
 
-    /// Tells whether telemetry of an endpoint is up, as EMS sees it.
+    /// Tells whether telemetry of an endpoint is up, as EMS sees it. An open stream counts only as
+    /// long as reports come too: of an endpoint that vanished without a word, TCP says nothing for
+    /// a quarter of an hour.
     pub(super) fn is_connected(&self, endpoint: &EndpointId, now: Stamp) -> bool {
-        self.streams.values().any(|stream| stream.endpoint == *endpoint)
-            || self
-                .heard_unix
-                .get(endpoint)
-                .is_some_and(|heard| now.unix_seconds().saturating_sub(*heard) < self.conduct.offline_after_seconds)
+        let Some(heard) = self.heard_unix.get(endpoint) else { return false };
+        let silent = now.unix_seconds().saturating_sub(*heard);
+        let has_stream = self.streams.values().any(|stream| stream.endpoint == *endpoint);
+        let patience = if has_stream { self.conduct.keep_alive_seconds.saturating_mul(2) } else { 0 };
+        silent < patience.saturating_add(self.conduct.offline_after_seconds)
     }
 
     /// Evaluates every tag for an endpoint. Whether telemetry is connected EMS knows itself; what the

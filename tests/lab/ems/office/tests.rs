@@ -150,13 +150,16 @@ fn telemetry_is_connected_while_a_stream_is_open_or_a_report_is_fresh() {
         let listed = desk.office.administer(AdministratorRequest::ListEndpoints, now).unwrap();
         listed["endpoints"][0]["telemetry_connected"].as_bool().unwrap()
     };
-    assert!(connected(&mut desk, at(600)), "the stream counts, however old the report is");
-    desk.office.unsubscribe(id, at(600)).unwrap();
-    assert!(connected(&mut desk, at(601)));
-    assert!(!connected(&mut desk, at(700)));
+    assert!(connected(&mut desk, at(120)), "between two reports the stream counts");
+    assert!(!connected(&mut desk, at(200)), "a stream without reports is of one who vanished");
+    desk.report(&who, Have::default(), 3, at(210));
+    assert!(connected(&mut desk, at(240)));
+    desk.office.unsubscribe(id, at(250)).unwrap();
+    assert!(connected(&mut desk, at(251)));
+    assert!(!connected(&mut desk, at(300)));
     // Nobody else's report brings it back.
-    desk.report(&other, Have::default(), 4, at(700));
-    assert!(!connected(&mut desk, at(700)));
+    desk.report(&other, Have::default(), 4, at(300));
+    assert!(!connected(&mut desk, at(300)));
 }
 
 #[test]
