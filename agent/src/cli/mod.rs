@@ -1,6 +1,6 @@
 //! The command line `postern`: one file a command.
 //!
-//! Each command takes a [`Session`] (arguments that all share, the control socket) and ends in
+//! Each command takes a `Session` (arguments that all share, the control socket) and ends in
 //! `Ok` or in a [`Fault`], which is printed in one place and decides the exit code. `--json`
 //! prints one object a line. Secrets come by prompt, file or standard input, never as an argument
 //! or from the environment.

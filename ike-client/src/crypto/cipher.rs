@@ -3,7 +3,7 @@
 //! AEAD through ring; AES-CBC with HMAC as encrypt-then-MAC, where the ICV is checked in constant
 //! time before anything is decrypted. Padding is the caller's, and is looked at only after
 //! [`Cipher::open`] has succeeded. ring does not wipe its expanded keys on drop; the key material
-//! they are made from is wiped here and in [`Secret`].
+//! they are made from is wiped here and in [`Secret`](super::Secret).
 
 use super::transform::{Encryption, Integrity};
 use aes::cipher::{Array, BlockModeDecrypt, BlockModeEncrypt, InnerIvInit, KeyInit, KeySizeUser};

@@ -1,7 +1,7 @@
 //! IKE_AUTH: both sides prove who they are, and the first CHILD SA is made (RFC 7296 §1.2, §2.15).
 //!
 //! The gateway's proof is checked before anything else in its answer is used. Only what
-//! [`gateway`](crate::auth::gateway) returns for a good proof opens the way on: to the CHILD SA, or
+//! [`gateway`] returns for a good proof opens the way on: to the CHILD SA, or
 //! to EAP.
 
 use super::cause::{CloseCause, DistrustReason, LikelyCause, SaKind};
@@ -172,7 +172,7 @@ fn send(
     }
 }
 
-/// Returns IDi, [CERT, ...] [N(INITIAL_CONTACT)] [CERTREQ] [IDr] [AUTH] [CP] SA TSi TSr.
+/// Returns `IDi, [CERT, ...] [N(INITIAL_CONTACT)] [CERTREQ] [IDr] [AUTH] [CP] SA TSi TSr`.
 fn first_request(
     identity: &Identification,
     own: Option<Authentication>,
@@ -216,7 +216,7 @@ fn warnings(context: &Context, psk: Option<&Secret>) -> Vec<Warning> {
 }
 
 impl AwaitingAuthResponse {
-    /// Takes the response: IDr, [CERT, ...] AUTH, then EAP or [CP] SA TSi TSr.
+    /// Takes the response: `IDr, [CERT, ...] AUTH`, then EAP or `[CP] SA TSi TSr`.
     pub(super) fn respond(self, payloads: &[Payload], context: &mut Context, now: Timestamp) -> State {
         let Self { negotiated, psk, identity, offer, mut warnings } = self;
         let payloads = Payloads(payloads);
@@ -261,7 +261,7 @@ impl AwaitingAuthResponse {
 }
 
 impl AwaitingFinalAuth {
-    /// Takes the response: AUTH by the key that EAP made, [CP] SA TSi TSr.
+    /// Takes the response: AUTH by the key that EAP made, `[CP] SA TSi TSr`.
     pub(super) fn respond(self, payloads: &[Payload], context: &mut Context, now: Timestamp) -> State {
         let Self { negotiated, proven, offer, warnings, key, octets } = self;
         let payloads = Payloads(payloads);

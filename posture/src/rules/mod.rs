@@ -14,7 +14,7 @@
 //!   "logic": {"op": "and", "rules": [{"op": "or", "rules": [{"id": 1}, {"id": 2}]}, {"id": 3}]}}}}
 //! ```
 //!
-//! In: rule sets and [`crate::facts::Facts`]. Out: a map of [`TagState`], or the lines of [`explain`].
+//! In: rule sets and [`crate::facts::Facts`]. Out: a map of [`TagState`], or the lines of [`explain()`].
 //! Everything is pure: the time is handed in.
 
 mod evaluate;

@@ -172,6 +172,7 @@ impl IkeSa {
 
     /// Opens a message or a fragment; the payloads once they are whole, and the datagram by which
     /// a repetition is known.
+    #[allow(clippy::type_complexity)] // Said in the sentence above; a name would say less.
     fn open(
         &mut self,
         bytes: &[u8],

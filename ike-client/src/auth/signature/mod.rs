@@ -1,6 +1,6 @@
 //! Signatures in the AUTH payload: methods 1, 9, 10 and 14.
 //!
-//! [`sign`] is given the own [`PrivateKey`](super::PrivateKey) and what the peer announced; [`choose`] says how.
+//! [`sign()`] is given the own [`PrivateKey`](super::PrivateKey) and what the peer announced; [`choose`] says how.
 //! [`PublicKey::verify`] is given what a [`SignaturePolicy`] allows. Both sides hash for themselves: what goes
 //! in are always the signed octets of RFC 7296 §2.15, whole.
 

@@ -3,7 +3,7 @@
 //!
 //! | request | answer |
 //! |---|---|
-//! | `GET /v1/fabric/tags` | [`FabricView`](crate::ems::office::FabricView) |
+//! | `GET /v1/fabric/tags` | [`FabricView`] |
 //! | `GET /v1/fabric/watch` | the same as server-sent events: now, on each change, and as heartbeat |
 //! | `POST /v1/fabric/session` [`SessionNotice`] | a tunnel came up or went down |
 //! | `PUT /v1/fabric/sessions` [`SessionList`] | these are the tunnels now; answers as `tags` does |
