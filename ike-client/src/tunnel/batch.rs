@@ -291,6 +291,8 @@ mod tests {
             (datagram.len() == 5).then_some(1..4)
         });
         assert_eq!(lengths, [10, 10, 5]);
-        assert_eq!(batch.opened().1.to_vec(), vec![65_536 + 21..65_536 + 24; 1]);
+        let (_, ranges) = batch.opened();
+        assert_eq!(ranges.len(), 1);
+        assert_eq!(ranges.first(), Some(&(65_536 + 21..65_536 + 24)));
     }
 }
