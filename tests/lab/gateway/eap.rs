@@ -30,45 +30,46 @@ pub(super) enum Step {
 pub(super) struct Authenticator {
     identifier: u8,
     challenge: [u8; 16],
-    state: State,
+    awaiting: Awaiting,
 }
 
 /// MS-CHAPv2 counts its own conversation; one challenge is all there is.
 const MSCHAPV2_ID: u8 = 1;
 
-enum State {
-    AwaitingIdentity,
-    AwaitingResponse { user: String },
-    AwaitingSuccessAck { user: String, msk: [u8; 64] },
-    AwaitingFailureAck,
+/// What the client's next packet must be.
+enum Awaiting {
+    Identity,
+    Response { user: String },
+    SuccessAcknowledgement { user: String, msk: [u8; 64] },
+    FailureAcknowledgement,
 }
 
 impl Authenticator {
     /// Starts; returns the request for the identity. `challenge` must be random.
     pub(super) fn start(challenge: [u8; 16]) -> (Self, Vec<u8>) {
-        let this = Self { identifier: 1, challenge, state: State::AwaitingIdentity };
+        let this = Self { identifier: 1, challenge, awaiting: Awaiting::Identity };
         let packet = packet(REQUEST, 1, &[TYPE_IDENTITY]);
         (this, packet)
     }
 
     /// Tells whether the client was told already that its proof was wrong.
     pub(super) const fn has_refused(&self) -> bool {
-        matches!(self.state, State::AwaitingFailureAck)
+        matches!(self.awaiting, Awaiting::FailureAcknowledgement)
     }
 
     /// Takes the client's packet.
     pub(super) fn handle(&mut self, received: &[u8], users: &BTreeMap<String, String>) -> Step {
         let Some((kind, body)) = self.read(received) else { return self.fail() };
-        match (std::mem::replace(&mut self.state, State::AwaitingFailureAck), kind, body) {
-            (State::AwaitingIdentity, TYPE_IDENTITY, name) => {
-                self.state = State::AwaitingResponse { user: String::from_utf8_lossy(name).into_owned() };
+        match (std::mem::replace(&mut self.awaiting, Awaiting::FailureAcknowledgement), kind, body) {
+            (Awaiting::Identity, TYPE_IDENTITY, name) => {
+                self.awaiting = Awaiting::Response { user: String::from_utf8_lossy(name).into_owned() };
                 let content = [&[16][..], &self.challenge, b"lab-gateway"].concat();
                 Step::Continue(self.request(OP_CHALLENGE, &content))
             }
-            (State::AwaitingResponse { user }, TYPE_MSCHAPV2, [OP_RESPONSE, _, _, _, 49, value @ ..]) => {
+            (Awaiting::Response { user }, TYPE_MSCHAPV2, [OP_RESPONSE, _, _, _, 49, value @ ..]) => {
                 self.judge(user, value, users)
             }
-            (State::AwaitingSuccessAck { user, msk }, TYPE_MSCHAPV2, [OP_SUCCESS, ..]) => {
+            (Awaiting::SuccessAcknowledgement { user, msk }, TYPE_MSCHAPV2, [OP_SUCCESS, ..]) => {
                 Step::Succeeded { packet: packet(SUCCESS, self.identifier, &[]), msk, user }
             }
             _ => self.fail(),
@@ -86,13 +87,13 @@ impl Authenticator {
         let found = users.get(&user).map(|password| expect(self.challenge, peer_challenge, &name, password));
         match found {
             Some(Expectation { nt_response: expected, authenticator_response, msk }) if expected == nt_response => {
-                self.state = State::AwaitingSuccessAck { user, msk };
+                self.awaiting = Awaiting::SuccessAcknowledgement { user, msk };
                 let message = format!("{authenticator_response} M=Welcome");
                 Step::Continue(self.request(OP_SUCCESS, message.as_bytes()))
             }
             // An unknown user and a wrong password look the same from outside.
             _ => {
-                self.state = State::AwaitingFailureAck;
+                self.awaiting = Awaiting::FailureAcknowledgement;
                 let message = format!("E=691 R=0 C={} V=3 M=Authentication failed", hex::encode_upper(self.challenge));
                 Step::Refused(self.request(OP_FAILURE, message.as_bytes()))
             }

@@ -55,6 +55,13 @@ pub(super) enum Fate {
     Ends,
 }
 
+/// An authentic request that is whole.
+struct OpenedRequest {
+    payloads: Result<Vec<Payload>, DecodeError>,
+    /// The datagram by which a repetition is known.
+    known_by: Vec<u8>,
+}
+
 /// What an exchange answers.
 pub(super) enum Answer {
     /// Nothing at all, as if the request had not come.
@@ -127,16 +134,16 @@ impl IkeSa {
                 return Fate::Stays;
             }
         }
-        let Some((payloads, first)) = self.open(bytes, message, context.now.clock) else { return Fate::Stays };
+        let Some(request) = self.open(bytes, message, context.now.clock) else { return Fate::Stays };
         self.path = path;
-        let answer = match payloads {
+        let answer = match request.payloads {
             Ok(payloads) => self.answer(header.exchange, &payloads, context),
             Err(error) => self.malformed(&error),
         };
         match answer {
             Answer::Silence => Fate::Stays,
             Answer::Reply(payloads, fate) => {
-                self.respond(header, &first, &payloads, context);
+                self.respond(header, &request.known_by, &payloads, context);
                 fate
             }
         }
@@ -170,26 +177,21 @@ impl IkeSa {
         Answer::Reply(vec![Payload::Notify(refusal)], fate)
     }
 
-    /// Opens a message or a fragment; the payloads once they are whole, and the datagram by which
-    /// a repetition is known.
-    #[allow(clippy::type_complexity)] // Said in the sentence above; a name would say less.
-    fn open(
-        &mut self,
-        bytes: &[u8],
-        message: &Message,
-        now: Timestamp,
-    ) -> Option<(Result<Vec<Payload>, DecodeError>, Vec<u8>)> {
+    /// Opens a message or a fragment; gives a request once it is whole.
+    fn open(&mut self, bytes: &[u8], message: &Message, now: Timestamp) -> Option<OpenedRequest> {
         let decode = |first: PayloadType, content: &[u8]| decode_chain(first, content);
         match self.protection.open(bytes, message).ok()? {
-            Opened::Whole { first_payload, content } => Some((decode(first_payload, &content), bytes.to_vec())),
+            Opened::Whole { first_payload, content } => {
+                Some(OpenedRequest { payloads: decode(first_payload, &content), known_by: bytes.to_vec() })
+            }
             Opened::Fragment(fragment) => {
                 if fragment.number == 1 {
                     self.first_fragment = bytes.to_vec();
                 }
                 match self.reassembly.place(fragment, now) {
                     Placed::Complete(whole) => {
-                        let first = std::mem::take(&mut self.first_fragment);
-                        Some((decode(whole.first_payload, &whole.content), first))
+                        let known_by = std::mem::take(&mut self.first_fragment);
+                        Some(OpenedRequest { payloads: decode(whole.first_payload, &whole.content), known_by })
                     }
                     Placed::Incomplete | Placed::Dropped => None,
                 }

@@ -129,9 +129,9 @@ impl Wiring {
             self.take_events();
             self.answer_questions();
             if let Some(transmit) = self.client.poll_transmit() {
-                self.to_gateway(&transmit);
+                self.hand_to_gateway(&transmit);
             } else if let Some(transmit) = self.gateway.poll_transmit() {
-                self.to_client(&transmit);
+                self.hand_to_client(&transmit);
             } else {
                 return;
             }
@@ -158,7 +158,7 @@ impl Wiring {
         Now { clock: self.clock, unix: UNIX_NOW }
     }
 
-    fn to_gateway(&mut self, transmit: &ike_client::session::Transmit) {
+    fn hand_to_gateway(&mut self, transmit: &ike_client::session::Transmit) {
         let (message, port) = match transmit.socket {
             LocalSocket::Ike => (transmit.bytes.as_slice(), 500),
             LocalSocket::Encapsulated => match udp::demultiplex(&transmit.bytes).unwrap() {
@@ -173,7 +173,7 @@ impl Wiring {
         }
     }
 
-    fn to_client(&mut self, transmit: &Transmit) {
+    fn hand_to_client(&mut self, transmit: &Transmit) {
         assert_eq!(transmit.path.remote.ip(), std::net::IpAddr::from(CLIENT));
         if self.passes(&transmit.message, false) {
             self.client.handle_datagram(&transmit.message, transmit.path.local, self.clock);
