@@ -9,7 +9,7 @@ use super::child::{self, Agreed, ChildOffer, ChildSa};
 use super::config::{self, Assigned};
 use super::configuration::{ClientAuthentication, GatewayAuthentication};
 use super::context::{Context, Question};
-use super::established::EstablishedSa;
+use super::established::{EstablishedSa, IkeLifetime};
 use super::event::{Established, Event, Warning};
 use super::init::Negotiated;
 use super::payloads::Payloads;
@@ -344,7 +344,8 @@ pub(super) fn establish(
     now: Timestamp,
 ) -> State {
     let outcome = first_child(offer, payloads, context, now);
-    let (agreed, child, assigned) = match outcome {
+    let outcome = outcome.and_then(|child| Ok((child, IkeLifetime::draw(context, now)?)));
+    let ((agreed, child, assigned), lifetime) = match outcome {
         Ok(outcome) => outcome,
         Err(cause) => return closing::farewell(negotiated.sa, cause, context, now),
     };
@@ -369,10 +370,7 @@ pub(super) fn establish(
         return closing::farewell(negotiated.sa, cause, context, now);
     }
     let Negotiated { sa, nat, .. } = *negotiated;
-    match EstablishedSa::new(sa, child, nat, context, now) {
-        Ok(established) => State::Established(Box::new(established)),
-        Err((sa, cause)) => closing::farewell(sa, cause, context, now),
-    }
+    State::Established(Box::new(EstablishedSa::new(sa, child, lifetime, nat, context, now)))
 }
 
 fn first_child(

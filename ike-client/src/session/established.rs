@@ -155,27 +155,24 @@ impl EstablishedSa {
     pub(super) fn new(
         sa: IkeSa,
         child: ChildSa,
+        lifetime: IkeLifetime,
         nat: Nat,
-        context: &mut Context,
+        context: &Context,
         now: Timestamp,
-    ) -> Result<Self, (IkeSa, CloseCause)> {
-        let (rekey, expiry) = match ike_lifetime(context, now) {
-            Ok(lifetime) => lifetime,
-            Err(cause) => return Err((sa, cause)),
-        };
+    ) -> Self {
         let keepalive = context.configuration.keepalive_interval.filter(|_| nat.here);
-        Ok(Self {
+        Self {
             current: Line { sa, task: None },
             others: Vec::new(),
             children: vec![child],
             queue: VecDeque::new(),
             later: Vec::new(),
-            ike_rekey: Some(rekey),
-            ike_expiry: expiry,
+            ike_rekey: Some(lifetime.rekey),
+            ike_expiry: lifetime.expiry,
             keepalive: keepalive.map(|interval| now + interval),
             last_heard: now,
             prompted: None,
-        })
+        }
     }
 
     /// Gives the current IKE SA away, for the last exchange on it.
@@ -512,9 +509,19 @@ fn line_task(line: Option<&mut Line>) -> Option<Task> {
     line.and_then(|line| line.task.take())
 }
 
-/// Draws when an IKE SA that starts now is renewed, and says when it is given up.
-fn ike_lifetime(context: &mut Context, now: Timestamp) -> Result<(Timestamp, Timestamp), CloseCause> {
-    let lifetime = context.configuration.ike_lifetime;
-    let early = context.part_of(lifetime.jitter)?;
-    Ok((now + lifetime.rekey_after.saturating_sub(early), now + lifetime.expire_after))
+/// When an IKE SA is renewed, and when it is given up.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct IkeLifetime {
+    rekey: Timestamp,
+    expiry: Timestamp,
+}
+
+impl IkeLifetime {
+    /// Draws the lifetime of an IKE SA that starts now.
+    pub(super) fn draw(context: &mut Context, now: Timestamp) -> Result<Self, CloseCause> {
+        let lifetime = context.configuration.ike_lifetime;
+        let early = context.part_of(lifetime.jitter)?;
+        let rekey = now + lifetime.rekey_after.saturating_sub(early);
+        Ok(Self { rekey, expiry: now + lifetime.expire_after })
+    }
 }

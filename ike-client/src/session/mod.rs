@@ -5,8 +5,9 @@
 //!
 //! 1. feeds it: [`Session::handle_datagram`], [`Session::handle_timeout`],
 //!    [`Session::handle_response`], and the commands ([`Session::close`], ...);
-//! 2. then empties it: [`Session::poll_transmit`], [`Session::poll_event`],
-//!    [`Session::poll_request`], each until it gives nothing;
+//! 2. then empties it, each until it gives nothing: [`Session::poll_event`] first, since a CHILD SA
+//!    must be installed before the peer hears that it may use it, then [`Session::poll_request`]
+//!    and [`Session::poll_transmit`];
 //! 3. then sleeps until [`Session::poll_timeout`] or the next input.
 //!
 //! What must never happen here: an EAP answer before the gateway has proven itself; an algorithm

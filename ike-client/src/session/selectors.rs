@@ -131,7 +131,7 @@ mod tests {
         assert!(!lies_within(&any, &web));
         let other_port = TrafficSelector { ports: 80..=443, ..web.clone() };
         assert!(!lies_within(&other_port, &web));
-        let opaque = TrafficSelector { ports: std::ops::RangeInclusive::new(65535, 0), ..any.clone() };
+        let opaque = TrafficSelector { ports: RangeInclusive::new(u16::MAX, 0), ..any.clone() };
         assert!(lies_within(&opaque, &any) && !lies_within(&opaque, &web) && !lies_within(&any, &opaque));
     }
 

@@ -168,7 +168,7 @@ pub fn fortigate_habit() -> Result<()> {
     // The first IKE_AUTH carries neither AUTH nor IDr, as such gateways want it.
     let first =
         gateway.log().lines().find(|line| line.contains("parsed IKE_AUTH request 1 ")).unwrap_or_default().to_owned();
-    ensure!(first.contains("IDi") && !first.contains("AUTH ") && !first.contains("IDr"), "{first}");
+    ensure!(first.contains("IDi") && !first.contains(" AUTH ") && !first.contains("IDr"), "{first}");
     transfer(&network, CORPORATE.parse()?, 50)
 }
 

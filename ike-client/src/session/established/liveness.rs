@@ -5,18 +5,28 @@
 //! question, seldom enough that nobody can make this side a source of traffic.
 
 use super::{EstablishedSa, Operation, Task};
+use crate::exchange::RetransmissionPolicy;
 use crate::session::cause::CloseCause;
 use crate::session::context::Context;
 use crate::time::Timestamp;
 use crate::wire::ExchangeType;
 use std::time::Duration;
 
+/// How the question is repeated. A peer that has been silent anyway is given up sooner than one that
+/// is asked for something: after 20 s, in which seven questions stayed unanswered.
+const QUESTION: RetransmissionPolicy = RetransmissionPolicy {
+    initial: Duration::from_secs(1),
+    growth_percent: 150,
+    maximum: Duration::from_secs(4),
+    repetitions: 6,
+};
+
 /// Unprotected messages prompt no more than one question in this time.
 const PROMPT_INTERVAL: Duration = Duration::from_secs(10);
 
 impl EstablishedSa {
     pub(super) fn start_liveness(&mut self, context: &mut Context, now: Timestamp) -> Result<Option<Task>, CloseCause> {
-        self.current.sa.request(ExchangeType::INFORMATIONAL, &[], context, now)?;
+        self.current.sa.request_with(QUESTION, ExchangeType::INFORMATIONAL, &[], context, now)?;
         Ok(Some(Task::Liveness))
     }
 

@@ -9,7 +9,7 @@
 
 use super::rekey_child::{generate, key_exchange, wanted_group};
 use super::{
-    Ending, EstablishedSa, Line, Operation, Other, OtherStanding, RETIREMENT, Reply, Task, Then, Which, ike_lifetime,
+    Ending, EstablishedSa, IkeLifetime, Line, Operation, Other, OtherStanding, RETIREMENT, Reply, Task, Then, Which,
 };
 use crate::crypto::kex::KeyExchange;
 use crate::crypto::keys::{IkeSpis, Nonces, Side};
@@ -184,9 +184,9 @@ impl EstablishedSa {
 
     /// Makes an IKE SA the current one. The one before it becomes the last of the others.
     pub(super) fn adopt(&mut self, line: Line, context: &mut Context, now: Timestamp) -> Result<(), CloseCause> {
-        let (rekey, expiry) = ike_lifetime(context, now)?;
-        self.ike_rekey = Some(rekey);
-        self.ike_expiry = expiry;
+        let lifetime = IkeLifetime::draw(context, now)?;
+        self.ike_rekey = Some(lifetime.rekey);
+        self.ike_expiry = lifetime.expiry;
         self.queue.retain(|operation| *operation != Operation::RekeyIke);
         self.later.retain(|(_, operation)| *operation != Operation::RekeyIke);
         context.tell(Event::IkeRekeyed { suite: line.sa.suite });

@@ -19,11 +19,11 @@ const SEEDS: std::ops::Range<u64> = 0..8;
 fn answer_of(pair: &mut Pair, to: &str, message: &[u8]) -> Vec<u8> {
     match to {
         "client" => {
-            pair.to_client(message);
+            pair.give_client(message);
             sent_one(&mut pair.client)
         }
         _ => {
-            pair.to_gateway(message);
+            pair.give_gateway(message);
             sent_one(&mut pair.gateway)
         }
     }
@@ -48,8 +48,8 @@ fn of_two_renewals_of_one_child_sa_the_one_with_the_lowest_nonce_goes() {
         let of_gateway = pair.children[1].last().copied().unwrap();
         let to_gateway = answer_of(&mut pair, "client", &second);
         // <-- HDR, SK{SA, Nr1, TSi, TSr}   (crosses)   HDR, SK{SA, Nr2, TSi, TSr} -->
-        pair.to_client(&to_client);
-        pair.to_gateway(&to_gateway);
+        pair.give_client(&to_client);
+        pair.give_gateway(&to_gateway);
         // Each deletes one: the loser its own new SA, the winner the renewed one.
         pair.settle();
         pair.assert_sound();
@@ -71,10 +71,10 @@ fn a_child_renewal_that_the_peer_sees_only_after_its_own_is_done_is_not_found() 
         let answer = answer_of(&mut pair, "client", &second);
         let delete = answer_of(&mut pair, "gateway", &answer);
         let deleted = answer_of(&mut pair, "client", &delete);
-        pair.to_gateway(&deleted);
+        pair.give_gateway(&deleted);
         // (late) arrives:   <-- HDR, SK{N(CHILD_SA_NOT_FOUND)}
         let not_found = answer_of(&mut pair, "gateway", &late);
-        pair.to_client(&not_found);
+        pair.give_client(&not_found);
         pair.settle();
         pair.assert_sound();
     }
@@ -90,9 +90,9 @@ fn a_child_renewal_that_arrives_while_the_peer_deletes_waits() {
     let delete = answer_of(&mut pair, "gateway", &answer);
     // (late) arrives while the gateway's Delete is under way:   <-- HDR, SK{N(TEMPORARY_FAILURE)}
     let failure = answer_of(&mut pair, "gateway", &late);
-    pair.to_client(&failure);
+    pair.give_client(&failure);
     let deleted = answer_of(&mut pair, "client", &delete);
-    pair.to_gateway(&deleted);
+    pair.give_gateway(&deleted);
     pair.settle();
     pair.assert_sound();
     assert_eq!(pair.warnings, []);
@@ -111,8 +111,8 @@ fn of_two_renewals_of_the_ike_sa_the_one_with_the_lowest_nonce_goes() {
         let to_client = answer_of(&mut pair, "gateway", &first);
         let to_gateway = answer_of(&mut pair, "client", &second);
         // <-- HDR, SK{SA, Nr1, KEr1}   (crosses)   HDR, SK{SA, Nr2, KEr2} -->
-        pair.to_client(&to_client);
-        pair.to_gateway(&to_gateway);
+        pair.give_client(&to_client);
+        pair.give_gateway(&to_gateway);
         pair.settle();
         assert_eq!(pair.children, children, "the CHILD SAs move along");
         pair.assert_sound();
@@ -147,9 +147,9 @@ fn an_ike_renewal_that_the_peer_sees_only_after_its_own_is_done_is_forgotten() {
     // <-- HDR(old), SK{D}   HDR(old), SK{} -->
     let delete = answer_of(&mut pair, "gateway", &answer);
     let deleted = answer_of(&mut pair, "client", &delete);
-    pair.to_gateway(&deleted);
+    pair.give_gateway(&deleted);
     // The late request belongs to an IKE SA that is no more.
-    pair.to_gateway(&lost);
+    pair.give_gateway(&lost);
     pair.settle();
     pair.assert_sound();
     assert_eq!(current_spis(&mut pair.client), current_spis(&mut pair.gateway));
@@ -165,9 +165,9 @@ fn an_ike_renewal_that_arrives_after_the_peers_own_is_answered_waits() {
     let delete = answer_of(&mut pair, "gateway", &answer);
     // The gateway is deleting the old IKE SA:   <-- HDR(old), SK{N(TEMPORARY_FAILURE)}
     let failure = answer_of(&mut pair, "gateway", &late);
-    pair.to_client(&failure);
+    pair.give_client(&failure);
     let deleted = answer_of(&mut pair, "client", &delete);
-    pair.to_gateway(&deleted);
+    pair.give_gateway(&deleted);
     pair.settle();
     pair.assert_sound();
     assert_eq!(current_spis(&mut pair.client), current_spis(&mut pair.gateway));
@@ -183,8 +183,8 @@ fn a_child_renewal_while_the_peer_renews_the_ike_sa_waits_and_the_other_way_roun
     let (ike, child) = (sent_one(&mut pair.client), sent_one(&mut pair.gateway));
     // <-- HDR, SK{N(TEMPORARY_FAILURE)}   (crosses)   HDR, SK{N(TEMPORARY_FAILURE)} -->
     let (to_client, to_gateway) = (answer_of(&mut pair, "gateway", &ike), answer_of(&mut pair, "client", &child));
-    pair.to_client(&to_client);
-    pair.to_gateway(&to_gateway);
+    pair.give_client(&to_client);
+    pair.give_gateway(&to_gateway);
     pair.settle();
     pair.assert_sound();
     assert_eq!(pair.children, before);
@@ -205,7 +205,7 @@ fn both_sides_deleting_one_child_sa_at_once_say_it_once() {
     let request = sent_one(&mut pair.client);
     let replaced = ChildSpi(pair.children[1][0].0);
     let answer = answer_of(&mut pair, "gateway", &request);
-    pair.to_client(&answer);
+    pair.give_client(&answer);
     // HDR, SK{D(old)} -->   (crosses)   <-- HDR, SK{D(old)}
     let ours = sent_one(&mut pair.client);
     let delete = Payload::Delete(Delete::ChildSas { protocol: ProtocolId::ESP, spis: vec![replaced] });
@@ -214,7 +214,7 @@ fn both_sides_deleting_one_child_sa_at_once_say_it_once() {
     // HDR, SK{} -->
     assert_eq!(opened(&mut pair.gateway, &answer, pair.now), []);
     let answer = answer_of(&mut pair, "gateway", &ours);
-    pair.to_client(&answer);
+    pair.give_client(&answer);
     pair.settle();
     pair.assert_sound();
 }
@@ -228,8 +228,8 @@ fn a_peer_that_deletes_what_is_being_renewed_is_answered_as_usual() {
     let delete = sent_one(&mut pair.gateway);
     let answer = answer_of(&mut pair, "client", &delete);
     assert_eq!(pair.closed[0], Some(CloseCause::ClosedByPeer));
-    pair.to_gateway(&renewal);
-    pair.to_gateway(&answer);
+    pair.give_gateway(&renewal);
+    pair.give_gateway(&answer);
     assert!(pair.gateway.is_finished());
 }
 

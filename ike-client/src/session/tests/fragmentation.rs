@@ -39,17 +39,17 @@ fn a_lost_fragment_is_made_good_by_repeating_all_of_them() {
     let request = sent(&mut pair.client);
     assert!(request.len() > 1);
     for message in &request[1..] {
-        pair.to_gateway(message);
+        pair.give_gateway(message);
     }
     assert_eq!(sent(&mut pair.gateway), Vec::<Vec<u8>>::new());
     pair.now = at(2);
     pair.client.handle_timeout(pair.now);
     let repeated = sent(&mut pair.client);
     assert_eq!(repeated, request);
-    pair.to_gateway(&repeated[0]);
+    pair.give_gateway(&repeated[0]);
     let answer = sent(&mut pair.gateway);
     assert!(answer.len() > 1, "the first fragment was all that was missing");
-    answer.iter().for_each(|message| pair.to_client(message));
+    answer.iter().for_each(|message| pair.give_client(message));
     pair.settle();
     pair.assert_sound();
 }
@@ -61,12 +61,12 @@ fn a_request_that_came_in_fragments_is_answered_again_once_and_by_the_same_octet
     let request = sent(&mut pair.gateway);
     assert!(request.len() > 1);
     // In the worst order: the first fragment last.
-    request.iter().rev().for_each(|message| pair.to_client(message));
+    request.iter().rev().for_each(|message| pair.give_client(message));
     let answer = sent(&mut pair.client);
-    request.iter().for_each(|message| pair.to_client(message));
+    request.iter().for_each(|message| pair.give_client(message));
     assert_eq!(sent(&mut pair.client), answer);
     assert_eq!(pair.client.counters().repeated, 1);
-    answer.iter().for_each(|message| pair.to_gateway(message));
+    answer.iter().for_each(|message| pair.give_gateway(message));
     pair.settle();
     pair.assert_sound();
 }
@@ -76,14 +76,14 @@ fn fragments_that_never_become_whole_are_dropped_in_time() {
     let mut pair = Pair::with(small(), Behaviour::default());
     pair.gateway.rekey_child(pair.now);
     let request = sent(&mut pair.gateway);
-    pair.to_client(&request[0]);
+    pair.give_client(&request[0]);
     assert_eq!(pair.client.poll_timeout(), Some((at(31), TimerName::Reassembly)));
     pair.client.handle_timeout(at(31));
     assert!(pair.client.poll_timeout().is_some_and(|(_, name)| name != TimerName::Reassembly));
     pair.now = at(32);
-    request[1..].iter().for_each(|message| pair.to_client(message));
+    request[1..].iter().for_each(|message| pair.give_client(message));
     assert_eq!(sent(&mut pair.client), Vec::<Vec<u8>>::new(), "the first one was dropped");
-    pair.to_client(&request[0]);
+    pair.give_client(&request[0]);
     assert!(!sent(&mut pair.client).is_empty(), "and is taken again");
 }
 
@@ -94,10 +94,10 @@ fn a_forged_fragment_occupies_nothing() {
     let request = sent(&mut pair.gateway);
     let mut forged = request[0].clone();
     *forged.last_mut().unwrap() ^= 1;
-    pair.to_client(&forged);
+    pair.give_client(&forged);
     assert_eq!(pair.client.counters().unauthenticated, 1);
     assert!(pair.client.poll_timeout().is_some_and(|(_, name)| name != TimerName::Reassembly));
-    request.iter().for_each(|message| pair.to_client(message));
+    request.iter().for_each(|message| pair.give_client(message));
     assert!(!sent(&mut pair.client).is_empty());
 }
 

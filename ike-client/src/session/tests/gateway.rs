@@ -2,7 +2,7 @@
 
 use super::super::child::Agreed;
 use super::super::context::Context;
-use super::super::established::EstablishedSa;
+use super::super::established::{EstablishedSa, IkeLifetime};
 use super::super::ike_sa::{IkeSa, Received, Spis};
 use super::super::payloads::Payloads;
 use super::super::selectors::Ends;
@@ -416,8 +416,8 @@ impl Gateway {
         let keys = half_open.sa.keys.child(&agreed.suite, None, nonces).unwrap();
         agreed.install(&keys, Side::Responder, None, &mut context).unwrap();
         let child = agreed.to_child(&mut context, now).unwrap();
-        let state = EstablishedSa::new(half_open.sa, child, Nat::default(), &mut context, now);
-        let Ok(state) = state else { panic!("not established") };
+        let lifetime = IkeLifetime::draw(&mut context, now).unwrap();
+        let state = EstablishedSa::new(half_open.sa, child, lifetime, Nat::default(), &context, now);
         Session { context, state: State::Established(Box::new(state)) }
     }
 

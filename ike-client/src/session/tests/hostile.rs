@@ -21,20 +21,20 @@ fn unprotected_notifies_and_deletes_never_change_an_established_sa() {
     for payload in &payloads {
         for (flags, message_id) in [(Flags::new(false, true), 2), (Flags::new(false, false), 0)] {
             let message = unprotected(&mut pair, flags, message_id, payload.clone());
-            pair.to_client(&message);
+            pair.give_client(&message);
         }
     }
     assert_eq!(pair.client.counters().unexpected, 8);
     // Eight of them prompt one question.
     let question = sent_one(&mut pair.client);
-    pair.to_gateway(&question);
+    pair.give_gateway(&question);
     pair.settle();
     pair.assert_sound();
 
     for seconds in 2..60 {
         pair.now = at(seconds);
         let message = unprotected(&mut pair, Flags::new(false, true), 9, payloads[0].clone());
-        pair.to_client(&message);
+        pair.give_client(&message);
         pair.settle();
     }
     pair.assert_sound();
@@ -49,21 +49,21 @@ fn a_repeated_request_gets_the_same_octets_and_a_repeated_response_nothing() {
     let mut pair = Pair::new();
     pair.gateway.check_liveness(pair.now);
     let request = sent_one(&mut pair.gateway);
-    pair.to_client(&request);
+    pair.give_client(&request);
     let answer = sent_one(&mut pair.client);
     for _ in 0..3 {
-        pair.to_client(&request);
+        pair.give_client(&request);
         assert_eq!(sent_one(&mut pair.client), answer);
     }
     assert_eq!(pair.client.counters().repeated, 3);
     for _ in 0..3 {
-        pair.to_gateway(&answer);
+        pair.give_gateway(&answer);
     }
     assert_eq!(pair.gateway.counters().outside_window, 2);
     // The next request moves the window: the old one is of no use any more.
     pair.gateway.check_liveness(pair.now);
     pair.settle();
-    pair.to_client(&request);
+    pair.give_client(&request);
     assert_eq!(sent(&mut pair.client), Vec::<Vec<u8>>::new());
     assert_eq!(pair.client.counters().outside_window, 1);
     pair.assert_sound();
@@ -74,9 +74,9 @@ fn a_reflected_message_is_not_the_peers() {
     let mut pair = Pair::new();
     pair.client.check_liveness(pair.now);
     let request = sent_one(&mut pair.client);
-    pair.to_client(&request);
+    pair.give_client(&request);
     assert_eq!(pair.client.counters().unexpected, 1);
-    pair.to_gateway(&request);
+    pair.give_gateway(&request);
     pair.settle();
     pair.assert_sound();
 }
@@ -97,7 +97,7 @@ fn an_unknown_critical_payload_is_answered_and_a_broken_one_too() {
         let mut pair = Pair::new();
         // <-- HDR, SK{...}   HDR, SK{N} -->
         let request = send_raw(&mut pair.gateway, ExchangeType::INFORMATIONAL, &[payload], pair.now).remove(0);
-        pair.to_client(&request);
+        pair.give_client(&request);
         let answer = sent_one(&mut pair.client);
         assert_eq!(opened(&mut pair.gateway, &answer, pair.now), [Payload::Notify(expected)]);
         assert_eq!(pair.client.counters().malformed, 1);
@@ -111,7 +111,7 @@ fn exchanges_that_do_not_belong_to_an_established_sa_are_refused() {
     for exchange in [ExchangeType::IKE_AUTH, ExchangeType::IKE_SA_INIT, ExchangeType::IKE_INTERMEDIATE] {
         let payload = Payload::Delete(Delete::IkeSa);
         let request = send_raw(&mut pair.gateway, exchange, &[payload], pair.now).remove(0);
-        pair.to_client(&request);
+        pair.give_client(&request);
         let answer = sent_one(&mut pair.client);
         let syntax = Notify::new(NotifyType::INVALID_SYNTAX, Vec::new());
         assert_eq!(opened(&mut pair.gateway, &answer, pair.now), [Payload::Notify(syntax)]);
@@ -159,7 +159,7 @@ fn renewals_that_lack_something_are_refused_and_change_nothing() {
         (vec![ike(&[7; 8]), nonce(), key(2, vec![9; 128])], NotifyType::INVALID_KE_PAYLOAD),
     ] {
         let request = send_raw(&mut pair.gateway, ExchangeType::CREATE_CHILD_SA, &payloads, pair.now).remove(0);
-        pair.to_client(&request);
+        pair.give_client(&request);
         let answer = sent_one(&mut pair.client);
         let answer = opened(&mut pair.gateway, &answer, pair.now);
         assert!(matches!(answer.as_slice(), [Payload::Notify(notify)] if notify.notify_type == expected), "{answer:?}");
@@ -218,7 +218,7 @@ proptest! {
         if octets.len() >= 28 {
             octets[24..28].copy_from_slice(&length);
         }
-        pair.to_client(&octets);
+        pair.give_client(&octets);
         pair.settle();
         pair.assert_sound();
     }

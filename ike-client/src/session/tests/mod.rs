@@ -197,12 +197,12 @@ impl Pair {
         }
     }
 
-    fn to_gateway(&mut self, message: &[u8]) {
+    fn give_gateway(&mut self, message: &[u8]) {
         self.gateway.handle_datagram(message, self.gateway.remote(), self.now);
         self.note();
     }
 
-    fn to_client(&mut self, message: &[u8]) {
+    fn give_client(&mut self, message: &[u8]) {
         self.client.handle_datagram(message, self.client.remote(), self.now);
         self.note();
     }
@@ -214,8 +214,8 @@ impl Pair {
             if to_gateway.is_empty() && to_client.is_empty() {
                 return self.note();
             }
-            to_gateway.iter().for_each(|message| self.to_gateway(message));
-            to_client.iter().for_each(|message| self.to_client(message));
+            to_gateway.iter().for_each(|message| self.give_gateway(message));
+            to_client.iter().for_each(|message| self.give_client(message));
         }
     }
 

@@ -74,8 +74,8 @@ impl Network {
             let due: Vec<(Timestamp, End, Vec<u8>)> = due;
             for (_, to, message) in due {
                 match to {
-                    End::Client => pair.to_client(&message),
-                    End::Gateway => pair.to_gateway(&message),
+                    End::Client => pair.give_client(&message),
+                    End::Gateway => pair.give_gateway(&message),
                 }
             }
             pair.client.handle_timeout(next);

@@ -4,7 +4,7 @@ use super::path::Path;
 use super::traffic::Traffic;
 use super::{End, Owner, listening, look_up};
 use crate::random::SystemRandom;
-use crate::session::{self, CloseCause, CloseReason, Established, LocalSocket, OutboundFrom, SaKind, Session};
+use crate::session::{self, CloseCause, CloseReason, Established, OutboundFrom, SaKind, Session};
 use crate::time::Timestamp;
 use crate::tunnel::alarm::Alarm;
 use crate::tunnel::clock;
@@ -236,16 +236,17 @@ impl<'a> Engine<'a> {
 
     /// Empties the session: what it wants sent, asked and told.
     fn settle(&mut self, outbox: &mut Outbox) {
-        // What was told may lead to more being sent.
+        // What was told may lead to more being sent; and a CHILD SA is to be installed before the
+        // gateway hears that it may send on it.
         loop {
-            while let Some(transmit) = self.session.poll_transmit() {
-                self.path.send(&transmit);
+            while let Some(event) = self.session.poll_event() {
+                self.hear(event, outbox);
             }
             while let Some((id, request, deadline)) = self.session.poll_request() {
                 outbox.put(Event::Request { id, request, within: deadline.saturating_since(clock::now()) });
             }
-            match self.session.poll_event() {
-                Some(event) => self.hear(event, outbox),
+            match self.session.poll_transmit() {
+                Some(transmit) => self.path.send(&transmit),
                 None => return,
             }
         }
