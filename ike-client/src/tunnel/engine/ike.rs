@@ -4,7 +4,7 @@ use super::path::Path;
 use super::traffic::Traffic;
 use super::{End, Owner, listening, look_up};
 use crate::random::SystemRandom;
-use crate::session::{self, CloseCause, CloseReason, Established, OutboundFrom, SaKind, Session};
+use crate::session::{self, CloseCause, CloseReason, Established, LocalSocket, OutboundFrom, SaKind, Session};
 use crate::time::Timestamp;
 use crate::tunnel::alarm::Alarm;
 use crate::tunnel::clock;
