@@ -106,7 +106,11 @@ async fn bring_up(
             answer = answers.answer(&prompt) => answer,
         };
         let given = PromptAnswer { id: prompt.id, answer: answer.as_ref().ok().map(|answer| answer.to_string()) };
-        client.call::<Value>(Method::PromptAnswer, &given).await?;
+        match client.call::<Value>(Method::PromptAnswer, &given).await {
+            // Somebody else, such as the tray, was faster.
+            Err(fault) if fault.name == FaultName::UsageInvalid => continue,
+            outcome => outcome?,
+        };
         answer?;
     }
 }
