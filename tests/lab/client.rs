@@ -97,6 +97,21 @@ impl Endpoint {
         self.service.as_mut().context("posternd is not running")
     }
 
+    /// Returns the service's processes: the main one first, then those it started.
+    ///
+    /// # Errors
+    /// When it is not running.
+    pub fn processes(&mut self) -> Result<Vec<u32>> {
+        let main = self.service()?.id();
+        let mut found = vec![main];
+        // Children are listed by the thread that started them.
+        for task in std::fs::read_dir(format!("/proc/{main}/task")).context("listing the service's threads")? {
+            let children = std::fs::read_to_string(task?.path().join("children")).unwrap_or_default();
+            found.extend(children.split_whitespace().filter_map(|id| id.parse::<u32>().ok()));
+        }
+        Ok(found)
+    }
+
     /// Returns a `postern` command on this endpoint.
     ///
     /// # Errors

@@ -147,12 +147,8 @@ fn rival(network: &Network) -> Result<Gateway> {
 
 /// Returns the resident memory of the service's processes, in kilobytes.
 fn resident(endpoint: &mut Endpoint) -> Result<Vec<(String, f64)>> {
-    let main = endpoint.service()?.id();
-    let children = std::fs::read_to_string(format!("/proc/{main}/task/{main}/children")).unwrap_or_default();
-    let net = children.split_whitespace().next().and_then(|id| id.parse::<u32>().ok());
     let mut found = Vec::new();
-    for (name, id) in [("posternd, main", Some(main)), ("posternd, net", net)] {
-        let Some(id) = id else { continue };
+    for (name, id) in ["posternd, main", "posternd, net"].into_iter().zip(endpoint.processes()?) {
         let status = std::fs::read_to_string(format!("/proc/{id}/status")).context("reading a process's status")?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
         let kilobytes = line.trim().trim_end_matches(" kB").parse().unwrap_or(f64::NAN);

@@ -1,0 +1,109 @@
+//! End to end: the article's story, and what a crash or a stopped process must not do.
+
+use anyhow::{Context, Result, ensure};
+use lab::net::until;
+use lab::ping::Series;
+use lab::roadwarrior::{
+    CORPORATE, ESP_PROPOSALS, IKE_PROPOSALS, LIMIT, Network, POOLS, connect, nothing_is_left, work,
+};
+use lab::scenario::{self, Scenario};
+use lab::strongswan::Settings;
+use lab::wire::{Kind, Tap};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use postern_api::FaultName;
+use std::process::ExitCode;
+use std::time::Duration;
+
+const SCENARIOS: &[Scenario] = &[
+    ("story: every act of the demo holds", || lab::demo::play(&mut lab::demo::timeline::Timeline::new(false))),
+    ("story: kill -9 of the service and a restart take back exactly what was ours", killed_and_restarted),
+    ("story: posture lost while both processes are stopped lets nothing out when they go on", stopped_and_continued),
+];
+
+fn main() -> ExitCode {
+    scenario::main(SCENARIOS)
+}
+
+const PSK: &str = "correct horse battery staple";
+
+fn gateway() -> Settings {
+    Settings {
+        connections: format!(
+            "psk {{\n version = 2\n pools = p4\n proposals = {IKE_PROPOSALS}\n unique = never\n encap = yes\n\
+             local {{ auth = psk\n id = vpn.example.test }}\n remote {{ auth = psk\n id = psk@example.test }}\n\
+             children {{ net {{\n local_ts = 10.98.0.0/24\n esp_proposals = {ESP_PROPOSALS}\n mode = tunnel\n }} }}\n}}"
+        ),
+        pools: POOLS.into(),
+        secrets: format!("ike-psk {{ id-1 = psk@example.test\n id-2 = vpn.example.test\n secret = \"{PSK}\" }}"),
+        ..Settings::default()
+    }
+}
+
+const TUNNEL: &str = r#"
+gateway = "vpn.example.test"
+[auth]
+kind = "psk"
+identity = "psk@example.test"
+psk_file = "@/psk"
+"#;
+
+fn killed_and_restarted() -> Result<()> {
+    let network = Network::new()?;
+    let _gateway = network.strongswan(&gateway())?;
+    let mut endpoint = network.endpoint(TUNNEL, &[("psk", PSK)])?;
+    connect(&endpoint)?;
+    network.client.shell("ip route add 192.0.2.0/24 via 10.99.0.2; echo '# of somebody else' >> /etc/resolv.conf")?;
+    endpoint.kill();
+    endpoint.start()?;
+    until("everything of ours to be taken back", LIMIT, || Ok(nothing_is_left(&network).is_ok().then_some(())))
+        .with_context(|| endpoint.log())?;
+    let resolver = network.client.shell("ip route show 192.0.2.0/24; cat /etc/resolv.conf")?;
+    ensure!(resolver.contains("192.0.2.0/24") && resolver.contains("# of somebody else"), "{resolver}");
+    // And it can connect again, as if nothing had been.
+    connect(&endpoint)?;
+    lab::ping::once(&network.client, CORPORATE.parse()?, LIMIT)?;
+    Ok(())
+}
+
+fn stopped_and_continued() -> Result<()> {
+    let network = Network::new()?;
+    let _gateway = network.strongswan(&gateway())?;
+    let marker = network.folder.join("marker");
+    std::fs::write(&marker, "this device is known\n")?;
+    let tags = format!(
+        "[tags]\nsource = \"local\"\nallowed = [\"Known device\"]\n[[tags.rules]]\nname = \"known\"\ntag = \"Known device\"\n\
+         [[tags.rules.systems.linux.rules]]\nid = 1\ntype = \"file\"\npath = {marker:?}\n"
+    );
+    let mut endpoint = network.endpoint(&format!("{TUNNEL}{tags}"), &[("psk", PSK)])?;
+    let inside = connect(&endpoint)?.addresses;
+    let series = Series::start(&network.client, CORPORATE.parse()?, Duration::from_millis(5))?;
+    until("pings through the tunnel", LIMIT, || Ok((series.answered() > 20).then_some(())))?;
+
+    let processes = endpoint.processes()?;
+    ensure!(processes.len() >= 2, "posternd has no second process: {processes:?}");
+    let signal = |id: u32, signal: Signal| anyhow::Ok(kill(Pid::from_raw(i32::try_from(id)?), signal)?);
+    for id in &processes {
+        signal(*id, Signal::SIGSTOP)?;
+    }
+    let tap = Tap::open(&network.client, "wan0")?;
+    std::fs::remove_file(&marker)?;
+    // Longer than any lease: the clock that counts is the one that goes on in suspend. The pings
+    // meanwhile queue up in front of the tunnel.
+    std::thread::sleep(Duration::from_secs(25));
+    for id in processes.iter().rev() {
+        signal(*id, Signal::SIGCONT)?;
+    }
+    let lost = until("the loss of compliance", LIMIT, || {
+        Ok(work(&endpoint)?.last_fault.filter(|fault| fault.name == FaultName::ComplianceLost))
+    })
+    .with_context(|| endpoint.log())?;
+    ensure!(lost.to_string().contains("Known device"), "{lost}");
+    let leaked = tap.packets().into_iter().find(|packet| {
+        packet.outgoing
+            && (matches!(packet.kind, Kind::Esp | Kind::EspInUdp)
+                || packet.source.is_some_and(|at| inside.contains(&at)))
+    });
+    ensure!(leaked.is_none(), "a packet left on stale posture: {leaked:?}");
+    Ok(())
+}
