@@ -42,7 +42,7 @@ pub(super) enum Standing {
     Redundant,
 }
 
-/// What is asked of the gateway in IKE_AUTH.
+/// What is asked of the gateway.
 #[derive(Debug)]
 pub(super) struct ChildOffer {
     pub inbound: EspSpi,
@@ -62,6 +62,12 @@ impl ChildOffer {
             return Err(CloseCause::unusable("no network of a family for which an address is requested"));
         }
         Ok(Self { inbound: context.esp_spi()?, suites, ends })
+    }
+
+    /// Makes the same offer for an exchange of its own, where the suites' groups bring a fresh secret.
+    pub(super) fn further(context: &mut Context) -> Result<Self, CloseCause> {
+        let suites = context.configuration.esp_suites.clone();
+        Ok(Self { suites, ..Self::first(context)? })
     }
 
     /// Returns SA, TSi and TSr.

@@ -6,7 +6,7 @@ use super::ike_sa::{IkeSa, Received, Spis};
 use super::state::State;
 use crate::exchange::RetransmissionPolicy;
 use crate::time::Timestamp;
-use crate::wire::{Delete, ExchangeType, Message, Notify, Payload};
+use crate::wire::{Delete, ExchangeType, Message, Notify, NotifyType, Payload};
 use std::time::Duration;
 
 /// The Delete goes out three times within 1.5 s at most; nobody waits longer for its confirmation.
@@ -53,6 +53,15 @@ impl Closing {
                 // Both delete at once: the peer is answered as usual (RFC 7296 §2.25.2).
                 match self.sa.respond((message_id, exchange), &datagram, &[], context) {
                     Ok(()) | Err(_) => State::Closed,
+                }
+            }
+            Received::Request { message_id, exchange: ExchangeType::CREATE_CHILD_SA, datagram, .. } => {
+                // Not on an SA that is being deleted (RFC 7296 §2.25.2).
+                let request = (message_id, ExchangeType::CREATE_CHILD_SA);
+                let refusal = [Payload::Notify(Notify::new(NotifyType::TEMPORARY_FAILURE, Vec::new()))];
+                match self.sa.respond(request, &datagram, &refusal, context) {
+                    Ok(()) => State::Closing(self),
+                    Err(_) => State::Closed,
                 }
             }
             Received::Request { .. } | Received::Nothing => State::Closing(self),

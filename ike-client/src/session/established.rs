@@ -2,13 +2,17 @@
 //!
 //! The machine is the same for both sides of an SA. At any time there is one *current* IKE SA, on
 //! which own exchanges start one after the other; around a renewal there can be *others*, which
-//! only wait to be deleted. What an exchange means is in a file of its own: [`rekey_child`],
-//! [`rekey_ike`], [`delete`], [`liveness`].
+//! only wait to be deleted. What an exchange means is in a file of its own: [`create_child`],
+//! [`rekey_child`], [`rekey_ike`], [`delete`], [`liveness`], and when it is due in [`lifetimes`].
 
+mod create_child;
 mod delete;
+mod lifetimes;
 mod liveness;
 mod rekey_child;
 mod rekey_ike;
+
+pub(super) use lifetimes::IkeLifetime;
 
 use super::cause::CloseCause;
 use super::child::{ChildSa, Standing};
@@ -16,12 +20,13 @@ use super::closing;
 use super::context::Context;
 use super::event::{Event, Nat, Warning};
 use super::ike_sa::{IkeSa, Received, Spis};
-use super::output::TimerName;
 use super::payloads::Payloads;
+use super::selectors::Ends;
 use super::state::State;
 use crate::esp::EspSpi;
 use crate::time::Timestamp;
 use crate::wire::{DecodeError, ExchangeType, Message, Notify, NotifyType, Payload, ProtocolId};
+use create_child::ChildCreation;
 use rekey_child::ChildRekey;
 use rekey_ike::IkeRekey;
 use std::collections::VecDeque;
@@ -48,6 +53,12 @@ pub(super) struct EstablishedSa {
     last_heard: Timestamp,
     /// When an unprotected message last led to a liveness check.
     prompted: Option<Timestamp>,
+    /// What the last CHILD SA is or was for.
+    ends: Ends,
+    /// When it was made.
+    child_made: Timestamp,
+    /// Since when no CHILD SA carries packets.
+    childless_since: Option<Timestamp>,
 }
 
 /// An IKE SA and the own exchange that is under way on it.
@@ -79,6 +90,7 @@ enum OtherStanding {
 /// An exchange that is to be started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Operation {
+    CreateChild,
     DeleteChild(EspSpi),
     Liveness,
     RekeyChild(EspSpi),
@@ -87,11 +99,19 @@ enum Operation {
 
 /// An exchange that is under way.
 enum Task {
+    CreateChild(Box<ChildCreation>),
     DeleteChild(EspSpi),
     DeleteIke,
     Liveness,
     RekeyChild(Box<ChildRekey>),
     RekeyIke(Box<IkeRekey>),
+}
+
+impl Task {
+    /// Tells whether it makes, replaces or deletes an SA.
+    const fn is_about_sas(&self) -> bool {
+        !matches!(self, Self::Liveness)
+    }
 }
 
 /// Which IKE SA a message came in on.
@@ -164,6 +184,7 @@ impl EstablishedSa {
         Self {
             current: Line { sa, task: None },
             others: Vec::new(),
+            ends: child.ends.clone(),
             children: vec![child],
             queue: VecDeque::new(),
             later: Vec::new(),
@@ -172,6 +193,8 @@ impl EstablishedSa {
             keepalive: keepalive.map(|interval| now + interval),
             last_heard: now,
             prompted: None,
+            child_made: now,
+            childless_since: None,
         }
     }
 
@@ -192,6 +215,12 @@ impl EstablishedSa {
         self.others.len()
     }
 
+    /// Makes a gateway of the tests lose its CHILD SAs.
+    #[cfg(test)]
+    pub(super) fn forget_children_for_test(&mut self) {
+        self.children.clear();
+    }
+
     /// Takes a datagram.
     pub(super) fn receive(
         mut self: Box<Self>,
@@ -202,8 +231,7 @@ impl EstablishedSa {
     ) -> State {
         let spis = Spis::of(&message.header);
         let Some(which) = self.find(spis) else {
-            context.counters.foreign += 1;
-            return State::Established(self);
+            return self.of_no_sa(message, context, now);
         };
         let is_protected =
             matches!(message.payloads.as_slice(), [Payload::Encrypted(_)] | [Payload::EncryptedFragment(_)]);
@@ -272,7 +300,7 @@ impl EstablishedSa {
             Then::Nothing => Ok(()),
             Then::NewIkeSa(sa, lowest) => self.peer_made_ike_sa(*sa, lowest, context, now).map_err(Ending::from),
             Then::IkeSaGone => self.ike_sa_gone(which, context, now),
-            Then::ChildrenGone => self.require_child(),
+            Then::ChildrenGone => self.require_child(now),
         }
     }
 
@@ -291,8 +319,7 @@ impl EstablishedSa {
                 match (protocol, payloads.notify(NotifyType::REKEY_SA)) {
                     (Some(ProtocolId::IKE), _) => self.answer_rekey_ike(which, payloads, context),
                     (_, Some(rekey)) => self.answer_rekey_child(which, rekey, payloads, context, now),
-                    // One CHILD SA is all a tunnel has.
-                    _ => Ok(NotifyType::NO_ADDITIONAL_SAS.into()),
+                    _ => self.answer_create_child(which, payloads, context, now),
                 }
             }
             _ => {
@@ -316,7 +343,9 @@ impl EstablishedSa {
             Err(error) => {
                 context.counters.malformed += 1;
                 return match task {
-                    Task::RekeyChild(_) | Task::RekeyIke(_) => Err(CloseCause::misbehaved(error.to_string()).into()),
+                    Task::CreateChild(_) | Task::RekeyChild(_) | Task::RekeyIke(_) => {
+                        Err(CloseCause::misbehaved(error.to_string()).into())
+                    }
                     _ => Ok(()),
                 };
             }
@@ -326,7 +355,7 @@ impl EstablishedSa {
             Task::Liveness => Ok(()),
             Task::DeleteChild(inbound) => {
                 self.retire_child(inbound, context);
-                self.require_child()
+                self.require_child(now)
             }
             Task::DeleteIke => {
                 if let Which::Other(place) = which
@@ -336,6 +365,7 @@ impl EstablishedSa {
                 }
                 Ok(())
             }
+            Task::CreateChild(creation) => self.child_created(*creation, payloads, context, now),
             Task::RekeyChild(rekey) => self.child_rekeyed(*rekey, payloads, context, now),
             Task::RekeyIke(rekey) => self.ike_rekeyed(*rekey, payloads, context, now),
         }
@@ -354,6 +384,7 @@ impl EstablishedSa {
         while self.current.task.is_none() && self.current.sa.is_free() {
             let Some(operation) = self.queue.pop_front() else { return Ok(()) };
             self.current.task = match operation {
+                Operation::CreateChild => self.start_create_child(None, context, now)?,
                 Operation::Liveness => self.start_liveness(context, now)?,
                 Operation::DeleteChild(inbound) => self.start_delete_child(inbound, context, now)?,
                 Operation::RekeyChild(inbound) => self.start_rekey_child(inbound, None, context, now)?,
@@ -424,104 +455,8 @@ impl EstablishedSa {
     pub(super) fn note_inbound_traffic(&mut self, now: Timestamp) {
         self.last_heard = self.last_heard.max(now);
     }
-
-    /// Returns every moment at which [`Self::handle_timeout`] has something to do.
-    pub(super) fn timers(&self, context: &Context) -> Vec<(Timestamp, TimerName)> {
-        let mut timers = Vec::new();
-        let mut add = |moment: Option<Timestamp>, name| timers.extend(moment.map(|moment| (moment, name)));
-        add(self.current.sa.retransmission(), TimerName::Retransmission);
-        add(self.current.sa.reassembly(), TimerName::Reassembly);
-        for other in &self.others {
-            add(other.line.sa.retransmission(), TimerName::Retransmission);
-            add(other.line.sa.reassembly(), TimerName::Reassembly);
-            if let OtherStanding::Replaced { until } = other.standing {
-                add(Some(until), TimerName::Retirement);
-            }
-        }
-        for child in &self.children {
-            add(child.rekey, TimerName::ChildRekey);
-            add(Some(child.expiry), TimerName::ChildExpiry);
-            if let Standing::Replaced { until } = child.standing {
-                add(Some(until), TimerName::Retirement);
-            }
-        }
-        add(self.ike_rekey, TimerName::IkeRekey);
-        add(Some(self.ike_expiry), TimerName::IkeExpiry);
-        add(self.keepalive, TimerName::Keepalive);
-        add(self.silence(context), TimerName::Liveness);
-        add(self.later.iter().map(|(moment, _)| *moment).min(), TimerName::RetryExchange);
-        timers
-    }
-
-    /// Does what is due.
-    pub(super) fn handle_timeout(mut self: Box<Self>, context: &mut Context, now: Timestamp) -> State {
-        let outcome = self.expire(context, now);
-        self.proceed(outcome, context, now)
-    }
-
-    fn expire(&mut self, context: &mut Context, now: Timestamp) -> Result<(), Ending> {
-        if !self.current.sa.handle_timeout(context, now) {
-            return Err(Ending::Silent(CloseCause::GatewayLost));
-        }
-        self.others.retain_mut(|other| {
-            let over = matches!(other.standing, OtherStanding::Replaced { until } if until <= now);
-            !over && other.line.sa.handle_timeout(context, now)
-        });
-        if self.ike_expiry <= now {
-            return Err(CloseCause::Expired.into());
-        }
-        if self.ike_rekey.is_some_and(|moment| moment <= now) {
-            self.ike_rekey = None;
-            self.enqueue(Operation::RekeyIke);
-        }
-        let mut operations = Vec::new();
-        for child in &mut self.children {
-            if child.rekey.is_some_and(|moment| moment <= now) {
-                child.rekey = None;
-                operations.push(Operation::RekeyChild(child.inbound));
-            }
-            match &mut child.standing {
-                Standing::InUse if child.expiry <= now => return Err(CloseCause::Expired.into()),
-                Standing::Replaced { until } if *until <= now => {
-                    *until = now + RETIREMENT;
-                    operations.push(Operation::DeleteChild(child.inbound));
-                }
-                _ => {}
-            }
-            if child.expiry <= now {
-                // It is being deleted already; until that is confirmed there is nothing to do.
-                child.expiry = now + RETIREMENT;
-                operations.push(Operation::DeleteChild(child.inbound));
-            }
-        }
-        self.later.retain(|(moment, operation)| {
-            let due = *moment <= now;
-            operations.extend(due.then_some(*operation));
-            !due
-        });
-        operations.into_iter().for_each(|operation| self.enqueue(operation));
-        self.keep_alive(context, now);
-        Ok(())
-    }
 }
 
 fn line_task(line: Option<&mut Line>) -> Option<Task> {
     line.and_then(|line| line.task.take())
-}
-
-/// When an IKE SA is renewed, and when it is given up.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct IkeLifetime {
-    rekey: Timestamp,
-    expiry: Timestamp,
-}
-
-impl IkeLifetime {
-    /// Draws the lifetime of an IKE SA that starts now.
-    pub(super) fn draw(context: &mut Context, now: Timestamp) -> Result<Self, CloseCause> {
-        let lifetime = context.configuration.ike_lifetime;
-        let early = context.part_of(lifetime.jitter)?;
-        let rekey = now + lifetime.rekey_after.saturating_sub(early);
-        Ok(Self { rekey, expiry: now + lifetime.expire_after })
-    }
 }

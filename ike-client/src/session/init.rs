@@ -2,7 +2,11 @@
 //!
 //! Nothing here is protected yet, so anybody on the path may have sent what comes in. A refusal
 //! therefore only starts a grace of [`REFUSAL_GRACE`] in which a better answer still counts, and
-//! the two answers that ask for another attempt are followed a bounded number of times.
+//! the answers that ask for another attempt are followed a bounded number of times. An attempt in
+//! another group leaves the earlier ones open: whichever the gateway answers is gone on with, and
+//! AUTH covers that very request, so a forged wish for another group costs nothing. A key exchange
+//! value that cannot be used burns the secret it was tried with; the next attempt is a new one, under
+//! a new SPI.
 
 use super::cause::{CloseCause, SaKind};
 use super::context::Context;
@@ -33,20 +37,29 @@ pub(super) const REFUSAL_GRACE: Duration = Duration::from_secs(2);
 /// How many cookies are returned before the gateway is taken for one that never has enough.
 const MAXIMUM_COOKIES: u8 = 3;
 
+/// How many key exchange values that cannot be used lead to a new attempt.
+const MAXIMUM_BAD_VALUES: u8 = 2;
+
 /// Awaits the response to IKE_SA_INIT.
 pub(super) struct AwaitingInitResponse {
     spi: InitiatorSpi,
     nonce: Vec<u8>,
-    exchange: KeyExchange,
-    /// The request as it was last sent: AUTH will cover it.
-    request: Vec<u8>,
+    /// One for each group that was tried, the last one last.
+    attempts: Vec<Attempt>,
     window: OutgoingWindow,
     cookie: Option<Vec<u8>>,
     cookies: u8,
-    groups: Vec<Group>,
+    bad_values: u8,
     disguise: Option<[u8; 20]>,
     refusal: Option<(CloseCause, Timestamp)>,
     negotiation_ends: Timestamp,
+}
+
+/// A request in one group.
+struct Attempt {
+    exchange: KeyExchange,
+    /// The request as it was last sent: AUTH will cover it.
+    request: Vec<u8>,
 }
 
 /// What IKE_SA_INIT brought.
@@ -93,12 +106,11 @@ impl AwaitingInitResponse {
         let mut awaiting = Self {
             spi: InitiatorSpi(context.ike_spi()?),
             nonce: context.nonce()?,
-            exchange: generate(group, context)?,
-            request: Vec::new(),
+            attempts: vec![Attempt { exchange: generate(group, context)?, request: Vec::new() }],
             window: OutgoingWindow::new(0),
             cookie: None,
             cookies: 0,
-            groups: vec![group],
+            bad_values: 0,
             disguise,
             refusal: None,
             negotiation_ends: now + context.configuration.negotiation_limit,
@@ -107,15 +119,16 @@ impl AwaitingInitResponse {
         Ok(awaiting)
     }
 
-    /// Sends the request as the fields now say, and starts its repetition.
+    /// Sends the last attempt's request as the fields now say, and starts its repetition.
     fn send(&mut self, context: &mut Context, now: Timestamp) -> Result<(), CloseCause> {
+        let Some(attempt) = self.attempts.last_mut() else { return Ok(()) };
         let mut payloads = Vec::new();
         if let Some(cookie) = &self.cookie {
             payloads.push(Payload::Notify(Notify::new(NotifyType::COOKIE, cookie.clone())));
         }
         payloads.push(Payload::SecurityAssociation(proposal::offer(&context.configuration.ike_suites, &[])));
-        let group = KeyExchangeGroup(self.exchange.group().id());
-        payloads.push(Payload::KeyExchange(wire::KeyExchange { group, data: self.exchange.public().to_vec() }));
+        let group = KeyExchangeGroup(attempt.exchange.group().id());
+        payloads.push(Payload::KeyExchange(wire::KeyExchange { group, data: attempt.exchange.public().to_vec() }));
         payloads.push(Payload::Nonce(self.nonce.clone()));
         payloads.extend(context.configuration.extensions.vendor_ids.iter().cloned().map(Payload::VendorId));
         let detection = nat::notifies(self.spi, ResponderSpi::ZERO, &context.path, self.disguise);
@@ -127,11 +140,11 @@ impl AwaitingInitResponse {
         payloads.extend(status.into_iter().map(|(kind, data)| Payload::Notify(Notify::new(kind, data))));
         let flags = Flags::new(true, false);
         let header = Header::new(self.spi, ResponderSpi::ZERO, ExchangeType::IKE_SA_INIT, flags, 0);
-        self.request = Message::new(header, payloads).encode()?;
-        context.send(&self.request);
+        attempt.request = Message::new(header, payloads).encode()?;
+        context.send(&attempt.request);
         // An attempt that was asked for anew is still message 0 (RFC 7296 §2.6).
         self.window = OutgoingWindow::new(0);
-        self.window.sent(vec![self.request.clone()], context.configuration.retransmission, now);
+        self.window.sent(vec![attempt.request.clone()], context.configuration.retransmission, now);
         Ok(())
     }
 
@@ -197,8 +210,9 @@ impl AwaitingInitResponse {
             Some(answer) if header.responder_spi != ResponderSpi::ZERO => {
                 return match self.accept(&answer, datagram, message, context) {
                     Ok(negotiated) => auth::begin(negotiated, context, now),
-                    Err((Some(awaiting), cause)) => awaiting.refused(cause, now),
-                    Err((None, cause)) => State::closed(cause, context),
+                    Err(Unaccepted::Answer(awaiting, cause)) => awaiting.refused(cause, now),
+                    Err(Unaccepted::Value(awaiting, group, cause)) => awaiting.again(group, cause, context, now),
+                    Err(Unaccepted::Session(cause)) => State::closed(cause, context),
                 };
             }
             _ => self.asked_again_or_refused(message, context, now),
@@ -208,6 +222,27 @@ impl AwaitingInitResponse {
             Ok(Some(cause)) => self.refused(cause, now),
             Err(cause) => State::closed(cause, context),
         }
+    }
+
+    /// Starts anew in a group whose secret went into a value that cannot be used.
+    fn again(mut self: Box<Self>, group: Group, cause: CloseCause, context: &mut Context, now: Timestamp) -> State {
+        if self.bad_values >= MAXIMUM_BAD_VALUES {
+            return self.refused(cause, now);
+        }
+        self.bad_values += 1;
+        match self.start_anew(group, context, now) {
+            Ok(()) => self.refused(cause, now),
+            Err(cause) => State::closed(cause, context),
+        }
+    }
+
+    /// Begins under a new SPI, so that what the gateway keeps under the old one does not matter.
+    fn start_anew(&mut self, group: Group, context: &mut Context, now: Timestamp) -> Result<(), CloseCause> {
+        self.spi = InitiatorSpi(context.ike_spi()?);
+        self.nonce = context.nonce()?;
+        self.cookie = None;
+        self.attempts = vec![Attempt { exchange: generate(group, context)?, request: Vec::new() }];
+        self.send(context, now)
     }
 
     /// Starts the grace of a refusal, if none is running.
@@ -250,15 +285,14 @@ impl AwaitingInitResponse {
                 let offered = |group: &Group| context.configuration.ike_suites.iter().any(|row| row.group == *group);
                 let group = wanted.ok().and_then(Group::from_id).filter(offered);
                 match group {
-                    Some(group) if !self.groups.contains(&group) => {
-                        self.groups.push(group);
-                        self.exchange = generate(group, context)?;
+                    Some(group) if self.attempt_in(group.id()).is_none() => {
+                        self.attempts.push(Attempt { exchange: generate(group, context)?, request: Vec::new() });
                         self.send(context, now)?;
                         Ok(None)
                     }
-                    // The group of the request that is under way: an answer to an earlier one.
-                    Some(group) if group == self.exchange.group() => Ok(None),
-                    _ => Ok(Some(CloseCause::ProposalMismatch { sa: SaKind::Ike })),
+                    // The group of a request that is under way: an answer to an earlier one.
+                    Some(_) => Ok(None),
+                    None => Ok(Some(CloseCause::ProposalMismatch { sa: SaKind::Ike })),
                 }
             }
             _ => Ok(Some(CloseCause::of_refusal(notify, SaKind::Ike, &[]))),
@@ -268,22 +302,25 @@ impl AwaitingInitResponse {
     /// Takes a response that is whole, checks what the gateway chose, and derives the keys. Gives
     /// itself back with the error as long as a better answer could still be used.
     fn accept(
-        self: Box<Self>,
+        mut self: Box<Self>,
         answer: &Answer<'_>,
         datagram: &[u8],
         message: &Message,
         context: &mut Context,
-    ) -> Result<Box<Negotiated>, (Option<Box<Self>>, CloseCause)> {
+    ) -> Result<Box<Negotiated>, Unaccepted> {
         let spis = Spis::of(&message.header);
-        let suite = match self.check(answer, context) {
-            Ok(suite) => suite,
-            Err(cause) => return Err((Some(self), cause)),
+        let (suite, place) = match self.check(answer, context) {
+            Ok(checked) => checked,
+            Err(cause) => return Err(Unaccepted::Answer(self, cause)),
         };
         let nat = nat::detect(Payloads(&message.payloads).notifies(), spis.initiator, spis.responder, &context.path);
         let nat = match nat {
             Some(nat) => nat,
             None if context.path.socket == LocalSocket::Encapsulated => Nat::default(),
-            None => return Err((Some(self), CloseCause::PeerIncompatible { what: "ESP outside UDP".to_owned() })),
+            None => {
+                let cause = CloseCause::PeerIncompatible { what: "ESP outside UDP".to_owned() };
+                return Err(Unaccepted::Answer(self, cause));
+            }
         };
         let payloads = Payloads(&message.payloads);
         let announced = payloads
@@ -291,16 +328,21 @@ impl AwaitingInitResponse {
             .and_then(|notify| SignatureHashes::decode(&notify.data).ok())
             .unwrap_or_default();
         let fragmentation = payloads.notify(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED).is_some();
-        let Self { nonce, exchange, request, negotiation_ends, .. } = *self;
-        let keys = exchange.agree(&answer.key_exchange.data).map_err(|error| error.to_string()).and_then(|shared| {
-            let nonces = Nonces { initiator: &nonce, responder: answer.nonce };
-            let ends = IkeSpis { initiator: spis.initiator.to_bytes(), responder: spis.responder.to_bytes() };
-            IkeKeys::derive(&suite, &shared, nonces, ends).map_err(|error| error.to_string())
-        });
+        let Attempt { exchange, request } = self.attempts.swap_remove(place);
+        let shared = match exchange.agree(&answer.key_exchange.data) {
+            Ok(shared) => shared,
+            Err(error) => {
+                return Err(Unaccepted::Value(self, suite.group, CloseCause::misbehaved(error.to_string())));
+            }
+        };
+        let Self { nonce, negotiation_ends, .. } = *self;
+        let nonces = Nonces { initiator: &nonce, responder: answer.nonce };
+        let ends = IkeSpis { initiator: spis.initiator.to_bytes(), responder: spis.responder.to_bytes() };
+        let keys = IkeKeys::derive(&suite, &shared, nonces, ends);
         let sa = keys
-            .map_err(CloseCause::misbehaved)
-            .and_then(|keys| IkeSa::new(spis, Side::Initiator, suite, keys, (1, 0), fragmentation));
-        let sa = sa.map_err(|cause| (None, cause))?;
+            .map_err(|error| CloseCause::misbehaved(error.to_string()))
+            .and_then(|keys| IkeSa::new(spis, Side::Initiator, suite, keys, (1, 0), fragmentation))
+            .map_err(Unaccepted::Session)?;
         context.float();
         Ok(Box::new(Negotiated {
             sa,
@@ -314,18 +356,32 @@ impl AwaitingInitResponse {
         }))
     }
 
-    fn check(&self, answer: &Answer<'_>, context: &Context) -> Result<IkeSuite, CloseCause> {
+    /// Returns the place of the attempt in that group.
+    fn attempt_in(&self, group: u16) -> Option<usize> {
+        self.attempts.iter().position(|attempt| attempt.exchange.group().id() == group)
+    }
+
+    /// Returns the suite that was chosen, and which attempt is answered.
+    fn check(&self, answer: &Answer<'_>, context: &Context) -> Result<(IkeSuite, usize), CloseCause> {
         let (suite, spi) = proposal::chosen(&context.configuration.ike_suites, answer.proposals)
             .map_err(|error| CloseCause::misbehaved(error.to_string()))?;
         if !spi.is_empty() {
             return Err(CloseCause::misbehaved(proposal::ChoiceError::BadSpi.to_string()));
         }
-        let group = self.exchange.group();
-        if suite.group != group || answer.key_exchange.group.0 != group.id() {
-            return Err(CloseCause::misbehaved("the key exchange is of another group than the chosen proposal"));
-        }
-        Ok(suite)
+        let attempt = self.attempt_in(suite.group.id()).filter(|_| answer.key_exchange.group.0 == suite.group.id());
+        let other = || CloseCause::misbehaved("the key exchange is of another group than the chosen proposal");
+        Ok((suite, attempt.ok_or_else(other)?))
     }
+}
+
+/// Why a whole response was not gone on with.
+enum Unaccepted {
+    /// It is no good; a better one can still be used.
+    Answer(Box<AwaitingInitResponse>, CloseCause),
+    /// Its key exchange value is no good, and has used up the secret of that group.
+    Value(Box<AwaitingInitResponse>, Group, CloseCause),
+    /// There is nothing to go on with.
+    Session(CloseCause),
 }
 
 impl<'a> Answer<'a> {

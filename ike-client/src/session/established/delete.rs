@@ -1,14 +1,14 @@
 //! Deletion of CHILD SAs and of the IKE SA (RFC 7296 §1.4.1, §2.25).
 
-use super::{Ending, EstablishedSa, Other, OtherStanding, Reply, Task, Then, Which};
+use super::{Ending, EstablishedSa, Operation, Other, OtherStanding, Reply, Task, Then, Which};
 use crate::esp::EspSpi;
 use crate::session::cause::CloseCause;
-use crate::session::child::Standing;
+use crate::session::child::{ChildSa, Standing};
 use crate::session::context::Context;
 use crate::session::event::Event;
 use crate::session::payloads::Payloads;
 use crate::time::Timestamp;
-use crate::wire::{ChildSpi, Delete, ExchangeType, Payload, ProtocolId};
+use crate::wire::{ChildSpi, Delete, ExchangeType, NotifyType, Payload, ProtocolId};
 
 impl EstablishedSa {
     /// Asks the peer to delete a CHILD SA, if it still is there.
@@ -28,7 +28,7 @@ impl EstablishedSa {
     /// Answers an INFORMATIONAL request: the other halves of what the peer deletes, or nothing.
     pub(super) fn answer_informational(&mut self, payloads: Payloads<'_>, context: &mut Context) -> Reply {
         let mut deleted = Vec::new();
-        let mut then = Then::Nothing;
+        let mut then = self.lost_at_peer(payloads, context);
         for deletion in payloads.deletions() {
             match deletion {
                 Delete::IkeSa => return Reply { payloads: Vec::new(), then: Then::IkeSaGone },
@@ -43,6 +43,22 @@ impl EstablishedSa {
         Reply { payloads, then }
     }
 
+    /// Drops CHILD SAs of whose packets the peer says, under the IKE SA's protection, that it does not
+    /// know their SPI (RFC 7296 §1.5).
+    fn lost_at_peer(&mut self, payloads: Payloads<'_>, context: &mut Context) -> Then {
+        let unknown = payloads.notifies().filter(|notify| notify.notify_type == NotifyType::INVALID_SPI);
+        let lost: Vec<EspSpi> = unknown.filter_map(|notify| self.named_by(&notify.data)).collect();
+        let then = if lost.is_empty() { Then::Nothing } else { Then::ChildrenGone };
+        lost.into_iter().for_each(|inbound| self.retire_child(inbound, context));
+        then
+    }
+
+    /// Returns the CHILD SA that is in use and that the peer receives on under this SPI.
+    pub(super) fn named_by(&self, outbound: &[u8]) -> Option<EspSpi> {
+        let in_use = |child: &&ChildSa| child.standing == Standing::InUse && child.outbound.0.to_be_bytes() == outbound;
+        self.children.iter().find(in_use).map(|child| child.inbound)
+    }
+
     /// Drops the CHILD SA that the peer receives on under `outbound`. Returns its other half, unless
     /// both sides delete it at once: then the own request says so already (RFC 7296 §2.25.1).
     fn peer_deleted(&mut self, outbound: EspSpi, context: &mut Context) -> Option<EspSpi> {
@@ -52,6 +68,18 @@ impl EstablishedSa {
         (!deleting).then_some(inbound)
     }
 
+    /// Gives up a CHILD SA that is too old: nothing passes on it any more, and its deletion is asked for.
+    pub(super) fn outlive_child(&mut self, inbound: EspSpi, context: &mut Context) {
+        let Some(child) = self.child(inbound) else { return };
+        let (outbound, told) = (child.outbound, child.standing == Standing::Redundant);
+        child.standing = Standing::Redundant;
+        child.rekey = None;
+        if !told {
+            context.tell(Event::ChildRetired { inbound, outbound });
+        }
+        self.enqueue(Operation::DeleteChild(inbound));
+    }
+
     /// Drops a CHILD SA.
     pub(super) fn retire_child(&mut self, inbound: EspSpi, context: &mut Context) {
         let Some(place) = self.children.iter().position(|child| child.inbound == inbound) else { return };
@@ -59,14 +87,6 @@ impl EstablishedSa {
         if child.standing != Standing::Redundant {
             context.tell(Event::ChildRetired { inbound: child.inbound, outbound: child.outbound });
         }
-    }
-
-    /// A tunnel without a CHILD SA is none, unless an answer that is under way may bring one: the
-    /// peer may know already which of two renewals stays.
-    pub(super) fn require_child(&mut self) -> Result<(), Ending> {
-        let carries = self.children.iter().any(|child| child.standing == Standing::InUse);
-        let expected = matches!(self.task(), Some(Task::RekeyChild(_)));
-        if carries || expected { Ok(()) } else { Err(CloseCause::ClosedByPeer.into()) }
     }
 
     /// Goes on after the peer deleted the IKE SA that its request came in on.

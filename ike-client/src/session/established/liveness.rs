@@ -8,8 +8,9 @@ use super::{EstablishedSa, Operation, Task};
 use crate::exchange::RetransmissionPolicy;
 use crate::session::cause::CloseCause;
 use crate::session::context::Context;
+use crate::session::state::State;
 use crate::time::Timestamp;
-use crate::wire::ExchangeType;
+use crate::wire::{ExchangeType, Message, Notify, NotifyType};
 use std::time::Duration;
 
 /// How the question is repeated. A peer that has been silent anyway is given up sooner than one that
@@ -34,6 +35,20 @@ impl EstablishedSa {
     pub(super) fn silence(&self, context: &Context) -> Option<Timestamp> {
         let asked = self.current.sa.is_waiting() || self.queue.contains(&Operation::Liveness);
         context.configuration.liveness_interval.filter(|_| !asked).map(|interval| self.last_heard + interval)
+    }
+
+    /// Takes a message that names no SA of ours. INVALID_SPI comes outside of any (RFC 7296 §1.5); when
+    /// it names what we send on, it is a hint.
+    pub(super) fn of_no_sa(mut self: Box<Self>, message: &Message, context: &mut Context, now: Timestamp) -> State {
+        context.counters.foreign += 1;
+        let unknown = |notify: &Notify| notify.notify_type == NotifyType::INVALID_SPI;
+        let hinted = message.header.exchange == ExchangeType::INFORMATIONAL
+            && message.notifies().any(|notify| unknown(notify) && self.named_by(&notify.data).is_some());
+        if !hinted {
+            return State::Established(self);
+        }
+        self.prompt(now);
+        self.proceed(Ok(()), context, now)
     }
 
     /// Takes note of an unprotected message.

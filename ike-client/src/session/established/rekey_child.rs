@@ -19,6 +19,7 @@ use crate::session::child::{Agreed, ChildOffer, Standing, esp_spi};
 use crate::session::context::Context;
 use crate::session::payloads::Payloads;
 use crate::session::proposal;
+use crate::session::selectors::Ends;
 use crate::time::Timestamp;
 use crate::wire::{self, ExchangeType, KeyExchangeGroup, Notify, NotifyType, Payload, ProtocolId};
 
@@ -107,7 +108,7 @@ impl EstablishedSa {
             }
             collision => {
                 agreed.install(&keys, Side::Initiator, Some(replaces), context)?;
-                self.children.push(child);
+                self.take_in(child, now);
                 let redundant = collision.map(|collision| collision.inbound);
                 for inbound in redundant.into_iter().chain([replaces]) {
                     self.mark_replaced(inbound, now);
@@ -115,7 +116,7 @@ impl EstablishedSa {
                 self.queue.push_front(Operation::DeleteChild(replaces));
             }
         }
-        self.require_child()
+        self.require_child(now)
     }
 
     fn child_rekey_refused(
@@ -128,7 +129,7 @@ impl EstablishedSa {
         let in_use = self.child(rekey.replaces).is_some_and(|child| child.standing == Standing::InUse);
         if !in_use {
             // The peer's renewal of the same SA has been answered, or it is gone.
-            return self.require_child();
+            return self.require_child(now);
         }
         match notify.notify_type {
             NotifyType::INVALID_KE_PAYLOAD if rekey.again_with.is_none() => {
@@ -140,8 +141,9 @@ impl EstablishedSa {
                 Ok(())
             }
             NotifyType::CHILD_SA_NOT_FOUND => {
+                // The peer has lost its half: another takes its place on the same IKE SA.
                 self.retire_child(rekey.replaces, context);
-                self.require_child()
+                self.require_child(now)
             }
             _ => Ok(self.postpone(Operation::RekeyChild(rekey.replaces), Some(notify), context, now)?),
         }
@@ -173,8 +175,19 @@ impl EstablishedSa {
         if child.standing != Standing::InUse {
             return Ok(NotifyType::TEMPORARY_FAILURE.into());
         }
-        let replaces = child.inbound;
-        let ends = child.ends.clone();
+        let (replaces, ends) = (child.inbound, child.ends.clone());
+        self.make_child(Some(replaces), &ends, payloads, context, now)
+    }
+
+    /// Makes the CHILD SA that the peer asks for, in place of another or of none, within `ends`.
+    pub(super) fn make_child(
+        &mut self,
+        replaces: Option<EspSpi>,
+        ends: &Ends,
+        payloads: Payloads<'_>,
+        context: &mut Context,
+        now: Timestamp,
+    ) -> Result<Reply, CloseCause> {
         let (Some(proposals), Some(theirs)) = (payloads.proposals(), payloads.nonce()) else {
             return Ok(NotifyType::INVALID_SYNTAX.into());
         };
@@ -210,11 +223,13 @@ impl EstablishedSa {
         let nonces = Nonces { initiator: theirs, responder: &nonce };
         let keys = self.current.sa.keys.child(&agreed.suite, shared.as_ref(), nonces)?;
         let child = agreed.to_child(context, now)?;
-        agreed.install(&keys, Side::Responder, Some(replaces), context)?;
-        self.children.push(child);
-        self.mark_replaced(replaces, now);
+        agreed.install(&keys, Side::Responder, replaces, context)?;
+        self.take_in(child, now);
+        if let Some(replaces) = replaces {
+            self.mark_replaced(replaces, now);
+        }
         if let Some(Task::RekeyChild(own)) = &mut self.current.task
-            && own.replaces == replaces
+            && Some(own.replaces) == replaces
         {
             let lowest = nonce.as_slice().min(theirs).to_vec();
             own.collision = Some(Collision { inbound, lowest });
@@ -256,7 +271,7 @@ pub(super) fn key_exchange(exchange: &KeyExchange) -> Payload {
 }
 
 /// Agrees on the fresh secret that the suite asks for; none without perfect forward secrecy.
-fn agree(
+pub(super) fn agree(
     suite: &EspSuite,
     exchange: Option<KeyExchange>,
     payloads: Payloads<'_>,

@@ -130,7 +130,7 @@ impl EstablishedSa {
         payloads: Payloads<'_>,
         context: &mut Context,
     ) -> Result<Reply, CloseCause> {
-        let busy = matches!(self.task(), Some(Task::RekeyChild(_) | Task::DeleteChild(_)));
+        let busy = matches!(self.task(), Some(Task::CreateChild(_) | Task::RekeyChild(_) | Task::DeleteChild(_)));
         let has_candidate = self.others.iter().any(Other::is_candidate);
         if which != Which::Current || busy || has_candidate {
             return Ok(NotifyType::TEMPORARY_FAILURE.into());

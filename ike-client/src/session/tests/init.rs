@@ -81,6 +81,69 @@ fn a_group_that_was_not_offered_is_not_used() {
 }
 
 #[test]
+fn a_forged_wish_for_another_group_does_not_stop_the_real_answer() {
+    let mut gateway = Gateway::new(configuration(), Behaviour::default());
+    let mut client = client(configuration());
+    let first = sent_one(&mut client);
+    // <-- HDR(A,0), N(INVALID_KE_PAYLOAD(14)), from anybody
+    let forged = Notify::new(NotifyType::INVALID_KE_PAYLOAD, 14_u16.to_be_bytes().to_vec());
+    client.handle_datagram(&unprotected(&first, forged), gateway_address(), at(0));
+    // HDR(A,0), SAi1, KEi(14), Ni -->   (never arrives)
+    assert_eq!(sent(&mut client).len(), 1);
+    // <-- HDR(A,B), SAr1, KEr(31), Nr, in answer to the first request
+    for answer in gateway.take(&first, at(0)) {
+        client.handle_datagram(&answer, gateway_address(), at(0));
+    }
+    answer_psk(&mut client, PSK, at(0));
+    exchange(&mut client, &mut gateway, at(0));
+    assert_eq!(client.state_name(), "established", "AUTH covers the request that was answered");
+}
+
+/// Returns a gateway's answer with a key exchange value that cannot be used.
+fn with_bad_value(answer: &[u8]) -> Vec<u8> {
+    let mut message = Message::decode(answer).unwrap();
+    for payload in &mut message.payloads {
+        if let Payload::KeyExchange(exchange) = payload {
+            exchange.data.fill(0);
+        }
+    }
+    message.encode().unwrap()
+}
+
+#[test]
+fn a_forged_key_exchange_value_does_not_stop_a_real_one() {
+    let mut gateway = Gateway::new(configuration(), Behaviour::default());
+    let mut client = client(configuration());
+    let first = sent_one(&mut client);
+    let answer = Gateway::new(configuration(), Behaviour::default()).take(&first, at(0)).remove(0);
+    client.handle_datagram(&with_bad_value(&answer), gateway_address(), at(0));
+    assert!(!client.is_closed());
+    // HDR(A',0), SAi1, KEi, Ni -->   with a new secret, under a new SPI
+    let second = sent_one(&mut client);
+    assert_ne!(&second[..8], &first[..8]);
+    for answer in gateway.take(&second, at(1)) {
+        client.handle_datagram(&answer, gateway_address(), at(1));
+    }
+    answer_psk(&mut client, PSK, at(1));
+    exchange(&mut client, &mut gateway, at(1));
+    assert_eq!(client.state_name(), "established");
+}
+
+#[test]
+fn bad_key_exchange_values_without_end_are_a_refusal() {
+    let mut client = client(configuration());
+    let mut attempts = 0;
+    while let Some(request) = sent(&mut client).pop() {
+        attempts += 1;
+        let answer = Gateway::new(configuration(), Behaviour::default()).take(&request, at(0)).remove(0);
+        client.handle_datagram(&with_bad_value(&answer), gateway_address(), at(0));
+    }
+    assert_eq!(attempts, 3);
+    client.handle_timeout(at(2));
+    assert!(matches!(closed(&mut client), CloseCause::PeerMisbehaved { .. }));
+}
+
+#[test]
 fn a_suite_that_was_not_offered_is_refused() {
     let forced = Some("aes128-sha256-x25519".parse().unwrap());
     let mut gateway = Gateway::new(configuration(), Behaviour { forced_ike_suite: forced, ..Behaviour::default() });

@@ -7,6 +7,7 @@
 
 mod authentication;
 mod certificates;
+mod collision_table;
 mod collisions;
 mod eap;
 mod fragmentation;
@@ -14,6 +15,7 @@ mod gateway;
 mod hostile;
 mod init;
 mod lifetimes;
+mod losses;
 mod network;
 mod renewal;
 

@@ -1,7 +1,7 @@
 //! Renewal, deletion and liveness of an SA that stands, from either side.
 
 use super::*;
-use crate::wire::{ChildSpi, Delete, ExchangeType, Message, Notify, NotifyType, ProtocolId, TrafficSelector};
+use crate::wire::{ExchangeType, Message, Notify, NotifyType, TrafficSelector};
 
 fn exchange_type(message: &[u8]) -> ExchangeType {
     Message::decode(message).unwrap().header.exchange
@@ -169,26 +169,6 @@ fn a_delete_follows_the_request_that_has_no_answer_yet() {
     assert_eq!(messages[0], lost, "the peer takes the Delete only after it");
     messages.iter().for_each(|message| pair.give_gateway(message));
     assert_eq!(pair.closed[1], Some(CloseCause::ClosedByPeer));
-}
-
-#[test]
-fn a_peer_that_deletes_the_only_child_sa_has_closed_the_tunnel() {
-    let mut pair = Pair::new();
-    let inbound = pair.children[0][0];
-    let spis = vec![ChildSpi(pair.children[1][0].0)];
-    let delete = Payload::Delete(Delete::ChildSas { protocol: ProtocolId::ESP, spis });
-    // <-- HDR, SK{D(ESP)}   HDR, SK{D(ESP)} -->   HDR, SK{D(IKE)} -->
-    for request in send_raw(&mut pair.gateway, ExchangeType::INFORMATIONAL, &[delete], pair.now) {
-        pair.give_client(&request);
-    }
-    let ours = vec![ChildSpi(inbound.0)];
-    let answers = sent(&mut pair.client);
-    assert_eq!(
-        opened(&mut pair.gateway, &answers[0], pair.now),
-        [Payload::Delete(Delete::ChildSas { protocol: ProtocolId::ESP, spis: ours })]
-    );
-    assert_eq!(pair.closed[0], Some(CloseCause::ClosedByPeer));
-    assert_eq!(pair.children[0], []);
 }
 
 #[test]
