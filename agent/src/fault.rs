@@ -1,6 +1,7 @@
 //! From what the parts say went wrong to the one name, the words and the next step that a person
 //! gets. Nowhere else are causes named.
 
+use ike_client::auth::eap::mschapv2::Decline;
 use ike_client::session::{CloseCause, DistrustReason, LikelyCause, Retry};
 use ike_client::tunnel::control::EndCause;
 use postern_api::PlainText;
@@ -102,6 +103,7 @@ pub fn of_end(cause: &EndCause) -> Fault {
 fn of_close(cause: &CloseCause) -> Fault {
     let (name, next): (FaultName, String) = match cause {
         CloseCause::AuthenticationFailed { likely } => (FaultName::AuthenticationFailed, likely_next(likely)),
+        CloseCause::LoginDeclined { reason, message } => return declined(*reason, message),
         CloseCause::NoAnswer => (
             FaultName::GatewayUnreachable,
             "check the gateway's address and that UDP 500 and 4500 (or its TCP port) are let through".into(),
@@ -140,16 +142,28 @@ fn likely_next(likely: &[LikelyCause]) -> String {
     let words: Vec<&str> = likely
         .iter()
         .map(|cause| match cause {
-            LikelyCause::AccountDisabled => "the account, which the gateway calls disabled",
-            LikelyCause::AccountRestricted => "the account, which may not connect, or not at this hour",
             LikelyCause::CredentialsWrong => "user name and password",
             LikelyCause::CertificateNotAccepted => "whether the gateway accepts this certificate",
             LikelyCause::IdentityUnknown => "the identity (auth.identity)",
-            LikelyCause::PasswordExpired => "the password, which has expired: change it where it is administered",
             LikelyCause::PreSharedKeyWrong => "the pre-shared key",
         })
         .collect();
     if words.is_empty() { "check the credentials".into() } else { format!("check {}", words.join(", then ")) }
+}
+
+/// The gateway refused the login and said why.
+fn declined(reason: Decline, message: &str) -> Fault {
+    let next = match reason {
+        Decline::AccountDisabled => "ask the account's administrator, who has disabled it",
+        Decline::NoDialInPermission => "ask the account's administrator for leave to connect",
+        Decline::PasswordChange => "connect again with a new password that the gateway's rules allow",
+        Decline::PasswordExpired => "connect again at a terminal to change it, or change it where it is administered",
+        Decline::RestrictedHours => "connect again at an hour at which the account may",
+        Decline::WrongCredentials | Decline::Other(_) | Decline::Unstated => "check user name and password",
+    };
+    let said = message.trim();
+    let said = if said.is_empty() { String::new() } else { format!(" ({said})") };
+    Fault::new(FaultName::AuthenticationFailed, "", format!("the gateway declined the login: {reason}{said}"), next)
 }
 
 const fn distrust_next(why: &DistrustReason) -> &'static str {
@@ -245,6 +259,10 @@ mod tests {
     fn what_a_gateway_does_has_the_exit_code_of_its_name() {
         let close = |cause| of_end(&EndCause::Session { cause }).exit_code();
         assert_eq!(close(CloseCause::AuthenticationFailed { likely: vec![LikelyCause::CredentialsWrong] }), 4);
+        let expired = CloseCause::LoginDeclined { reason: Decline::PasswordExpired, message: "old".into() };
+        assert_eq!(close(expired.clone()), 4);
+        let told = of_end(&EndCause::Session { cause: expired }).to_string();
+        assert!(told.contains("the password has expired (old)"), "{told}");
         assert_eq!(close(CloseCause::NoAnswer), 5);
         assert_eq!(close(CloseCause::TagCheckRefused { text: String::new() }), 6);
         assert_eq!(close(CloseCause::GatewayNotTrusted { why: DistrustReason::ProofWrong }), 14);

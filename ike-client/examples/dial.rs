@@ -128,6 +128,7 @@ fn answer(request: &Request, secrets: &Secrets) -> Answer {
             None => refused(),
         },
         Request::Sign { octets, announced } => sign(octets, announced, secrets).unwrap_or_else(refused),
+        other => Answer::Refused { because: format!("this example has no answer to {other:?}") },
     }
 }
 

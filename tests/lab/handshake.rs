@@ -167,6 +167,7 @@ impl Driver<'_> {
                 self.signed_by = Some(signed.scheme.method());
                 Answer::Signature { method: signed.scheme.method(), data: signed.data }
             }
+            other => bail!("asked for {other:?}"),
         })
     }
 }

@@ -11,6 +11,8 @@ pub enum PromptKind {
     UserName,
     /// A password; not echoed.
     Password,
+    /// A new password in the place of one that has expired; not echoed, and best typed twice.
+    NewPassword,
     /// The pre-shared key of the tunnel; not echoed.
     PreSharedKey,
     /// A one-time code; not echoed.

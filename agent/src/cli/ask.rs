@@ -44,7 +44,7 @@ impl Answers {
             PromptKind::UserName => self.user.take().map(Zeroizing::new),
             PromptKind::Password => self.password.take(),
             PromptKind::PreSharedKey => self.pre_shared_key.take(),
-            PromptKind::OneTimeCode | PromptKind::KeyPassphrase => self.lines.pop_front(),
+            PromptKind::NewPassword | PromptKind::OneTimeCode | PromptKind::KeyPassphrase => self.lines.pop_front(),
         };
         if let Some(given) = given {
             return Ok(given);
@@ -54,7 +54,22 @@ impl Answers {
         }
         let question = format!("{}: ", prompt.text.for_one_line());
         let secret = prompt.kind.is_secret();
+        if prompt.kind == PromptKind::NewPassword {
+            return typed_twice(question).await;
+        }
         at_terminal(question, secret).await
+    }
+}
+
+/// Asks for a new secret until it was typed the same way twice.
+async fn typed_twice(question: String) -> Result<Zeroizing<String>, Fault> {
+    loop {
+        let first = at_terminal(question.clone(), true).await?;
+        let second = at_terminal("Again: ".to_owned(), true).await?;
+        if first == second {
+            return Ok(first);
+        }
+        eprintln!("The two are not the same.");
     }
 }
 
@@ -99,6 +114,12 @@ pub(super) fn input_needed(subject: &str, question: &str) -> Fault {
 pub(super) fn from_file(path: &Path) -> Result<Zeroizing<String>, Fault> {
     let file = std::fs::File::open(path).map_err(|error| unreadable(path, &error.to_string()))?;
     read_secret(file).map_err(|problem| unreadable(path, &problem))
+}
+
+/// Reads answers from standard input, one a line, to its end.
+pub(super) fn lines_from_stdin() -> Result<VecDeque<Zeroizing<String>>, Fault> {
+    let text = from_stdin()?;
+    Ok(text.lines().map(|line| Zeroizing::new(line.to_owned())).collect())
 }
 
 /// Reads a secret from standard input, to its end.

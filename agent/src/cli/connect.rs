@@ -37,6 +37,9 @@ pub(super) struct Arguments {
     /// Read the pre-shared key from standard input
     #[arg(long, conflicts_with = "password_stdin")]
     psk_stdin: bool,
+    /// Read answers to whatever else is asked (a new password, a code, a passphrase) from standard input, one a line
+    #[arg(long, conflicts_with_all = ["password_stdin", "psk_stdin"])]
+    answers_stdin: bool,
 }
 
 pub(super) async fn run(session: &Session, arguments: Arguments) -> Result<(), Fault> {
@@ -50,6 +53,9 @@ pub(super) async fn run(session: &Session, arguments: Arguments) -> Result<(), F
         answers.pre_shared_key = Some(ask::from_file(path)?);
     } else if arguments.psk_stdin {
         answers.pre_shared_key = Some(ask::from_stdin()?);
+    }
+    if arguments.answers_stdin {
+        answers.lines = ask::lines_from_stdin()?;
     }
     let mut client = session.open().await?;
     let mut events = client.take_events().unwrap_or_else(|| mpsc::channel(1).1);

@@ -4,6 +4,7 @@ use crate::profile::document::{Complaint, Document};
 use crate::profile::span;
 use crate::profile::tags::{AfterLoss, TagSettings};
 use ike_client::auth::Identity;
+use ike_client::auth::eap::{EapMethod, EapProfile};
 use ike_client::crypto::suite::{EspSuite, IkeSuite};
 use ike_client::tunnel::control::AddressFamily;
 use ipnet::IpNet;
@@ -82,6 +83,9 @@ pub struct Authentication {
     /// The EAP user; asked for when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
+    /// The EAP methods that the gateway may ask for, best first; with any other one there is no
+    /// login.
+    pub eap_methods: Vec<EapMethod>,
     /// File with the EAP password, mode 0600; stored or asked for when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub password_file: Option<PathBuf>,
@@ -102,6 +106,7 @@ impl Default for Authentication {
             kind: AuthenticationKind::Eap,
             identity: None,
             user: None,
+            eap_methods: EapProfile::default().methods,
             password_file: None,
             psk_file: None,
             certificate_file: None,
@@ -353,6 +358,9 @@ impl Document for Tunnel {
         }
         if let Err(error) = self.tags.check() {
             return complain("tags.rules", &error, "rule sets as the documentation shows them");
+        }
+        if self.auth.eap_methods.is_empty() {
+            return complain("auth.eap_methods", "is empty", "at least one method");
         }
         if self.auth.kind == AuthenticationKind::Certificate {
             if self.auth.certificate_file.is_none() {

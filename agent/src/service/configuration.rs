@@ -6,6 +6,7 @@ use crate::profile::AfterLoss;
 use crate::profile::tunnel::{AuthenticationKind, CarrierKind, DnsSource, GatewayAuthentication, Tunnel};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+use ike_client::auth::eap::EapProfile;
 use ike_client::session::{self, ClientAuthentication, Configuration, Extensions, Lifetime, VirtualAddresses};
 use ike_client::tunnel::control::{Carrier, EstablishedTunnel, TunnelConfiguration};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -32,7 +33,10 @@ pub fn engine(name: &str, tunnel: &Tunnel) -> Result<TunnelConfiguration, Fault>
     let auth = &tunnel.auth;
     let client_auth = match auth.kind {
         AuthenticationKind::Psk => ClientAuthentication::PreSharedKey,
-        AuthenticationKind::Eap => ClientAuthentication::Eap { identity: auth.user.clone() },
+        AuthenticationKind::Eap => ClientAuthentication::Eap {
+            identity: auth.user.clone(),
+            profile: EapProfile { methods: auth.eap_methods.clone(), ..EapProfile::default() },
+        },
         AuthenticationKind::Certificate => {
             let file =
                 auth.certificate_file.as_deref().ok_or_else(|| invalid("auth.certificate_file is missing".into()))?;

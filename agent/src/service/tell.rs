@@ -188,6 +188,13 @@ impl Hub {
                 let kept = if *again { Ok(None) } else { kept(Kind::Password, &tunnel.auth.password_file) };
                 (kept, PromptKind::Password, worded(&format!("Password of {identity}"), prompt))
             }
+            Request::EapNewPassword { identity, prompt } => {
+                let text = format!("The password of {identity} has expired. New password");
+                (Ok(None), PromptKind::NewPassword, worded(&text, prompt))
+            }
+            Request::EapCode { identity, prompt } => {
+                (Ok(None), PromptKind::OneTimeCode, worded(&format!("Code of {identity}"), prompt))
+            }
         };
         match found {
             Ok(Some(secret)) => self.net.engine(Command::Answer { id, answer: Answer::Secret { secret } }),

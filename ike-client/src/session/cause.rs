@@ -3,6 +3,7 @@
 //! One variant for each cause that a client can observe. [`CloseCause::notify`] maps a cause to
 //! the notify that goes out on the wire, [`CloseCause::retry`] to what is worth trying next.
 
+use crate::auth::eap::mschapv2::Decline;
 use crate::crypto::prf::ExpansionTooLong;
 use crate::crypto::protect::ProtectError;
 use crate::exchange::SealError;
@@ -55,6 +56,14 @@ pub enum CloseCause {
     GatewayNotTrusted {
         /// What its proof lacked.
         why: DistrustReason,
+    },
+    /// The gateway refused the login and said why.
+    #[error("the gateway declined the login: {reason}")]
+    LoginDeclined {
+        /// Why.
+        reason: Decline,
+        /// What it says in words, to be shown as plain text; often empty.
+        message: String,
     },
     /// A [`Request`](super::Request) was refused by whoever answers.
     #[error("no answer was given: {because}")]
@@ -129,18 +138,12 @@ pub enum SaKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LikelyCause {
-    /// The gateway says that the account is disabled.
-    AccountDisabled,
-    /// The gateway says that the account may not connect, or not at this hour.
-    AccountRestricted,
     /// User name or password is wrong, or the account may not use the VPN.
     CredentialsWrong,
     /// The gateway does not accept this client's certificate.
     CertificateNotAccepted,
     /// The gateway does not know this client's identity (IDi) or expects another IDr.
     IdentityUnknown,
-    /// The gateway says that the password has expired.
-    PasswordExpired,
     /// The pre-shared keys differ.
     PreSharedKeyWrong,
 }
@@ -208,7 +211,12 @@ impl CloseCause {
     /// Returns what is worth trying next.
     pub const fn retry(&self) -> Retry {
         match self {
-            Self::AuthenticationFailed { .. } => Retry::WithNewCredentials,
+            Self::AuthenticationFailed { .. }
+            | Self::LoginDeclined {
+                reason:
+                    Decline::WrongCredentials | Decline::PasswordExpired | Decline::PasswordChange | Decline::Unstated,
+                ..
+            } => Retry::WithNewCredentials,
             Self::ClosedByPeer | Self::Expired | Self::GatewayLost => Retry::After { wait: Duration::from_secs(2) },
             Self::AddressUnavailable | Self::NoAnswer | Self::RandomUnavailable => {
                 Retry::After { wait: Duration::from_secs(10) }
@@ -218,6 +226,7 @@ impl CloseCause {
             | Self::GatewayNotTrusted { .. }
             | Self::InputRefused { .. }
             | Self::InputTimedOut
+            | Self::LoginDeclined { .. }
             | Self::PeerIncompatible { .. }
             | Self::ProposalMismatch { .. }
             | Self::Requested { .. }

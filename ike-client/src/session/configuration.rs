@@ -1,6 +1,7 @@
 //! What one tunnel's negotiation is told beforehand. Holds no secret: those are asked for.
 
 use crate::auth::Identity;
+use crate::auth::eap::EapProfile;
 use crate::crypto::suite::{EspSuite, IkeSuite};
 use crate::exchange::RetransmissionPolicy;
 use ipnet::IpNet;
@@ -125,6 +126,9 @@ pub enum ClientAuthentication {
         /// The EAP identity; none: asked for.
         #[serde(default)]
         identity: Option<String>,
+        /// Which methods it may be, and how.
+        #[serde(default)]
+        profile: EapProfile,
     },
 }
 

@@ -15,8 +15,8 @@ use super::init::Negotiated;
 use super::payloads::Payloads;
 use super::request::{Answer, Request};
 use super::state::State;
-use crate::auth::eap::mschapv2::Decline;
-use crate::auth::eap::{EapFailure, EapKey, Peer, Step};
+use crate::auth::eap::mschapv2::{Decline, Declined};
+use crate::auth::eap::{EapFailure, EapKey, EapProfile, Peer, Step};
 use crate::auth::{GatewayProven, psk};
 use crate::crypto::Secret;
 use crate::time::Timestamp;
@@ -48,6 +48,8 @@ pub(super) struct AwaitingCredential {
     round: Round,
     peer: Peer,
     passwords: u8,
+    /// With a question for a new password: what the gateway said of the one that has expired.
+    expired: Option<String>,
 }
 
 /// Starts with the gateway's first EAP packet.
@@ -58,11 +60,11 @@ pub(super) fn begin(
     context: &mut Context,
     now: Timestamp,
 ) -> State {
-    let name = match &context.configuration.client_auth {
-        ClientAuthentication::Eap { identity } => identity.clone(),
-        _ => None,
+    let (name, profile) = match &context.configuration.client_auth {
+        ClientAuthentication::Eap { identity, profile } => (identity.clone(), profile.clone()),
+        _ => (None, EapProfile::default()),
     };
-    let peer = Peer::new(&round.proven, name);
+    let peer = Peer::new(&round.proven, name, profile);
     AwaitingEapMessage { negotiated, round, peer, passwords: 0 }.handle(packet, context, now)
 }
 
@@ -90,13 +92,8 @@ impl AwaitingEapMessage {
 
     fn step(mut self, step: Step, context: &mut Context, now: Timestamp) -> State {
         match step {
-            Step::Reply(packet) => {
-                let sent = self.negotiated.sa.request(ExchangeType::IKE_AUTH, &[Payload::Eap(packet)], context, now);
-                match sent {
-                    Ok(()) => State::AwaitingEapMessage(Box::new(self)),
-                    Err(cause) => closing::farewell(self.negotiated.sa, cause, context, now),
-                }
-            }
+            Step::Reply(packet) => self.send(&[Payload::Eap(packet)], context, now),
+            Step::Continue => self.send(&[], context, now),
             Step::NeedIdentity { prompt } => self.ask(Request::EapIdentity { prompt }, context, now),
             Step::NeedPassword { identity, server } => {
                 let prompt = self.peer.take_notice().unwrap_or(server);
@@ -104,15 +101,39 @@ impl AwaitingEapMessage {
                 self.passwords = self.passwords.saturating_add(1);
                 self.ask(Request::EapPassword { identity, prompt, again }, context, now)
             }
+            Step::NeedNewPassword { identity, server } => {
+                self.ask(Request::EapNewPassword { identity, prompt: server }, context, now)
+            }
+            Step::NeedCode { identity, challenge } => {
+                self.ask(Request::EapCode { identity, prompt: challenge }, context, now)
+            }
             Step::Success(key) => self.succeed(&key, context, now),
             Step::Failed { reason, farewell } => self.fail(reason, farewell, context, now),
         }
     }
 
+    fn send(mut self, payloads: &[Payload], context: &mut Context, now: Timestamp) -> State {
+        match self.negotiated.sa.request(ExchangeType::IKE_AUTH, payloads, context, now) {
+            Ok(()) => State::AwaitingEapMessage(Box::new(self)),
+            Err(cause) => closing::farewell(self.negotiated.sa, cause, context, now),
+        }
+    }
+
     fn ask(self, request: Request, context: &mut Context, now: Timestamp) -> State {
+        let expired = match &request {
+            Request::EapNewPassword { prompt, .. } => Some(prompt.clone()),
+            _ => None,
+        };
         let question = context.ask(request, now);
         let Self { negotiated, round, peer, passwords } = self;
-        State::AwaitingCredential(Box::new(AwaitingCredential { negotiated, question, round, peer, passwords }))
+        State::AwaitingCredential(Box::new(AwaitingCredential {
+            negotiated,
+            question,
+            round,
+            peer,
+            passwords,
+            expired,
+        }))
     }
 
     /// Sends the AUTH that the method's key makes.
@@ -154,11 +175,19 @@ impl AwaitingEapMessage {
 }
 
 impl AwaitingCredential {
+    /// Returns why the session ends when nobody answers.
+    pub(super) fn unanswered(&self, because: String) -> CloseCause {
+        match &self.expired {
+            Some(message) => CloseCause::LoginDeclined { reason: Decline::PasswordExpired, message: message.clone() },
+            None => CloseCause::InputRefused { because },
+        }
+    }
+
     pub(super) fn answer(self, answer: Answer, context: &mut Context, now: Timestamp) -> State {
         let Self { negotiated, round, mut peer, passwords, .. } = self;
         let step = match answer {
             Answer::Text { text } => peer.identity(text),
-            Answer::Secret { secret } => peer.password(secret.expose(), context.random.as_mut()),
+            Answer::Secret { secret } => peer.secret(&secret, context.random.as_mut()),
             Answer::Signature { .. } | Answer::Refused { .. } => {
                 let cause = CloseCause::InputRefused { because: "the answer is of another kind".to_owned() };
                 return closing::farewell(negotiated.sa, cause, context, now);
@@ -171,7 +200,7 @@ impl AwaitingCredential {
 impl From<EapFailure> for CloseCause {
     fn from(failure: EapFailure) -> Self {
         match failure {
-            EapFailure::Declined(declined) => Self::AuthenticationFailed { likely: vec![declined.reason.into()] },
+            EapFailure::Declined(Declined { reason, message, .. }) => Self::LoginDeclined { reason, message },
             EapFailure::Refused => Self::AuthenticationFailed { likely: vec![LikelyCause::CredentialsWrong] },
             EapFailure::NoSharedMethod { offered } => Self::PeerIncompatible { what: format!("EAP method {offered}") },
             EapFailure::EarlySuccess | EapFailure::ServerUnproven => {
@@ -180,19 +209,6 @@ impl From<EapFailure> for CloseCause {
             EapFailure::CredentialUnusable => Self::InputRefused { because: failure.to_string() },
             EapFailure::Random(_) => Self::RandomUnavailable,
             other => Self::misbehaved(other.to_string()),
-        }
-    }
-}
-
-impl From<Decline> for LikelyCause {
-    fn from(reason: Decline) -> Self {
-        match reason {
-            Decline::PasswordExpired => Self::PasswordExpired,
-            Decline::AccountDisabled => Self::AccountDisabled,
-            Decline::RestrictedHours | Decline::NoDialInPermission => Self::AccountRestricted,
-            Decline::WrongCredentials | Decline::PasswordChange | Decline::Other(_) | Decline::Unstated => {
-                Self::CredentialsWrong
-            }
         }
     }
 }

@@ -33,6 +33,21 @@ pub enum Request {
         /// True when the gateway has refused an earlier answer of this session.
         again: bool,
     },
+    /// A new EAP password: the gateway says that the present one is right, but has expired; answered
+    /// by [`Answer::Secret`].
+    EapNewPassword {
+        /// Whose password.
+        identity: String,
+        /// What the gateway says, to be shown as plain text; often empty.
+        prompt: String,
+    },
+    /// A code that is good once (a second factor); answered by [`Answer::Secret`].
+    EapCode {
+        /// Whose code.
+        identity: String,
+        /// What the gateway says, to be shown as plain text.
+        prompt: String,
+    },
     /// A signature by the private key of the own certificate; answered by [`Answer::Signature`].
     Sign {
         /// What is to be signed, before any hash (RFC 7296 §2.15).

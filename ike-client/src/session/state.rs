@@ -120,7 +120,11 @@ impl State {
     /// Takes the answer to the question under that number; false when no such question stands.
     pub(super) fn answer(self, answer: Answer, context: &mut Context, now: Timestamp) -> Self {
         if let Answer::Refused { because } = answer {
-            return self.farewell(CloseCause::InputRefused { because }, context, now);
+            let cause = match &self {
+                Self::AwaitingCredential(state) => state.unanswered(because),
+                _ => CloseCause::InputRefused { because },
+            };
+            return self.farewell(cause, context, now);
         }
         let mut state = self;
         if let (Some(question), Some(negotiated)) = (state.question(), state.negotiated_mut()) {

@@ -1,10 +1,11 @@
 //! Fuzz targets of authentication: what an unproven gateway can make this client read.
 
 use ike_client::auth::certificate::{self, ExpectedIdentity, Trust, verify_gateway};
-use ike_client::auth::eap::{Peer, Step};
+use ike_client::auth::eap::{EapProfile, Peer, Step};
 use ike_client::auth::gateway::{Claim, prove_by_psk};
 use ike_client::auth::signature::{PublicKey, SignatureHashes, SignaturePolicy};
 use ike_client::auth::{Identity, psk};
+use ike_client::crypto::Secret;
 use ike_client::crypto::prf::Prf;
 use ike_client::crypto::transform::PseudoRandomFunction;
 use ike_client::random::SeededRandom;
@@ -63,7 +64,7 @@ pub fn eap(bytes: &[u8]) {
     let identity = Identification::fqdn("vpn.example.com");
     let claim = Claim { identity: &identity, authentication: &authentication, certificates: &[], octets: b"octets" };
     let proven = prove_by_psk(&claim, prf, b"key", None).expect("the right key proves the gateway");
-    let mut peer = Peer::new(&proven, None);
+    let mut peer = Peer::new(&proven, None, EapProfile::default());
     let mut rest = bytes;
     while let Some((length, packets)) = rest.split_first() {
         let (packet, after) = packets.split_at_checked(usize::from(*length)).unwrap_or((packets, &[]));
@@ -73,7 +74,7 @@ pub fn eap(bytes: &[u8]) {
             step = peer.identity("alice".to_owned());
         }
         if matches!(step, Step::NeedPassword { .. }) {
-            step = peer.password(b"Passw0rd", &mut SeededRandom::new(1));
+            step = peer.secret(&Secret::from(b"Passw0rd".as_slice()), &mut SeededRandom::new(1));
         }
         assert!(!matches!(step, Step::Success(_)), "success without the password");
     }

@@ -1,26 +1,47 @@
 //! EAP as the one who is asked (RFC 3748), inside IKE_AUTH (RFC 7296 §2.16).
 //!
 //! A [`Peer`] is made from a [`GatewayProven`]: before the gateway's IDr and AUTH verify there is nothing that
-//! could answer. It reads requests and gives back a [`Step`]; name and password are asked for when they are
-//! needed and wiped after use. Success counts only after the method ran to its end and proved the server.
+//! could answer. It reads requests and gives back a [`Step`]; names and secrets are asked for when they are
+//! needed and wiped after use. Success counts only after a method ran to its end; a method that can prove the
+//! server must have done so.
 //!
 //! ```text
 //! AwaitingRequest ─Identity▶ AwaitingName ─name▶ AwaitingRequest
-//! AwaitingRequest ─Challenge▶ AwaitingPassword ─password▶ AwaitingProof ─Success(S=)▶ AwaitingSuccess ─Success▶ end
+//! AwaitingRequest ─a method's first request▶ InMethod ◀─answer─▶ AwaitingAnswer
+//! InMethod (with a key) ─Success▶ end
+//! InMethod (MSCHAPv2, server proven) ─Success of five octets▶ AwaitingSecondFactor ─GTC▶ InMethod
 //! ```
 //!
-//! A method that is not known here is answered with Nak; MSCHAPv2 is what there is.
+//! | module | holds |
+//! |---|---|
+//! | [`profile`] | which methods a login may use |
+//! | [`packet`] | EAP's own packet |
+//! | `method` | what the methods have in common |
+//! | [`mschapv2`], `gtc` | the methods |
+//!
+//! **FortiGate's second factor** is a form of its own: where the profile says
+//! [`token_after_success`](EapProfile::token_after_success), and only after MSCHAPv2 has proven the server, a
+//! Success of five octets whose last one is 6 opens one GTC round. The peer answers it with [`Step::Continue`]: an
+//! IKE_AUTH request without any payload, so that the gateway can send the GTC request in its response. That is our
+//! reading; nothing public says what a FortiClient sends there. The key of such a login is [`EapKey::None`].
 
+mod failure;
+mod gtc;
+mod method;
 pub mod mschapv2;
 pub mod packet;
+pub mod profile;
 #[cfg(test)]
 pub(crate) mod tests;
 
 use super::gateway::GatewayProven;
 use crate::crypto::Secret;
-use crate::random::{Random, RandomUnavailable};
-use mschapv2::{Declined, MalformedPacket};
-use packet::{Packet, PacketError, kind};
+use crate::random::Random;
+use method::{Method, Question, Turn};
+use packet::{Packet, kind};
+
+pub use failure::EapFailure;
+pub use profile::{EapMethod, EapProfile};
 
 /// Requests that are answered before the peer gives up; a whole MSCHAPv2 takes four.
 const MAX_ROUNDS: u8 = 16;
@@ -28,6 +49,7 @@ const MAX_ROUNDS: u8 = 16;
 /// The peer of one EAP conversation.
 pub struct Peer {
     state: State,
+    profile: EapProfile,
     name: Option<String>,
     notice: Option<String>,
     rounds: u8,
@@ -38,14 +60,14 @@ enum State {
     AwaitingRequest { refused_method: Option<u8> },
     /// The user's name, to answer an Identity request.
     AwaitingName { identifier: u8 },
-    /// The user's name, to answer a challenge that came without an Identity request.
-    AwaitingNameFor { identifier: u8, challenge: mschapv2::Challenge },
-    /// The user's password.
-    AwaitingPassword { identifier: u8, name: String, challenge: mschapv2::Challenge },
-    /// The server's proof that it knows the password.
-    AwaitingProof(mschapv2::AwaitedProof),
-    /// EAP's own Success; the method has ended well.
-    AwaitingSuccess(Secret),
+    /// The user's name, for a method that was started without an Identity request.
+    AwaitingNameFor { identifier: u8, method: EapMethod, data: Vec<u8> },
+    /// The server's next request of the method; with a key, also EAP's own Success.
+    InMethod { method: Method, success: Option<EapKey> },
+    /// The owner's answer, for the method.
+    AwaitingAnswer { identifier: u8, method: Method },
+    /// GTC, which FortiGate's form of Success has announced.
+    AwaitingSecondFactor,
     /// Nothing more: it has ended one way or the other.
     Ended,
 }
@@ -55,17 +77,33 @@ enum State {
 pub enum Step {
     /// Send this EAP packet.
     Reply(Vec<u8>),
+    /// Send an IKE_AUTH request without EAP, for the gateway to go on.
+    Continue,
     /// Ask for the user's name and hand it to [`Peer::identity`].
     NeedIdentity {
         /// What the server says with its request, to be shown as plain text; often empty.
         prompt: String,
     },
-    /// Ask for the password and hand it to [`Peer::password`].
+    /// Ask for the password and hand it to [`Peer::secret`].
     NeedPassword {
         /// Whose.
         identity: String,
-        /// What the server calls itself; not proven, to be shown as plain text.
+        /// What the server calls itself or says; not proven, to be shown as plain text.
         server: String,
+    },
+    /// The password has expired: ask for a new one and hand it to [`Peer::secret`].
+    NeedNewPassword {
+        /// Whose.
+        identity: String,
+        /// What the server says, to be shown as plain text.
+        server: String,
+    },
+    /// Ask for a code that is good once and hand it to [`Peer::secret`].
+    NeedCode {
+        /// Whose.
+        identity: String,
+        /// What the server says, to be shown as plain text.
+        challenge: String,
     },
     /// The conversation has ended well. Both sides now prove in AUTH that they have this key.
     Success(EapKey),
@@ -98,53 +136,11 @@ impl EapKey {
     }
 }
 
-/// Why a conversation ended badly.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum EapFailure {
-    /// The server declined and said why.
-    #[error("the gateway declined the login: {}", .0.reason)]
-    Declined(Declined),
-    /// The server ended with Failure and said nothing more.
-    #[error("the gateway declined the login")]
-    Refused,
-    /// The server insists on a method that is not known here.
-    #[error("the gateway asks for EAP method {offered}, which is not supported")]
-    NoSharedMethod {
-        /// The method's number.
-        offered: u8,
-    },
-    /// Success before the method had ended: an attempt to get around it.
-    #[error("the gateway claimed success before the login was done")]
-    EarlySuccess,
-    /// The server does not know the password.
-    #[error("the gateway did not prove that it knows the password")]
-    ServerUnproven,
-    /// An EAP packet that is malformed.
-    #[error(transparent)]
-    Packet(#[from] PacketError),
-    /// A packet of the method that is malformed.
-    #[error(transparent)]
-    Method(#[from] MalformedPacket),
-    /// A packet that has no place now.
-    #[error("the gateway sent {0}, which has no place at this point of the login")]
-    Unexpected(&'static str),
-    /// More requests than a login needs.
-    #[error("the gateway keeps asking")]
-    TooManyRounds,
-    /// Name or password cannot be carried by the method: too long, or not text.
-    #[error("the name or password is too long for this login, or is not text")]
-    CredentialUnusable,
-    /// No randomness.
-    #[error(transparent)]
-    Random(#[from] RandomUnavailable),
-}
-
 impl Peer {
     /// Starts a conversation with a gateway that has been proven; without `name` the peer will ask for it.
-    pub fn new(_proven: &GatewayProven, name: Option<String>) -> Self {
+    pub const fn new(_proven: &GatewayProven, name: Option<String>, profile: EapProfile) -> Self {
         let state = State::AwaitingRequest { refused_method: None };
-        Self { state, name, notice: None, rounds: 0 }
+        Self { state, profile, name, notice: None, rounds: 0 }
     }
 
     /// Takes the content of an EAP payload.
@@ -153,10 +149,11 @@ impl Peer {
         let outcome = match Packet::decode(packet) {
             Ok(Packet::Request { identifier, kind, data }) => self.request(state, identifier, kind, data),
             Ok(Packet::Success) => match state {
-                State::AwaitingSuccess(key) => Ok(Step::Success(EapKey::MasterSessionKey(key))),
+                State::InMethod { success: Some(key), .. } => Ok(Step::Success(key)),
                 State::Ended => Err(EapFailure::Unexpected("a packet after the end")),
                 _ => Err(EapFailure::EarlySuccess),
             },
+            Ok(Packet::SuccessThen { kind }) => self.success_then(state, kind, packet.len()),
             Ok(Packet::Failure) => Err(match state {
                 State::AwaitingRequest { refused_method: Some(offered) } => EapFailure::NoSharedMethod { offered },
                 State::Ended => EapFailure::Unexpected("a packet after the end"),
@@ -171,27 +168,26 @@ impl Peer {
     pub fn identity(&mut self, name: String) -> Step {
         let outcome = match std::mem::replace(&mut self.state, State::Ended) {
             State::AwaitingName { identifier } => {
-                let reply = self.reply_identity(identifier, &name);
+                self.state = State::AwaitingRequest { refused_method: None };
+                let reply = reply(identifier, kind::IDENTITY, name.as_bytes());
                 self.name = Some(name);
                 reply
             }
-            State::AwaitingNameFor { identifier, challenge } => {
+            State::AwaitingNameFor { identifier, method, data } => {
                 self.name = Some(name.clone());
-                Ok(self.ask_password(identifier, name, challenge))
+                let method = Method::start(method, name, &self.profile, false);
+                self.in_method(identifier, method, &data)
             }
             _ => Err(EapFailure::Unexpected("no request for a name, yet one was answered")),
         };
         self.settle(outcome)
     }
 
-    /// Takes the password (UTF-8) that [`Step::NeedPassword`] asked for; the caller wipes its copy.
-    pub fn password(&mut self, password: &[u8], random: &mut dyn Random) -> Step {
+    /// Takes the password or code that a [`Step`] asked for (passwords in UTF-8).
+    pub fn secret(&mut self, secret: &Secret, random: &mut dyn Random) -> Step {
         let outcome = match std::mem::replace(&mut self.state, State::Ended) {
-            State::AwaitingPassword { identifier, name, challenge } => {
-                challenge.respond(&name, password, random).map_err(EapFailure::from).and_then(|(data, awaited)| {
-                    self.state = State::AwaitingProof(awaited);
-                    reply(identifier, kind::MSCHAPV2, &data)
-                })
+            State::AwaitingAnswer { identifier, mut method } => {
+                method.secret(secret, random).and_then(|turn| self.turn(identifier, method, turn))
             }
             _ => Err(EapFailure::Unexpected("no request for a password, yet one was answered")),
         };
@@ -210,7 +206,7 @@ impl Peer {
         }
         match (state, kind) {
             (State::Ended, _) => Err(EapFailure::Unexpected("a packet after the end")),
-            (State::AwaitingName { .. } | State::AwaitingNameFor { .. } | State::AwaitingPassword { .. }, _) => {
+            (State::AwaitingName { .. } | State::AwaitingNameFor { .. } | State::AwaitingAnswer { .. }, _) => {
                 Err(EapFailure::Unexpected("a request while the last one was not answered"))
             }
             (state, kind::NOTIFICATION) => {
@@ -229,58 +225,76 @@ impl Peer {
                 }
             },
             (State::AwaitingRequest { .. }, kind::NAK) => Err(EapFailure::Unexpected("a Nak")),
-            (State::AwaitingRequest { .. }, kind::MSCHAPV2) => self.start(identifier, data),
-            (State::AwaitingRequest { .. }, other) => {
-                self.state = State::AwaitingRequest { refused_method: Some(other) };
-                reply(identifier, kind::NAK, &[kind::MSCHAPV2])
+            (State::AwaitingRequest { .. }, other) => self.start(identifier, other, data),
+            (State::AwaitingSecondFactor, kind::GTC) => {
+                let name = self.name.clone().unwrap_or_default();
+                let method = Method::start(EapMethod::Gtc, name, &self.profile, true);
+                self.in_method(identifier, method, data)
             }
-            (State::AwaitingProof(awaited), kind::MSCHAPV2) => self.finish(awaited, identifier, data),
-            (State::AwaitingProof(_) | State::AwaitingSuccess(_), _) => {
-                Err(EapFailure::Unexpected("a request of another method"))
+            (State::AwaitingSecondFactor, _) => Err(EapFailure::Unexpected("another method than was announced")),
+            (State::InMethod { method, .. }, kind) if method.kind() == kind => self.in_method(identifier, method, data),
+            (State::InMethod { .. }, _) => Err(EapFailure::Unexpected("a request of another method")),
+        }
+    }
+
+    /// The first request of a method; one that the profile does not name gets a Nak with those that it does.
+    fn start(&mut self, identifier: u8, kind: u8, data: &[u8]) -> Result<Step, EapFailure> {
+        let Some(method) = self.profile.methods.iter().copied().find(|method| method.kind() == kind) else {
+            self.state = State::AwaitingRequest { refused_method: Some(kind) };
+            let wanted: Vec<u8> = self.profile.methods.iter().map(|method| method.kind()).collect();
+            return reply(identifier, kind::NAK, &wanted);
+        };
+        match self.name.clone() {
+            Some(name) => {
+                let method = Method::start(method, name, &self.profile, false);
+                self.in_method(identifier, method, data)
+            }
+            None => {
+                self.state = State::AwaitingNameFor { identifier, method, data: data.to_vec() };
+                Ok(Step::NeedIdentity { prompt: String::new() })
             }
         }
     }
 
-    /// The method's first request.
-    fn start(&mut self, identifier: u8, data: &[u8]) -> Result<Step, EapFailure> {
-        match mschapv2::Request::decode(data)? {
-            mschapv2::Request::Challenge(challenge) => Ok(match self.name.clone() {
-                Some(name) => self.ask_password(identifier, name, challenge),
-                None => {
-                    self.state = State::AwaitingNameFor { identifier, challenge };
-                    Step::NeedIdentity { prompt: String::new() }
-                }
-            }),
-            mschapv2::Request::Success { .. } => Err(EapFailure::EarlySuccess),
-            mschapv2::Request::Failure(_) => Err(EapFailure::Unexpected("a failure without a challenge")),
-        }
-    }
-
-    fn ask_password(&mut self, identifier: u8, name: String, challenge: mschapv2::Challenge) -> Step {
-        let step = Step::NeedPassword { identity: name.clone(), server: challenge.server.clone() };
-        self.state = State::AwaitingPassword { identifier, name, challenge };
-        step
-    }
-
-    /// The method's second request: proof or refusal.
-    fn finish(&mut self, awaited: mschapv2::AwaitedProof, identifier: u8, data: &[u8]) -> Result<Step, EapFailure> {
-        match mschapv2::Request::decode(data)? {
-            mschapv2::Request::Success { proof } => {
-                let key = awaited.check(&proof).ok_or(EapFailure::ServerUnproven)?;
-                self.state = State::AwaitingSuccess(key);
-                reply(identifier, kind::MSCHAPV2, &mschapv2::SUCCESS_RESPONSE)
+    /// FortiGate's form of Success: see the module's description.
+    fn success_then(&mut self, state: State, kind: u8, length: usize) -> Result<Step, EapFailure> {
+        match state {
+            State::InMethod { method, success: Some(_) }
+                if self.profile.token_after_success && kind == kind::GTC && method.has_proven_server() =>
+            {
+                self.state = State::AwaitingSecondFactor;
+                Ok(Step::Continue)
             }
-            mschapv2::Request::Failure(declined) => Ok(Step::Failed {
-                reason: EapFailure::Declined(declined),
-                farewell: packet::response(identifier, kind::MSCHAPV2, &mschapv2::FAILURE_RESPONSE),
-            }),
-            mschapv2::Request::Challenge(_) => Err(EapFailure::Unexpected("a second challenge")),
+            _ => Err(packet::PacketError::Length { said: length, present: 4 }.into()),
         }
     }
 
-    fn reply_identity(&mut self, identifier: u8, name: &str) -> Result<Step, EapFailure> {
-        self.state = State::AwaitingRequest { refused_method: None };
-        reply(identifier, kind::IDENTITY, name.as_bytes())
+    fn in_method(&mut self, identifier: u8, mut method: Method, data: &[u8]) -> Result<Step, EapFailure> {
+        let turn = method.request(data)?;
+        self.turn(identifier, method, turn)
+    }
+
+    fn turn(&mut self, identifier: u8, method: Method, turn: Turn) -> Result<Step, EapFailure> {
+        match turn {
+            Turn::Reply { data, success } => {
+                let kind = method.kind();
+                self.state = State::InMethod { method, success };
+                reply(identifier, kind, &data)
+            }
+            Turn::Ask(question) => {
+                self.state = State::AwaitingAnswer { identifier, method };
+                let identity = self.name.clone().unwrap_or_default();
+                Ok(match question {
+                    Question::Code { challenge } => Step::NeedCode { identity, challenge },
+                    Question::NewPassword { server } => Step::NeedNewPassword { identity, server },
+                    Question::Password { server } => Step::NeedPassword { identity, server },
+                })
+            }
+            Turn::Decline { reason, farewell } => {
+                let farewell = packet::response(identifier, method.kind(), &farewell);
+                Ok(Step::Failed { reason, farewell })
+            }
+        }
     }
 
     /// Whatever went wrong ends the conversation for good.
@@ -296,23 +310,15 @@ fn reply(identifier: u8, kind: u8, data: &[u8]) -> Result<Step, EapFailure> {
     packet::response(identifier, kind, data).map(Step::Reply).ok_or(EapFailure::CredentialUnusable)
 }
 
-impl From<mschapv2::ResponseError> for EapFailure {
-    fn from(error: mschapv2::ResponseError) -> Self {
-        match error {
-            mschapv2::ResponseError::CredentialUnusable => Self::CredentialUnusable,
-            mschapv2::ResponseError::Random(error) => Self::Random(error),
-        }
-    }
-}
-
 impl std::fmt::Debug for Peer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self.state {
             State::AwaitingRequest { .. } => "Peer(awaiting request)",
             State::AwaitingName { .. } | State::AwaitingNameFor { .. } => "Peer(awaiting name)",
-            State::AwaitingPassword { .. } => "Peer(awaiting password)",
-            State::AwaitingProof(_) => "Peer(awaiting proof)",
-            State::AwaitingSuccess(_) => "Peer(awaiting success)",
+            State::InMethod { success: None, .. } => "Peer(in a method)",
+            State::InMethod { success: Some(_), .. } => "Peer(awaiting success)",
+            State::AwaitingAnswer { .. } => "Peer(awaiting answer)",
+            State::AwaitingSecondFactor => "Peer(awaiting second factor)",
             State::Ended => "Peer(ended)",
         })
     }

@@ -16,6 +16,8 @@ pub mod kind {
     pub const NOTIFICATION: u8 = 2;
     /// Legacy Nak: "not that method, but this one". Only in responses.
     pub const NAK: u8 = 3;
+    /// Generic Token Card: a text, and an answer in the clear.
+    pub const GTC: u8 = 6;
     /// MSCHAPv2.
     pub const MSCHAPV2: u8 = 26;
 }
@@ -34,6 +36,11 @@ pub enum Packet<'a> {
     },
     /// Success.
     Success,
+    /// FortiGate's private form of Success: five octets, the last one the type of a method that follows.
+    SuccessThen {
+        /// The type.
+        kind: u8,
+    },
     /// Failure.
     Failure,
 }
@@ -79,6 +86,7 @@ impl<'a> Packet<'a> {
             (REQUEST, [kind, data @ ..]) => Ok(Self::Request { identifier, kind: *kind, data }),
             (REQUEST, []) => Err(PacketError::TooShort(bytes.len())),
             (SUCCESS, []) => Ok(Self::Success),
+            (SUCCESS, [kind]) => Ok(Self::SuccessThen { kind: *kind }),
             (FAILURE, []) => Ok(Self::Failure),
             (SUCCESS | FAILURE, _) => Err(PacketError::Length { said, present: 4 }),
             (other, _) => Err(PacketError::Code(other)),
@@ -102,6 +110,7 @@ mod tests {
         assert_eq!(Packet::decode(&[1, 7, 0, 7, 1, b'h', b'i']), Ok(request));
         assert_eq!(Packet::decode(&[3, 7, 0, 4]), Ok(Packet::Success));
         assert_eq!(Packet::decode(&[4, 7, 0, 4]), Ok(Packet::Failure));
+        assert_eq!(Packet::decode(&[3, 7, 0, 5, 6]), Ok(Packet::SuccessThen { kind: 6 }));
     }
 
     #[test]
@@ -112,7 +121,8 @@ mod tests {
             (&[1, 7, 0, 4], PacketError::TooShort(4)),
             (&[1, 7, 0, 6, 1], PacketError::Length { said: 6, present: 5 }),
             (&[1, 7, 0, 5, 1, 0], PacketError::Length { said: 5, present: 6 }),
-            (&[3, 7, 0, 5, 6], PacketError::Length { said: 5, present: 4 }),
+            (&[3, 7, 0, 6, 6, 6], PacketError::Length { said: 6, present: 4 }),
+            (&[4, 7, 0, 5, 6], PacketError::Length { said: 5, present: 4 }),
             (&[2, 7, 0, 5, 1], PacketError::Code(2)),
             (&[9, 7, 0, 4], PacketError::Code(9)),
             (&[0; MAX_LENGTH + 1], PacketError::TooLong(MAX_LENGTH + 1)),

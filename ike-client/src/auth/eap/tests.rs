@@ -21,7 +21,11 @@ fn proven() -> GatewayProven {
 }
 
 fn peer(name: Option<&str>) -> Peer {
-    Peer::new(&proven(), name.map(str::to_owned))
+    Peer::new(&proven(), name.map(str::to_owned), EapProfile::default())
+}
+
+fn give(peer: &mut Peer, secret: &str) -> Step {
+    peer.secret(&Secret::from(secret.as_bytes()), &mut SeededRandom::new(1))
 }
 
 fn request(identifier: u8, kind: u8, data: &[u8]) -> Vec<u8> {
@@ -82,7 +86,7 @@ fn responded() -> (Peer, Vec<u8>) {
     reply_of(peer.handle(&request(1, kind::IDENTITY, b"")));
     let asked = Step::NeedPassword { identity: "User".into(), server: "radius".into() };
     assert_eq!(peer.handle(&challenge()), asked);
-    let response = reply_of(peer.password(PASSWORD.as_bytes(), &mut SeededRandom::new(1)));
+    let response = reply_of(give(&mut peer, PASSWORD));
     (peer, response)
 }
 
@@ -92,7 +96,7 @@ fn a_whole_login_ends_with_the_key_that_the_server_has() {
     assert_eq!(peer.handle(&request(1, kind::IDENTITY, b"who?")), Step::NeedIdentity { prompt: "who?".into() });
     assert_eq!(reply_of(peer.identity("CORP\\User".into())), *b"\x02\x01\0\x0e\x01CORP\\User");
     assert!(matches!(peer.handle(&challenge()), Step::NeedPassword { .. }));
-    let response = reply_of(peer.password(PASSWORD.as_bytes(), &mut SeededRandom::new(1)));
+    let response = reply_of(give(&mut peer, PASSWORD));
     let (proof, msk) = server_side(&response, PASSWORD, "User");
     assert_eq!(reply_of(peer.handle(&method(3, proof.as_bytes()))), [2, 9, 0, 6, kind::MSCHAPV2, 3]);
     assert_eq!(peer.handle(&SUCCESS), Step::Success(EapKey::MasterSessionKey(Secret::new(msk))));
@@ -103,7 +107,7 @@ fn a_server_that_asks_no_identity_still_gets_a_name() {
     let mut peer = peer(None);
     assert_eq!(peer.handle(&challenge()), Step::NeedIdentity { prompt: String::new() });
     assert!(matches!(peer.identity("User".into()), Step::NeedPassword { .. }));
-    let response = reply_of(peer.password(PASSWORD.as_bytes(), &mut SeededRandom::new(1)));
+    let response = reply_of(give(&mut peer, PASSWORD));
     assert!(response.ends_with(b"User"));
 }
 
@@ -123,7 +127,7 @@ fn success_before_the_server_has_proven_itself_ends_the_login() {
     asked.handle(&challenge());
     assert_eq!(failure(&asked.handle(&SUCCESS)), &EapFailure::EarlySuccess);
     // And it stays ended: the password that comes now goes nowhere.
-    assert!(matches!(asked.password(PASSWORD.as_bytes(), &mut SeededRandom::new(1)), Step::Failed { .. }));
+    assert!(matches!(give(&mut asked, PASSWORD), Step::Failed { .. }));
 
     let mut unasked = peer(Some("User"));
     let forged = format!("S={}", "00".repeat(20));
@@ -134,7 +138,7 @@ fn success_before_the_server_has_proven_itself_ends_the_login() {
 fn a_success_with_five_octets_is_malformed() {
     let (mut peer, _) = responded();
     let step = peer.handle(&[3, 9, 0, 5, 6]);
-    assert!(matches!(failure(&step), EapFailure::Packet(PacketError::Length { .. })));
+    assert!(matches!(failure(&step), EapFailure::Packet(packet::PacketError::Length { .. })));
 }
 
 #[test]
@@ -152,7 +156,7 @@ fn a_server_that_does_not_know_the_password_gets_no_success_answer() {
 fn a_refusal_keeps_its_reason_and_says_goodbye() {
     for (text, reason) in [
         ("E=691 R=1 C=00 V=3 M=no", mschapv2::Decline::WrongCredentials),
-        ("E=648 R=0 C=00 V=3 M=old", mschapv2::Decline::PasswordExpired),
+        ("E=647 R=0 C=00 V=3 M=off", mschapv2::Decline::AccountDisabled),
     ] {
         let (mut peer, _) = responded();
         let Step::Failed { reason: EapFailure::Declined(declined), farewell } =
@@ -224,15 +228,15 @@ fn a_server_that_keeps_asking_is_left() {
 #[test]
 fn answers_that_nobody_asked_for_send_nothing() {
     let mut peer = peer(Some("User"));
-    assert!(matches!(peer.password(b"pw", &mut SeededRandom::new(1)), Step::Failed { farewell: None, .. }));
-    let mut peer = Peer::new(&proven(), None);
+    assert!(matches!(give(&mut peer, "pw"), Step::Failed { farewell: None, .. }));
+    let mut peer = Peer::new(&proven(), None, EapProfile::default());
     assert!(matches!(peer.identity("User".into()), Step::Failed { farewell: None, .. }));
 }
 
 #[test]
 fn a_peer_prints_its_state_and_no_secret() {
     let (peer, _) = responded();
-    assert_eq!(format!("{peer:?}"), "Peer(awaiting proof)");
+    assert_eq!(format!("{peer:?}"), "Peer(in a method)");
     let key = EapKey::MasterSessionKey(Secret::new(vec![0x41; 64]));
     assert!(!format!("{key:?}").contains("65"));
 }
@@ -241,6 +245,151 @@ fn a_peer_prints_its_state_and_no_secret() {
 fn without_a_key_of_its_own_a_method_leaves_sk_p() {
     assert_eq!(EapKey::None.secret(b"sk_pi"), b"sk_pi");
     assert_eq!(EapKey::MasterSessionKey(Secret::new(vec![1])).secret(b"sk_pi"), [1]);
+}
+
+/// What a server that asked for a new password by `challenge` makes of the packet: `S=...` and the MSK.
+fn changed_side(packet: &[u8], password: &str, user: &str) -> (String, Vec<u8>) {
+    // server_side reads a response: 10 octets of heads, peer challenge, 8 zeros, NT-Response.
+    let value = [&packet[541..557], &[0; 8], &packet[565..589]].concat();
+    server_side(&[&[0; 10][..], &value, &[0]].concat(), password, user)
+}
+
+#[test]
+fn an_expired_password_is_changed_and_the_server_proves_that_it_knows_the_new_one() {
+    let (mut peer, _) = responded();
+    let text = format!("E=648 R=1 C={} V=3 M=Password Expired", "C4".repeat(16));
+    let asked = Step::NeedNewPassword { identity: "User".into(), server: "Password Expired".into() };
+    assert_eq!(peer.handle(&method(4, text.as_bytes())), asked);
+    let packet = reply_of(give(&mut peer, "another Pass"));
+    assert_eq!((packet.len(), packet[5], packet[6]), (591, 7, 4));
+    // The old password proves nothing any more.
+    let (proof, msk) = changed_side(&packet, "another Pass", "User");
+    assert_eq!(reply_of(peer.handle(&method(3, proof.as_bytes()))), [2, 9, 0, 6, kind::MSCHAPV2, 3]);
+    assert_eq!(peer.handle(&SUCCESS), Step::Success(EapKey::MasterSessionKey(Secret::new(msk))));
+}
+
+#[test]
+fn an_expired_password_is_asked_for_once_and_a_refused_change_ends_the_login() {
+    for number in [648, 709] {
+        let (mut peer, _) = responded();
+        assert!(matches!(peer.handle(&method(4, b"E=648 R=0")), Step::NeedNewPassword { .. }));
+        reply_of(give(&mut peer, "another Pass"));
+        let step = peer.handle(&method(4, format!("E={number} R=1").as_bytes()));
+        assert!(matches!(failure(&step), EapFailure::Declined(_)), "{step:?}");
+    }
+    let (mut peer, _) = responded();
+    peer.handle(&method(4, b"E=648 R=0"));
+    assert_eq!(failure(&peer.handle(&SUCCESS)), &EapFailure::EarlySuccess);
+}
+
+#[test]
+fn the_short_key_has_the_octets_that_are_not_zero() {
+    let profile = EapProfile { short_master_session_key: true, ..EapProfile::default() };
+    let mut peer = Peer::new(&proven(), Some("User".to_owned()), profile);
+    peer.handle(&challenge());
+    let response = reply_of(give(&mut peer, PASSWORD));
+    let (proof, msk) = server_side(&response, PASSWORD, "User");
+    reply_of(peer.handle(&method(3, proof.as_bytes())));
+    let Step::Success(EapKey::MasterSessionKey(key)) = peer.handle(&SUCCESS) else { panic!("no success") };
+    assert_eq!(key.expose(), &msk[..32]);
+}
+
+fn gtc_peer() -> Peer {
+    let profile = EapProfile { methods: vec![EapMethod::Gtc, EapMethod::Mschapv2], ..EapProfile::default() };
+    Peer::new(&proven(), Some("User".to_owned()), profile)
+}
+
+#[test]
+fn a_token_card_is_asked_in_the_servers_words_and_makes_no_key() {
+    let mut peer = gtc_peer();
+    let asked = Step::NeedPassword { identity: "User".into(), server: "Password: ".into() };
+    assert_eq!(peer.handle(&request(3, kind::GTC, b"Password: ")), asked);
+    assert_eq!(reply_of(give(&mut peer, "open sesame")), *b"\x02\x03\0\x10\x06open sesame");
+    let asked = Step::NeedCode { identity: "User".into(), challenge: "Next token".into() };
+    assert_eq!(peer.handle(&request(4, kind::GTC, b"Next token")), asked);
+    assert_eq!(reply_of(give(&mut peer, "123456")), *b"\x02\x04\0\x0b\x06123456");
+    assert_eq!(peer.handle(&SUCCESS), Step::Success(EapKey::None));
+}
+
+#[test]
+fn a_token_card_that_the_profile_does_not_name_gets_a_nak_and_no_secret() {
+    let mut peer = peer(Some("User"));
+    assert_eq!(reply_of(peer.handle(&request(3, kind::GTC, b"Password: "))), [2, 3, 0, 6, kind::NAK, kind::MSCHAPV2]);
+    let mut gtc = gtc_peer();
+    assert_eq!(reply_of(gtc.handle(&request(3, 4, &[16; 17]))), [2, 3, 0, 7, kind::NAK, kind::GTC, kind::MSCHAPV2]);
+    assert_eq!(failure(&gtc_peer().handle(&SUCCESS)), &EapFailure::EarlySuccess);
+}
+
+#[test]
+fn a_token_that_is_empty_or_too_long_is_not_sent() {
+    for secret in ["", &"x".repeat(513)] {
+        let mut peer = gtc_peer();
+        peer.handle(&request(3, kind::GTC, b"Password: "));
+        assert_eq!(failure(&give(&mut peer, secret)), &EapFailure::CredentialUnusable);
+    }
+}
+
+/// FortiGate's Success that announces GTC.
+const SUCCESS_THEN_GTC: [u8; 5] = [3, 9, 0, 5, 6];
+
+/// A peer whose MSCHAPv2 has run to its end, where a second factor is allowed.
+fn before_second_factor() -> Peer {
+    let profile = EapProfile { token_after_success: true, ..EapProfile::default() };
+    let mut peer = Peer::new(&proven(), Some("User".to_owned()), profile);
+    peer.handle(&challenge());
+    let response = reply_of(give(&mut peer, PASSWORD));
+    let (proof, _) = server_side(&response, PASSWORD, "User");
+    reply_of(peer.handle(&method(3, proof.as_bytes())));
+    peer
+}
+
+#[test]
+fn the_second_factor_follows_a_success_of_five_octets() {
+    let mut peer = before_second_factor();
+    assert_eq!(peer.handle(&SUCCESS_THEN_GTC), Step::Continue);
+    let asked = Step::NeedCode { identity: "User".into(), challenge: "Token?".into() };
+    assert_eq!(peer.handle(&request(10, kind::GTC, b"Token?")), asked);
+    assert_eq!(reply_of(give(&mut peer, "123456")), *b"\x02\x0a\0\x0b\x06123456");
+    assert_eq!(peer.handle(&SUCCESS), Step::Success(EapKey::None));
+}
+
+#[test]
+fn a_success_of_five_octets_out_of_its_place_is_malformed() {
+    let malformed = |peer: &mut Peer, packet: &[u8]| {
+        let step = peer.handle(packet);
+        assert!(matches!(failure(&step), EapFailure::Packet(packet::PacketError::Length { .. })), "{step:?}");
+    };
+    let allowed = || EapProfile { token_after_success: true, ..EapProfile::default() };
+    // Where the profile does not say so; before any method; before the server has proven itself; twice; after
+    // GTC; with another method announced.
+    let (mut not_allowed, response) = responded();
+    let (proof, _) = server_side(&response, PASSWORD, "User");
+    reply_of(not_allowed.handle(&method(3, proof.as_bytes())));
+    malformed(&mut not_allowed, &SUCCESS_THEN_GTC);
+    malformed(&mut Peer::new(&proven(), Some("User".to_owned()), allowed()), &SUCCESS_THEN_GTC);
+    let mut early = Peer::new(&proven(), Some("User".to_owned()), allowed());
+    early.handle(&challenge());
+    reply_of(give(&mut early, PASSWORD));
+    malformed(&mut early, &SUCCESS_THEN_GTC);
+    let mut twice = before_second_factor();
+    twice.handle(&SUCCESS_THEN_GTC);
+    malformed(&mut twice, &SUCCESS_THEN_GTC);
+    let mut after = before_second_factor();
+    after.handle(&SUCCESS_THEN_GTC);
+    after.handle(&request(10, kind::GTC, b"Token?"));
+    reply_of(give(&mut after, "123456"));
+    malformed(&mut after, &SUCCESS_THEN_GTC);
+    malformed(&mut before_second_factor(), &[3, 9, 0, 5, 26]);
+}
+
+#[test]
+fn after_the_announcement_nothing_but_a_token_is_taken() {
+    let mut peer = before_second_factor();
+    peer.handle(&SUCCESS_THEN_GTC);
+    assert_eq!(failure(&peer.handle(&SUCCESS)), &EapFailure::EarlySuccess);
+    let mut peer = before_second_factor();
+    peer.handle(&SUCCESS_THEN_GTC);
+    assert!(matches!(failure(&peer.handle(&challenge())), EapFailure::Unexpected(_)));
 }
 
 proptest::proptest! {
@@ -262,7 +411,7 @@ proptest::proptest! {
         for packet in packets {
             let mut step = peer.handle(&packet);
             if matches!(step, Step::NeedPassword { .. }) {
-                step = peer.password(PASSWORD.as_bytes(), &mut SeededRandom::new(7));
+                step = give(&mut peer, PASSWORD);
             }
             assert!(!matches!(step, Step::Success(_)));
         }

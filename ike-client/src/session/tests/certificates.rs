@@ -127,7 +127,7 @@ fn a_gateway_by_certificate_and_a_user_by_password_come_together() {
     let authority = Authority::new();
     let configuration = Configuration {
         gateway_auth: by_certificate(vec![authority.der.clone()]),
-        client_auth: ClientAuthentication::Eap { identity: Some("alice".to_owned()) },
+        client_auth: ClientAuthentication::Eap { identity: Some("alice".to_owned()), profile: Default::default() },
         ..configuration()
     };
     let certificate = Some(authority.issue("vpn.example.test", &PKCS_ECDSA_P256_SHA256));
@@ -147,7 +147,7 @@ fn a_gateway_by_certificate_and_a_user_by_password_come_together() {
 /// Runs a client by EAP against a gateway with that certificate.
 fn distrust(configuration: Configuration, behaviour: Behaviour) -> DistrustReason {
     let configuration = Configuration {
-        client_auth: ClientAuthentication::Eap { identity: Some("alice".to_owned()) },
+        client_auth: ClientAuthentication::Eap { identity: Some("alice".to_owned()), profile: Default::default() },
         ..configuration
     };
     let behaviour = Behaviour { eap: Some(Default::default()), ..behaviour };

@@ -5,7 +5,7 @@ use super::*;
 use crate::wire::{NotifyType, Payload, PayloadType};
 
 fn eap_configuration() -> Configuration {
-    let client_auth = ClientAuthentication::Eap { identity: Some("alice".to_owned()) };
+    let client_auth = ClientAuthentication::Eap { identity: Some("alice".to_owned()), profile: Default::default() };
     Configuration { client_auth, ..configuration() }
 }
 
@@ -52,7 +52,7 @@ fn a_gateway_by_pre_shared_key_and_a_user_by_password_come_together() {
 
 #[test]
 fn a_name_that_is_not_in_the_profile_is_asked_for() {
-    let client_auth = ClientAuthentication::Eap { identity: None };
+    let client_auth = ClientAuthentication::Eap { identity: None, profile: Default::default() };
     let configuration = Configuration { client_auth, ..configuration() };
     let (mut client, mut gateway) = until_password(configuration, EapServer::default());
     let (id, request) = requested(&mut client);
@@ -112,15 +112,10 @@ fn a_refused_login_has_the_credentials_as_its_likely_cause() {
 fn a_refusal_by_number_keeps_its_reason() {
     use crate::auth::eap::EapFailure;
     use crate::auth::eap::mschapv2::{Decline, Declined};
-    for (reason, likely) in [
-        (Decline::PasswordExpired, LikelyCause::PasswordExpired),
-        (Decline::AccountDisabled, LikelyCause::AccountDisabled),
-        (Decline::RestrictedHours, LikelyCause::AccountRestricted),
-        (Decline::WrongCredentials, LikelyCause::CredentialsWrong),
-    ] {
-        let declined = Declined { reason, retry_allowed: false, message: String::new() };
+    for reason in [Decline::PasswordExpired, Decline::AccountDisabled, Decline::WrongCredentials] {
+        let declined = Declined { reason, retry_allowed: false, message: "why".to_owned() };
         let cause = CloseCause::from(EapFailure::Declined(declined));
-        assert_eq!(cause, CloseCause::AuthenticationFailed { likely: vec![likely] });
+        assert_eq!(cause, CloseCause::LoginDeclined { reason, message: "why".to_owned() });
     }
 }
 

@@ -64,7 +64,7 @@ fn a_gateway_with_another_psk_gets_no_user_name() {
 #[test]
 fn a_wrong_password_and_an_unknown_user_look_the_same() {
     for (user, password) in [("alice", "wrong"), ("mallory", "Passw0rd")] {
-        let client_auth = ClientAuthentication::Eap { identity: Some(user.into()) };
+        let client_auth = ClientAuthentication::Eap { identity: Some(user.into()), profile: Default::default() };
         let answers = Answers { psk: "correct horse battery", password, key: None };
         let configuration = Configuration { client_auth, ..configuration() };
         let mut wiring = Wiring::with(settings(), Credentials::default(), configuration, answers);

@@ -205,6 +205,7 @@ impl Wiring {
                     let signed = ike_client::auth::signature::sign(key, &announced, &octets, &mut random).unwrap();
                     ("signature", Answer::Signature { method: signed.scheme.method(), data: signed.data })
                 }
+                other => panic!("the client asks for {other:?}"),
             };
             self.asked.push(name);
             self.client.handle_response(id, answer, self.clock).unwrap();

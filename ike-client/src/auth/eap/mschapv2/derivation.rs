@@ -52,7 +52,7 @@ pub(super) fn challenge_response(challenge: &[u8; 8], hash: &Key) -> [u8; 24] {
 }
 
 /// Spreads 56 bits over eight octets; DES ignores the lowest bit of each.
-fn des_key(part: &[u8; 7]) -> Zeroizing<[u8; 8]> {
+pub(super) fn des_key(part: &[u8; 7]) -> Zeroizing<[u8; 8]> {
     let bits = part.iter().fold(0_u64, |bits, octet| bits << 8 | u64::from(*octet));
     let mut key = Zeroizing::new([0_u8; 8]);
     for (octet, shift) in key.iter_mut().zip([49, 42, 35, 28, 21, 14, 7, 0]) {

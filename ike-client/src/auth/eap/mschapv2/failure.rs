@@ -74,6 +74,14 @@ impl Declined {
         };
         Self { reason, retry_allowed: field("R=") == Some("1"), message }
     }
+
+    /// Reads the challenge for another attempt, `C=` and 32 hexadecimal digits.
+    pub(super) fn next_challenge(body: &[u8]) -> Option<[u8; 16]> {
+        let text = display_text(body);
+        let fields = text.split_once("M=").map_or(text.as_str(), |(fields, _)| fields);
+        let digits = fields.split_ascii_whitespace().find_map(|field| field.strip_prefix("C="))?;
+        super::hexadecimal(digits.as_bytes())
+    }
 }
 
 /// Makes bounded text of bytes from the server.
@@ -117,6 +125,21 @@ mod tests {
         for text in [&b""[..], b"E=", b"E=99999999999999999999", b"E=-1", b"\xff\xfe", b"no", b"M=", b"E=691E=691"] {
             let declined = Declined::read(text);
             assert_eq!((declined.reason, declined.retry_allowed), (Decline::Unstated, false), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_next_challenge_is_read_only_when_it_is_whole() {
+        let text = b"E=648 R=0 C=0123456789abcdefFEDCBA9876543210 V=3 M=old C=00";
+        let expected = hex::decode("0123456789abcdeffedcba9876543210").unwrap();
+        assert_eq!(Declined::next_challenge(text).map(Vec::from), Some(expected));
+        for text in [
+            &b"E=648"[..],
+            b"E=648 C=00",
+            b"C=0123456789abcdefFEDCBA987654321x",
+            b"E=648 M=C=0123456789abcdefFEDCBA9876543210",
+        ] {
+            assert_eq!(Declined::next_challenge(text), None);
         }
     }
 

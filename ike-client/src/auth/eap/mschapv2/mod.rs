@@ -4,18 +4,24 @@
 //! server                        we
 //! Challenge(C)          ──▶                      the user's password is asked for here
 //!                       ◀──     Response(P, NT)
+//! Failure(E=648)        ──▶                      expired: a new password is asked for, once
+//!                       ◀──     Change-Password
 //! Success(S=...)        ──▶                      S is compared first: it proves the server
 //!                       ◀──     Success
 //! ```
 
+mod change;
 mod derivation;
 mod failure;
+mod login;
 
 pub(super) use failure::display_text;
 pub use failure::{Decline, Declined};
+pub(super) use login::Login;
 
 use crate::crypto::Secret;
 use crate::random::{Random, RandomUnavailable};
+use derivation::Key;
 use subtle::ConstantTimeEq;
 
 const CHALLENGE: u8 = 1;
@@ -51,8 +57,15 @@ pub enum MalformedPacket {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Request {
     Challenge(Challenge),
-    Success { proof: [u8; 20] },
-    Failure(Declined),
+    Success {
+        proof: [u8; 20],
+    },
+    Failure {
+        identifier: u8,
+        declined: Declined,
+        /// The challenge for another attempt.
+        challenge: Option<[u8; 16]>,
+    },
 }
 
 /// The server's challenge.
@@ -91,7 +104,11 @@ impl Request {
         match operation {
             CHALLENGE => challenge(identifier, body).map(Self::Challenge),
             SUCCESS => proof(body).map(|proof| Self::Success { proof }).ok_or(MalformedPacket::NoProof),
-            FAILURE => Ok(Self::Failure(Declined::read(body))),
+            FAILURE => Ok(Self::Failure {
+                identifier,
+                declined: Declined::read(body),
+                challenge: Declined::next_challenge(body),
+            }),
             other => Err(MalformedPacket::Operation(other)),
         }
     }
@@ -112,12 +129,44 @@ fn proof(body: &[u8]) -> Option<[u8; 20]> {
     if !matches!(rest, [] | [b' ', ..]) {
         return None;
     }
-    let mut proof = [0; 20];
-    for (octet, pair) in proof.iter_mut().zip(digits.as_chunks::<2>().0) {
+    hexadecimal(digits)
+}
+
+/// Reads exactly as many hexadecimal digits as `N` octets have.
+fn hexadecimal<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
+    let (pairs, []) = digits.as_chunks::<2>() else { return None };
+    let mut octets = [0; N];
+    if pairs.len() != N {
+        return None;
+    }
+    for (octet, pair) in octets.iter_mut().zip(pairs) {
         let [high, low] = pair.map(|digit| char::from(digit).to_digit(16));
         *octet = u8::try_from(high? << 4 | low?).ok()?;
     }
-    Some(proof)
+    Some(octets)
+}
+
+/// The name without the domain in front (`DOMAIN\user`): what enters the hash.
+fn user_part(name: &str) -> &str {
+    name.split_once('\\').map_or(name, |(_, user)| user)
+}
+
+/// An answer to a challenge, and what the server must then show.
+struct NtResponse {
+    octets: [u8; 24],
+    awaited: AwaitedProof,
+}
+
+/// Computes the answer of one who knows the password with that `hash`.
+fn nt_response(peer: &[u8; 16], authenticator: &[u8; 16], user: &str, hash: &Key) -> NtResponse {
+    let hash_hash = derivation::password_hash_hash(hash);
+    let challenge = derivation::challenge_hash(peer, authenticator, user);
+    let octets = derivation::challenge_response(&challenge, hash);
+    let awaited = AwaitedProof {
+        proof: derivation::authenticator_response(&hash_hash, &octets, &challenge),
+        key: derivation::master_session_key(&derivation::master_key(&hash_hash, &octets)),
+    };
+    NtResponse { octets, awaited }
 }
 
 impl Challenge {
@@ -135,15 +184,8 @@ impl Challenge {
         }
         let mut peer = [0; 16];
         random.fill(&mut peer)?;
-        let user = name.split_once('\\').map_or(name, |(_, user)| user);
         let hash = derivation::password_hash(password);
-        let hash_hash = derivation::password_hash_hash(&hash);
-        let challenge = derivation::challenge_hash(&peer, &self.challenge, user);
-        let nt_response = derivation::challenge_response(&challenge, &hash);
-        let awaited = AwaitedProof {
-            proof: derivation::authenticator_response(&hash_hash, &nt_response, &challenge),
-            key: derivation::master_session_key(&derivation::master_key(&hash_hash, &nt_response)),
-        };
+        let NtResponse { octets, awaited } = nt_response(&peer, &self.challenge, user_part(name), &hash);
         let length = u16::try_from(54 + name.len()).map_err(|_| ResponseError::CredentialUnusable)?;
         let packet = [
             &[RESPONSE, self.identifier][..],
@@ -151,7 +193,7 @@ impl Challenge {
             &[49],
             &peer,
             &[0; 8],
-            &nt_response,
+            &octets,
             &[0],
             name.as_bytes(),
         ];
