@@ -1,14 +1,19 @@
 //! Encryption with authentication, in place: what the SK payload and ESP have in common.
 //!
-//! AEAD through ring; AES-CBC with HMAC as encrypt-then-MAC, where the ICV is checked in constant
-//! time before anything is decrypted. Padding is the caller's, and is looked at only after
+//! AEAD through ring where it has the transform, through [`gcm`] where it has not (192-bit keys,
+//! short ICVs); AES-CBC and AES-CTR with a MAC as encrypt-then-MAC, where the ICV is checked in
+//! constant time before anything is decrypted. Padding is the caller's, and is looked at only after
 //! [`Cipher::open`] has succeeded. ring does not wipe its expanded keys on drop; the key material
 //! they are made from is wiped here and in [`Secret`](super::Secret).
 
-use super::transform::{Encryption, Integrity};
-use aes::cipher::{Array, BlockModeDecrypt, BlockModeEncrypt, InnerIvInit, KeyInit, KeySizeUser};
-use aes::{Aes128, Aes192, Aes256};
-use ring::{aead, hmac};
+mod aes_modes;
+mod gcm;
+
+use super::mac::{MacKey, Tag};
+use super::transform::{Encryption, Integrity, Mode};
+use aes_modes::{Cbc, Counter};
+use gcm::Gcm;
+use ring::aead;
 use subtle::ConstantTimeEq;
 
 /// Why nothing was sealed or opened.
@@ -39,14 +44,14 @@ pub(crate) struct Associated<'a> {
 /// A cipher under its keys, for one direction.
 pub(crate) enum Cipher {
     Aead { key: aead::LessSafeKey, salt: [u8; 4] },
-    EncryptThenMac { cbc: Cbc, integrity: Integrity, mac: hmac::Key },
+    Gcm { key: Box<Gcm>, salt: [u8; 4] },
+    EncryptThenMac { text: TextCipher, integrity: Integrity, mac: MacKey },
 }
 
-/// AES in CBC mode.
-pub(crate) enum Cbc {
-    Aes128(Aes128),
-    Aes192(Aes192),
-    Aes256(Aes256),
+/// What encrypts beside a MAC.
+pub(crate) enum TextCipher {
+    Cbc(Cbc),
+    Counter(Counter),
 }
 
 impl Cipher {
@@ -63,32 +68,42 @@ impl Cipher {
             return Err(CipherError::KeyMismatch);
         }
         let (key, salt) = encryption_key.split_at_checked(encryption.key_length()).ok_or(CipherError::KeyMismatch)?;
-        let aead = |algorithm| {
-            if integrity.is_some() {
-                return Err(CipherError::KeyMismatch);
+        let salted = || <[u8; 4]>::try_from(salt).map_err(|_| CipherError::KeyMismatch);
+        if encryption.is_aead() != integrity.is_none() {
+            return Err(CipherError::KeyMismatch);
+        }
+        let text = match encryption.mode() {
+            Mode::Gcm { icv, .. } => {
+                let algorithm = match (key.len(), icv) {
+                    (16, 16) => &aead::AES_128_GCM,
+                    (32, 16) => &aead::AES_256_GCM,
+                    _ => return Ok(Self::Gcm { key: Box::new(Gcm::new(key, icv)?), salt: salted()? }),
+                };
+                return Ok(Self::Aead { key: ring_key(algorithm, key)?, salt: salted()? });
             }
-            let key = aead::UnboundKey::new(algorithm, key).map_err(|_| CipherError::KeyMismatch)?;
-            let salt = salt.try_into().map_err(|_| CipherError::KeyMismatch)?;
-            Ok(Self::Aead { key: aead::LessSafeKey::new(key), salt })
-        };
-        let cbc = match encryption {
-            Encryption::Aes128Gcm16 => return aead(&aead::AES_128_GCM),
-            Encryption::Aes256Gcm16 => return aead(&aead::AES_256_GCM),
-            Encryption::ChaCha20Poly1305 => return aead(&aead::CHACHA20_POLY1305),
-            Encryption::Aes128Cbc => Cbc::Aes128(keyed(key)?),
-            Encryption::Aes192Cbc => Cbc::Aes192(keyed(key)?),
-            Encryption::Aes256Cbc => Cbc::Aes256(keyed(key)?),
+            Mode::ChaCha20Poly1305 { .. } => {
+                return Ok(Self::Aead { key: ring_key(&aead::CHACHA20_POLY1305, key)?, salt: salted()? });
+            }
+            Mode::Cbc => TextCipher::Cbc(Cbc::new(key)?),
+            Mode::Counter => TextCipher::Counter(Counter::new(key, salted()?)?),
         };
         let integrity = integrity.ok_or(CipherError::KeyMismatch)?;
-        Ok(Self::EncryptThenMac { cbc, integrity, mac: hmac::Key::new(integrity.digest().hmac(), integrity_key) })
+        Ok(Self::EncryptThenMac { text, integrity, mac: MacKey::new(integrity.algorithm(), integrity_key) })
     }
 
     /// Returns the length of the ICV in octets.
     pub(crate) const fn icv_length(&self) -> usize {
         match self {
             Self::Aead { .. } => 16,
+            Self::Gcm { key, .. } => key.icv_length(),
             Self::EncryptThenMac { integrity, .. } => integrity.icv_length(),
         }
+    }
+
+    /// Returns whether initialization vectors must be such as nobody can foretell, and not merely
+    /// different from each other.
+    pub(crate) const fn wants_unpredictable_iv(&self) -> bool {
+        matches!(self, Self::EncryptThenMac { text: TextCipher::Cbc(_), .. })
     }
 
     /// Encrypts `text` in place and writes the ICV.
@@ -109,8 +124,9 @@ impl Cipher {
                 }
                 icv.copy_from_slice(tag.as_ref());
             }
-            Self::EncryptThenMac { cbc, integrity, mac } => {
-                cbc.encrypt(iv, text)?;
+            Self::Gcm { key, salt } => key.seal(salt, iv, associated.aead, text, icv)?,
+            Self::EncryptThenMac { text: cipher, integrity, mac } => {
+                cipher.encrypt(iv, text)?;
                 let tag = authenticate(mac, iv, associated, text);
                 let tag = tag.as_ref().get(..integrity.icv_length()).ok_or(CipherError::BadLength)?;
                 if icv.len() != tag.len() {
@@ -133,7 +149,8 @@ impl Cipher {
             Self::Aead { key, salt } => key
                 .open_in_place(nonce(salt, iv)?, aead::Aad::from(associated.aead), sealed)
                 .map_err(|_| CipherError::AuthenticationFailed),
-            Self::EncryptThenMac { cbc, integrity, mac } => {
+            Self::Gcm { key, salt } => key.open(salt, iv, associated.aead, sealed),
+            Self::EncryptThenMac { text: cipher, integrity, mac } => {
                 let length =
                     sealed.len().checked_sub(integrity.icv_length()).ok_or(CipherError::AuthenticationFailed)?;
                 let (text, icv) = sealed.split_at_mut(length);
@@ -142,7 +159,7 @@ impl Cipher {
                 if !bool::from(expected.ct_eq(icv)) {
                     return Err(CipherError::AuthenticationFailed);
                 }
-                cbc.decrypt(iv, text)?;
+                cipher.decrypt(iv, text)?;
                 Ok(text)
             }
         }
@@ -160,47 +177,26 @@ fn nonce(salt: &[u8; 4], iv: &[u8]) -> Result<aead::Nonce, CipherError> {
     Ok(aead::Nonce::assume_unique_for_key(nonce))
 }
 
-fn authenticate(mac: &hmac::Key, iv: &[u8], associated: Associated<'_>, text: &[u8]) -> hmac::Tag {
-    let mut context = hmac::Context::with_key(mac);
-    context.update(associated.prefix);
-    context.update(iv);
-    context.update(text);
-    context.update(associated.suffix);
-    context.sign()
+fn ring_key(algorithm: &'static aead::Algorithm, key: &[u8]) -> Result<aead::LessSafeKey, CipherError> {
+    aead::UnboundKey::new(algorithm, key).map(aead::LessSafeKey::new).map_err(|_| CipherError::KeyMismatch)
 }
 
-fn keyed<C: KeyInit + KeySizeUser>(key: &[u8]) -> Result<C, CipherError> {
-    C::new_from_slice(key).map_err(|_| CipherError::KeyMismatch)
+fn authenticate(mac: &MacKey, iv: &[u8], associated: Associated<'_>, text: &[u8]) -> Tag {
+    mac.sign(&[associated.prefix, iv, text, associated.suffix])
 }
 
-impl Cbc {
+impl TextCipher {
     fn encrypt(&self, iv: &[u8], text: &mut [u8]) -> Result<(), CipherError> {
-        let iv: [u8; 16] = iv.try_into().map_err(|_| CipherError::BadLength)?;
-        let (blocks, rest) = Array::slice_as_chunks_mut(text);
-        if !rest.is_empty() {
-            return Err(CipherError::BadLength);
-        }
-        let iv = &iv.into();
         match self {
-            Self::Aes128(aes) => cbc::Encryptor::<&Aes128>::inner_iv_init(aes, iv).encrypt_blocks(blocks),
-            Self::Aes192(aes) => cbc::Encryptor::<&Aes192>::inner_iv_init(aes, iv).encrypt_blocks(blocks),
-            Self::Aes256(aes) => cbc::Encryptor::<&Aes256>::inner_iv_init(aes, iv).encrypt_blocks(blocks),
+            Self::Cbc(cbc) => cbc.encrypt(iv, text),
+            Self::Counter(counter) => counter.apply(iv, text),
         }
-        Ok(())
     }
 
     fn decrypt(&self, iv: &[u8], text: &mut [u8]) -> Result<(), CipherError> {
-        let iv: [u8; 16] = iv.try_into().map_err(|_| CipherError::BadLength)?;
-        let (blocks, rest) = Array::slice_as_chunks_mut(text);
-        if !rest.is_empty() {
-            return Err(CipherError::BadLength);
-        }
-        let iv = &iv.into();
         match self {
-            Self::Aes128(aes) => cbc::Decryptor::<&Aes128>::inner_iv_init(aes, iv).decrypt_blocks(blocks),
-            Self::Aes192(aes) => cbc::Decryptor::<&Aes192>::inner_iv_init(aes, iv).decrypt_blocks(blocks),
-            Self::Aes256(aes) => cbc::Decryptor::<&Aes256>::inner_iv_init(aes, iv).decrypt_blocks(blocks),
+            Self::Cbc(cbc) => cbc.decrypt(iv, text),
+            Self::Counter(counter) => counter.apply(iv, text),
         }
-        Ok(())
     }
 }

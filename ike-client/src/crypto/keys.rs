@@ -74,7 +74,11 @@ impl IkeKeys {
         nonces: Nonces<'_>,
         spis: IkeSpis,
     ) -> Result<Self, ExpansionTooLong> {
-        let key = [nonces.initiator, nonces.responder].concat();
+        let share = |nonce| match suite.prf.nonce_share() {
+            Some(octets) => <[u8]>::get(nonce, ..octets).unwrap_or(nonce),
+            None => nonce,
+        };
+        let key = [share(nonces.initiator), share(nonces.responder)].concat();
         let skeyseed = Prf::new(suite.prf).compute(&key, &[shared.expose()]);
         Self::expand(suite, &skeyseed, nonces, spis)
     }

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`transform`], [`suite`] | transforms as tables, and suites read from proposal strings |
 //! | [`kex`] | key exchange by group, with the checks of the peer's value |
-//! | [`hash`], [`prf`], [`keys`] | digests, `prf+`, and what they derive: IKE and CHILD SA keys |
+//! | [`hash`], [`mac`], [`prf`], [`keys`] | digests, MACs, `prf+`, and what they derive: IKE and CHILD SA keys |
 //! | [`protect`] | sealing and opening SK and SKF payloads |
 //!
 //! Nothing here reads a clock, a socket or the operating system's randomness; randomness comes in
@@ -13,6 +13,7 @@
 pub mod hash;
 pub mod kex;
 pub mod keys;
+pub mod mac;
 pub mod prf;
 pub mod protect;
 mod secret;

@@ -1,7 +1,7 @@
 //! The pseudo-random function and its expansion `prf+` (RFC 7296 §2.13).
 
+use super::mac::MacKey;
 use super::{Secret, transform::PseudoRandomFunction};
-use ring::hmac;
 use zeroize::Zeroizing;
 
 /// A pseudo-random function bound to its algorithm.
@@ -32,7 +32,7 @@ impl Prf {
 
     /// Computes `prf(key, part | part | ...)`.
     pub fn compute(self, key: &[u8], parts: &[&[u8]]) -> Secret {
-        Secret::from(self.sign(&hmac::Key::new(self.function.digest().hmac(), key), parts).as_ref())
+        Secret::from(MacKey::new(self.function.algorithm(), key).sign(parts).as_ref())
     }
 
     /// Computes `prf+(key, seed | seed | ...)` to `octets` octets.
@@ -40,7 +40,7 @@ impl Prf {
     /// # Errors
     /// [`ExpansionTooLong`] beyond 255 outputs of the function.
     pub fn expand(self, key: &[u8], seed: &[&[u8]], octets: usize) -> Result<Secret, ExpansionTooLong> {
-        let key = hmac::Key::new(self.function.digest().hmac(), key);
+        let key = MacKey::new(self.function.algorithm(), key);
         // The whole room at once: a vector that grows would leave unwiped copies behind.
         let rounds = octets.div_ceil(self.output_length());
         let mut material = Vec::with_capacity(rounds * self.output_length());
@@ -51,7 +51,7 @@ impl Prf {
             parts.push(&previous);
             parts.extend_from_slice(seed);
             parts.push(&counter);
-            let output = self.sign(&key, &parts);
+            let output = key.sign(&parts);
             material.extend_from_slice(output.as_ref());
             previous.clear();
             previous.extend_from_slice(output.as_ref());
@@ -59,14 +59,6 @@ impl Prf {
         let mut material = Secret::new(material);
         material.truncate(octets);
         Ok(material)
-    }
-
-    fn sign(self, key: &hmac::Key, parts: &[&[u8]]) -> hmac::Tag {
-        let mut context = hmac::Context::with_key(key);
-        for part in parts {
-            context.update(part);
-        }
-        context.sign()
     }
 }
 

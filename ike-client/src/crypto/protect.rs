@@ -41,7 +41,7 @@ pub enum ProtectError {
 pub struct SkCipher {
     cipher: Cipher,
     encryption: Encryption,
-    /// Counts what was sealed: with an AEAD it is the initialization vector.
+    /// Counts what was sealed: except with CBC it is the initialization vector.
     sealed: u64,
 }
 
@@ -56,6 +56,9 @@ impl SkCipher {
         encryption_key: &[u8],
         integrity_key: &[u8],
     ) -> Result<Self, ProtectError> {
+        if encryption.has_implicit_iv() {
+            return Err(CipherError::KeyMismatch.into());
+        }
         Ok(Self { cipher: Cipher::new(encryption, integrity, encryption_key, integrity_key)?, encryption, sealed: 0 })
     }
 
@@ -84,10 +87,12 @@ impl SkCipher {
         let (iv, rest) = body.split_at_mut(self.encryption.iv_length());
         let (text, icv) = rest.split_at_mut(self.padded_length(plaintext.len()));
         self.sealed = self.sealed.checked_add(1).ok_or(ProtectError::Exhausted)?;
-        match &self.cipher {
-            // RFC 5282 §3.1: never the same twice under one key, so a counter and not chance.
-            Cipher::Aead { .. } => iv.copy_from_slice(&self.sealed.to_be_bytes()),
-            Cipher::EncryptThenMac { .. } => random.fill(iv)?,
+        if self.cipher.wants_unpredictable_iv() {
+            random.fill(iv)?;
+        } else {
+            // RFC 5282 §3.1, RFC 5930 §2: never the same twice under one key, so a counter and not
+            // chance.
+            iv.copy_from_slice(&self.sealed.to_be_bytes());
         }
         let (payloads, padding) = text.split_at_mut(plaintext.len());
         payloads.copy_from_slice(plaintext);
@@ -138,17 +143,14 @@ mod tests {
     use super::*;
     use crate::random::SeededRandom;
 
-    const ALL: [(Encryption, Option<Integrity>); 9] = [
-        (Encryption::Aes128Gcm16, None),
-        (Encryption::Aes256Gcm16, None),
-        (Encryption::ChaCha20Poly1305, None),
-        (Encryption::Aes128Cbc, Some(Integrity::HmacSha256_128)),
-        (Encryption::Aes192Cbc, Some(Integrity::HmacSha384_192)),
-        (Encryption::Aes256Cbc, Some(Integrity::HmacSha512_256)),
-        (Encryption::Aes256Cbc, Some(Integrity::HmacSha256_128)),
-        (Encryption::Aes128Cbc, Some(Integrity::HmacSha1_96)),
-        (Encryption::Aes256Cbc, Some(Integrity::HmacSha384_192)),
-    ];
+    /// Every encryption that IKE has, with an integrity transform where it takes one.
+    fn all() -> Vec<(Encryption, Option<Integrity>)> {
+        let (aead, others): (Vec<_>, Vec<_>) =
+            Encryption::ALL.iter().copied().filter(|row| !row.has_implicit_iv()).partition(|row| row.is_aead());
+        let others = others.into_iter().zip(Integrity::ALL.iter().copied().cycle().map(Some));
+        let more = Integrity::ALL.iter().map(|row| (Encryption::Aes256Cbc, Some(*row)));
+        aead.into_iter().map(|row| (row, None)).chain(others).chain(more).collect()
+    }
 
     fn cipher(encryption: Encryption, integrity: Option<Integrity>) -> SkCipher {
         let key: Vec<u8> = (0..).take(encryption.key_material_length()).collect();
@@ -180,7 +182,7 @@ mod tests {
     #[test]
     fn every_cipher_opens_what_it_sealed_at_the_length_it_said() {
         let mut random = SeededRandom::new(1);
-        for (encryption, integrity) in ALL {
+        for (encryption, integrity) in all() {
             let mut cipher = cipher(encryption, integrity);
             for length in 0..70 {
                 let plaintext = vec![0x5a; length];
@@ -197,7 +199,7 @@ mod tests {
     #[test]
     fn initialization_vectors_never_repeat() {
         let mut random = SeededRandom::new(2);
-        for (encryption, integrity) in ALL {
+        for (encryption, integrity) in all() {
             let mut cipher = cipher(encryption, integrity);
             let iv = |body: Vec<u8>| body[..encryption.iv_length()].to_vec();
             let vectors: std::collections::HashSet<_> =
@@ -209,7 +211,7 @@ mod tests {
     #[test]
     fn one_changed_bit_anywhere_is_noticed_and_so_is_every_cut() {
         let mut random = SeededRandom::new(3);
-        for (encryption, integrity) in ALL {
+        for (encryption, integrity) in all() {
             let mut cipher = cipher(encryption, integrity);
             let body = cipher.seal(&mut random, b"header", b"some payloads").unwrap();
             for at in 0..body.len() {
@@ -246,6 +248,7 @@ mod tests {
             assert!(matches!(result, Err(ProtectError::Cipher(CipherError::KeyMismatch))));
         };
         refused(Encryption::Aes256Gcm16, None, 32, 0);
+        refused(Encryption::Aes256Gcm16Iiv, None, 36, 0);
         refused(Encryption::Aes256Gcm16, Some(Integrity::HmacSha256_128), 36, 32);
         refused(Encryption::Aes256Cbc, None, 32, 0);
         refused(Encryption::Aes256Cbc, Some(Integrity::HmacSha256_128), 32, 16);

@@ -2,9 +2,13 @@
 //!
 //! `aes256gcm16-prfsha384-ecp384`, `aes256-sha256-prfsha256-modp2048` (or without the PRF, which
 //! then follows the integrity transform) for IKE; `aes256gcm16-ecp384`, `aes256-sha256-esn` for
-//! ESP, where a group asks for perfect forward secrecy and `noesn` is the default.
+//! ESP, where a group asks for perfect forward secrecy and `noesn` is the default. Behind the group
+//! `ke1_mlkem768` to `ke7_...` name additional key exchanges (RFC 9370), in both.
+
+mod additional;
 
 use super::transform::{Encryption, Group, Integrity, PseudoRandomFunction};
+pub use additional::AdditionalExchanges;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::fmt;
 use std::str::FromStr;
@@ -20,6 +24,8 @@ pub struct IkeSuite {
     pub prf: PseudoRandomFunction,
     /// How the secret is agreed upon.
     pub group: Group,
+    /// What is agreed upon beside it, after IKE_SA_INIT (RFC 9370).
+    pub additional: AdditionalExchanges,
 }
 
 /// The transforms of a CHILD SA.
@@ -31,6 +37,8 @@ pub struct EspSuite {
     pub integrity: Option<Integrity>,
     /// The group of a fresh key exchange (PFS); absent when keys come from SK_d alone.
     pub group: Option<Group>,
+    /// The key exchanges that follow it (RFC 9370); none without a group.
+    pub additional: AdditionalExchanges,
     /// Whether sequence numbers have 64 bits (RFC 4303 §2.2.1).
     pub esn: bool,
 }
@@ -64,6 +72,12 @@ pub enum ParseSuiteError {
         /// The name of the encryption.
         encryption: &'static str,
     },
+    /// The key exchange is not to be relied upon alone.
+    #[error("`{word}` stands only beside another key exchange, as `ke1_{word}`")]
+    NotAlone {
+        /// The word.
+        word: String,
+    },
     /// The transform has no place in this kind of suite.
     #[error("`{word}` has no place in {suite} proposal")]
     Misplaced {
@@ -80,38 +94,34 @@ enum Word {
     Integrity(Integrity),
     Prf(PseudoRandomFunction),
     Group(Group),
+    Additional(u8, Group),
     Esn(bool),
 }
 
 impl Word {
     fn read(word: &str) -> Result<Self, ParseSuiteError> {
         let lower = word.to_ascii_lowercase();
-        let encryption = || {
-            let wanted = match lower.as_str() {
-                "aes128gcm" | "aes128gcm128" => "aes128gcm16",
-                "aes256gcm" | "aes256gcm128" => "aes256gcm16",
-                other => other,
-            };
-            Encryption::ALL.into_iter().find(|row| row.name() == wanted).map(Self::Encryption)
-        };
-        let integrity = || {
-            let wanted = lower.replace("sha2_", "sha");
-            Integrity::ALL.into_iter().find(|row| row.name() == wanted).map(Self::Integrity)
-        };
-        let prf = || PseudoRandomFunction::ALL.into_iter().find(|row| row.name() == lower).map(Self::Prf);
-        let group = || {
-            let wanted = if lower == "curve25519" { "x25519" } else { &lower };
-            Group::ALL.into_iter().find(|row| row.name() == wanted).map(Self::Group)
-        };
-        let esn = || match lower.as_str() {
+        let name = lower.as_str();
+        let esn = || match name {
             "esn" => Some(Self::Esn(true)),
             "noesn" => Some(Self::Esn(false)),
             _ => None,
         };
-        encryption()
-            .or_else(integrity)
-            .or_else(prf)
-            .or_else(group)
+        let additional = || {
+            let (place, group) = name.strip_prefix("ke")?.split_once('_')?;
+            Some(Self::Additional(place.parse().ok()?, Group::named(group)?))
+        };
+        if let Some(group) = Group::named(name) {
+            if group.is_post_quantum() {
+                return Err(ParseSuiteError::NotAlone { word: word.to_owned() });
+            }
+            return Ok(Self::Group(group));
+        }
+        let encryption = Encryption::named(name).map(Self::Encryption);
+        encryption
+            .or_else(|| Integrity::named(name).map(Self::Integrity))
+            .or_else(|| PseudoRandomFunction::named(name).map(Self::Prf))
+            .or_else(additional)
             .or_else(esn)
             .ok_or_else(|| ParseSuiteError::UnknownTransform { word: word.to_owned() })
     }
@@ -133,17 +143,47 @@ fn authenticated(encryption: Encryption, integrity: Option<Integrity>) -> Result
     }
 }
 
+impl IkeSuite {
+    /// Returns whether a part of it is one that nobody should choose who has a choice.
+    pub fn is_weak(&self) -> bool {
+        self.encryption.is_weak()
+            || self.integrity.is_some_and(Integrity::is_weak)
+            || self.prf.is_weak()
+            || self.group.is_weak()
+    }
+}
+
+impl EspSuite {
+    /// Returns whether a part of it is one that nobody should choose who has a choice.
+    pub fn is_weak(&self) -> bool {
+        self.encryption.is_weak()
+            || self.integrity.is_some_and(Integrity::is_weak)
+            || self.group.is_some_and(Group::is_weak)
+    }
+
+    /// Returns the suite without its key exchanges.
+    #[must_use]
+    pub const fn without_groups(self) -> Self {
+        Self { group: None, additional: AdditionalExchanges::NONE, ..self }
+    }
+}
+
 impl FromStr for IkeSuite {
     type Err = ParseSuiteError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (mut encryption, mut integrity, mut prf, mut group) = (None, None, None, None);
+        let mut additional = AdditionalExchanges::NONE;
         for word in text.trim().split('-') {
             match Word::read(word)? {
+                Word::Encryption(row) if row.has_implicit_iv() => {
+                    return Err(ParseSuiteError::Misplaced { word: word.to_owned(), suite: "an IKE" });
+                }
                 Word::Encryption(row) => place(&mut encryption, row, word, "encryption")?,
                 Word::Integrity(row) => place(&mut integrity, row, word, "integrity transform")?,
                 Word::Prf(row) => place(&mut prf, row, word, "pseudo-random function")?,
                 Word::Group(row) => place(&mut group, row, word, "key exchange group")?,
+                Word::Additional(number, row) => additional.place(number, row, word)?,
                 Word::Esn(_) => return Err(ParseSuiteError::Misplaced { word: word.to_owned(), suite: "an IKE" }),
             }
         }
@@ -153,7 +193,8 @@ impl FromStr for IkeSuite {
             .or(integrity.map(PseudoRandomFunction::matching))
             .ok_or(ParseSuiteError::Missing { kind: "pseudo-random function" })?;
         let group = group.ok_or(ParseSuiteError::Missing { kind: "key exchange group" })?;
-        Ok(Self { encryption, integrity, prf, group })
+        additional.beside(group)?;
+        Ok(Self { encryption, integrity, prf, group, additional })
     }
 }
 
@@ -163,7 +204,7 @@ impl fmt::Display for IkeSuite {
         if let Some(integrity) = self.integrity {
             write!(formatter, "-{}", integrity.name())?;
         }
-        write!(formatter, "-{}-{}", self.prf.name(), self.group.name())
+        write!(formatter, "-{}-{}{}", self.prf.name(), self.group.name(), self.additional)
     }
 }
 
@@ -172,18 +213,25 @@ impl FromStr for EspSuite {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (mut encryption, mut integrity, mut group, mut esn) = (None, None, None, None);
+        let mut additional = AdditionalExchanges::NONE;
         for word in text.trim().split('-') {
             match Word::read(word)? {
                 Word::Encryption(row) => place(&mut encryption, row, word, "encryption")?,
                 Word::Integrity(row) => place(&mut integrity, row, word, "integrity transform")?,
                 Word::Group(row) => place(&mut group, row, word, "key exchange group")?,
+                Word::Additional(number, row) => additional.place(number, row, word)?,
                 Word::Esn(row) => place(&mut esn, row, word, "choice of sequence numbers")?,
                 Word::Prf(_) => return Err(ParseSuiteError::Misplaced { word: word.to_owned(), suite: "an ESP" }),
             }
         }
         let encryption = encryption.ok_or(ParseSuiteError::Missing { kind: "encryption" })?;
         authenticated(encryption, integrity)?;
-        Ok(Self { encryption, integrity, group, esn: esn.unwrap_or(false) })
+        match group {
+            Some(group) => additional.beside(group)?,
+            None if additional.is_empty() => {}
+            None => return Err(ParseSuiteError::Missing { kind: "key exchange group" }),
+        }
+        Ok(Self { encryption, integrity, group, additional, esn: esn.unwrap_or(false) })
     }
 }
 
@@ -194,7 +242,7 @@ impl fmt::Display for EspSuite {
             write!(formatter, "-{}", integrity.name())?;
         }
         if let Some(group) = self.group {
-            write!(formatter, "-{}", group.name())?;
+            write!(formatter, "-{}{}", group.name(), self.additional)?;
         }
         formatter.write_str(if self.esn { "-esn" } else { "-noesn" })
     }
@@ -224,14 +272,72 @@ mod tests {
 
     #[test]
     fn names_survive_reading_and_writing() {
-        for name in
-            ["aes256gcm16-prfsha384-ecp384", "aes256-sha256-prfsha256-modp2048", "chacha20poly1305-prfsha256-x25519"]
-        {
+        for name in [
+            "aes256gcm16-prfsha384-ecp384",
+            "aes256-sha256-prfsha256-modp2048",
+            "chacha20poly1305-prfsha256-x25519",
+            "aes192ctr-aesxcbc-prfaesxcbc-modp8192",
+            "aes128gcm8-prfaescmac-ecp521",
+            "aes256-sha1-prfsha1-modp1024",
+            "aes256gcm16-prfsha384-ecp384-ke1_mlkem768",
+            "aes256gcm12-prfsha512-x25519-ke1_mlkem1024-ke3_ecp521",
+        ] {
             assert_eq!(name.parse::<IkeSuite>().unwrap().to_string(), name);
         }
-        for name in ["aes256gcm16-ecp384-noesn", "aes128-sha512-esn", "chacha20poly1305-noesn"] {
+        for name in [
+            "aes256gcm16-ecp384-noesn",
+            "aes128-sha512-esn",
+            "chacha20poly1305-noesn",
+            "aes256gcm16iiv-ecp384-esn",
+            "aes256ctr-aescmac-modp1536-noesn",
+            "aes256gcm16-x25519-ke1_mlkem512-noesn",
+        ] {
             assert_eq!(name.parse::<EspSuite>().unwrap().to_string(), name);
         }
+    }
+
+    #[test]
+    fn other_names_of_a_transform_are_read_too() {
+        let read = |name: &str| name.parse::<IkeSuite>().unwrap().to_string();
+        assert_eq!(read("AES256GCM128-prfsha256-curve25519"), "aes256gcm16-prfsha256-x25519");
+        assert_eq!(read("aes128gcm64-prfsha1-modp1536"), "aes128gcm8-prfsha1-modp1536");
+        assert_eq!(read("aes128-sha2_256-modp2048"), "aes128-sha256-prfsha256-modp2048");
+    }
+
+    #[test]
+    fn what_is_weak_says_so() {
+        for name in
+            ["aes256-sha256-modp1024", "aes256-sha256-modp1536", "aes256-sha1-ecp256", "aes256gcm8-prfsha256-ecp256"]
+        {
+            assert!(name.parse::<IkeSuite>().unwrap().is_weak(), "{name}");
+        }
+        assert!("aes256gcm16-modp1024".parse::<EspSuite>().unwrap().is_weak());
+        assert!(!"aes256ctr-aesxcbc-modp2048".parse::<IkeSuite>().unwrap().is_weak());
+    }
+
+    #[test]
+    fn additional_exchanges_stand_behind_a_group_each_method_once() {
+        let ike = |name: &str| name.parse::<IkeSuite>().unwrap_err();
+        assert!(matches!(ike("aes256gcm16-prfsha384-mlkem768"), ParseSuiteError::NotAlone { .. }));
+        assert!(matches!(ike("aes256gcm16-prfsha384-ecp384-ke8_mlkem768"), ParseSuiteError::UnknownTransform { .. }));
+        assert!(matches!(ike("aes256gcm16-prfsha384-ecp384-ke0_mlkem768"), ParseSuiteError::UnknownTransform { .. }));
+        let twice =
+            ["aes256gcm16-prfsha384-ecp384-ke1_ecp384", "aes256gcm16-prfsha384-ecp384-ke1_mlkem768-ke2_mlkem768"];
+        for name in twice.into_iter().chain(["aes256gcm16-prfsha384-ecp384-ke1_mlkem768-ke1_mlkem512"]) {
+            assert!(matches!(ike(name), ParseSuiteError::Repeated { .. }), "{name}");
+        }
+        assert_eq!(
+            "aes256gcm16-ke1_mlkem768".parse::<EspSuite>(),
+            Err(ParseSuiteError::Missing { kind: "key exchange group" })
+        );
+    }
+
+    #[test]
+    fn an_implicit_iv_is_for_esp_alone() {
+        assert!(matches!(
+            "aes256gcm16iiv-prfsha384-ecp384".parse::<IkeSuite>(),
+            Err(ParseSuiteError::Misplaced { .. })
+        ));
     }
 
     #[test]

@@ -105,6 +105,9 @@ impl InboundSa {
             return Err(OpenError::Replayed);
         }
         let extended = extended_header(self.spi, sequence);
+        // RFC 8750 §4: an implicit vector is the sequence number, the high half too where there is one.
+        let number = sequence.to_be_bytes();
+        let iv = if iv.is_empty() { &number[..] } else { iv };
         let opened = self.cipher.open(iv, associated(self.esn, header, &extended), sealed)?;
         window.mark(sequence);
         drop(window);

@@ -55,10 +55,7 @@ impl OutboundSa {
         selectors: Arc<Selectors>,
     ) -> Result<Self, CipherError> {
         let cipher = Cipher::new(suite.encryption, suite.integrity, keys.encryption.expose(), keys.integrity.expose())?;
-        let iv = match cipher {
-            Cipher::Aead { .. } => None,
-            Cipher::EncryptThenMac { .. } => Some(iv_cipher(keys)?),
-        };
+        let iv = if cipher.wants_unpredictable_iv() { Some(iv_cipher(keys)?) } else { None };
         Ok(Self { spi, cipher, encryption: suite.encryption, esn: suite.esn, iv, next: AtomicU64::new(1), selectors })
     }
 
@@ -132,9 +129,12 @@ impl OutboundSa {
         let [.., s4, s5, s6, s7] = sequence.to_be_bytes();
         let (fixed, iv) = header.split_at_mut(HEADER);
         fixed.copy_from_slice(&[self.spi.0.to_be_bytes(), [s4, s5, s6, s7]].concat_fixed());
+        let number = sequence.to_be_bytes();
         match &self.iv {
+            // RFC 8750 §4: the number is the vector and is not sent a second time.
+            None if iv.is_empty() => {}
             // RFC 4106 §3.1: unique for the key, which the 64-bit number is.
-            None => iv.copy_from_slice(&sequence.to_be_bytes()),
+            None => iv.copy_from_slice(&number),
             Some(aes) => {
                 let mut block = [[0; 8], sequence.to_be_bytes()].concat_fixed().into();
                 aes.encrypt_block(&mut block);
@@ -143,6 +143,7 @@ impl OutboundSa {
         }
         let extended = extended_header(self.spi, sequence);
         let associated = associated(self.esn, fixed, &extended);
+        let iv = if iv.is_empty() { &number[..] } else { iv };
         self.cipher.seal(iv, associated, text, icv)?;
         Ok(total)
     }

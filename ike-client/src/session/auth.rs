@@ -23,6 +23,7 @@ use crate::auth::signature::{SignatureHashes, SignaturePolicy, SignatureScheme};
 use crate::auth::{GatewayProven, GatewayRejected, Identity, psk};
 use crate::crypto::Secret;
 use crate::crypto::keys::Side;
+use crate::crypto::suite::{EspSuite, IkeSuite};
 use crate::time::Timestamp;
 use crate::wire::{Authentication, AuthenticationMethod, ExchangeType, Identification, Notify, NotifyType, Payload};
 
@@ -338,7 +339,7 @@ pub(super) fn establish(
     negotiated: Box<Negotiated>,
     proven: &GatewayProven,
     offer: ChildOffer,
-    warnings: Vec<Warning>,
+    mut warnings: Vec<Warning>,
     payloads: Payloads<'_>,
     context: &mut Context,
     now: Timestamp,
@@ -349,6 +350,9 @@ pub(super) fn establish(
         Ok(outcome) => outcome,
         Err(cause) => return closing::farewell(negotiated.sa, cause, context, now),
     };
+    let ike = Some(negotiated.sa.suite).filter(IkeSuite::is_weak).map(|suite| suite.to_string());
+    let esp = Some(agreed.suite).filter(EspSuite::is_weak).map(|suite| suite.to_string());
+    warnings.extend(ike.into_iter().chain(esp).map(|suite| Warning::WeakSuite { suite }));
     let established = Established {
         gateway: context.path.remote,
         gateway_identity: proven.identity().clone(),

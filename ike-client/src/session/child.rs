@@ -2,7 +2,7 @@
 
 use super::cause::{CloseCause, SaKind};
 use super::context::Context;
-use super::event::{ChildInstalled, Event, OutboundFrom};
+use super::event::{ChildInstalled, Event, OutboundFrom, Warning};
 use super::payloads::Payloads;
 use super::proposal;
 use super::selectors::Ends;
@@ -140,6 +140,9 @@ impl Agreed {
             Side::Initiator => OutboundFrom::Now,
             Side::Responder => OutboundFrom::FirstInbound,
         };
+        if replaces.is_some() && self.suite.is_weak() {
+            context.tell(Event::Warning(Warning::WeakSuite { suite: self.suite.to_string() }));
+        }
         let selectors = self.ends.for_packets();
         let window = WindowSize::new(usize::try_from(context.configuration.replay_window).unwrap_or(usize::MAX));
         let unusable = |error: crate::crypto::protect::CipherError| CloseCause::unusable(error.to_string());

@@ -114,6 +114,12 @@ pub enum Warning {
     /// SHA-1 was used in a signature.
     #[error("the gateway signed with SHA-1")]
     SignatureUsesSha1,
+    /// The profile names a weak algorithm, and the gateway chose it.
+    #[error("the gateway chose {suite}, which is weak: it is used only because the tunnel's profile names it")]
+    WeakSuite {
+        /// The suite.
+        suite: String,
+    },
     /// A renewal was refused; the SA in use goes on until it expires.
     #[error("the gateway refused to renew the security association")]
     RekeyRefused,

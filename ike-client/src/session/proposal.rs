@@ -4,7 +4,7 @@
 //! be compared as a whole: a mixture that nobody wrote down cannot be chosen. A choice that was
 //! not offered is refused, whether it is weaker, stronger or merely different.
 
-use crate::crypto::suite::{EspSuite, IkeSuite};
+use crate::crypto::suite::{AdditionalExchanges, EspSuite, IkeSuite};
 use crate::crypto::transform::{Encryption, Integrity, PseudoRandomFunction};
 use crate::wire::{self, ExtendedSequenceNumbers, KeyExchangeGroup, Proposal, ProtocolId, Transform, TransformType};
 
@@ -42,6 +42,7 @@ impl OnTheWire for IkeSuite {
         transforms.extend(self.integrity.map(integrity));
         transforms.push(prf(self.prf));
         transforms.push(Transform::key_exchange(KeyExchangeGroup(self.group.id())));
+        transforms.extend(additional(self.additional));
         transforms
     }
 }
@@ -53,10 +54,15 @@ impl OnTheWire for EspSuite {
         let mut transforms = vec![encryption(self.encryption)];
         transforms.extend(self.integrity.map(integrity));
         transforms.extend(self.group.map(|group| Transform::key_exchange(KeyExchangeGroup(group.id()))));
+        transforms.extend(additional(self.additional));
         let numbers = if self.esn { ExtendedSequenceNumbers::YES } else { ExtendedSequenceNumbers::NO };
         transforms.push(Transform::extended_sequence_numbers(numbers));
         transforms
     }
+}
+
+fn additional(exchanges: AdditionalExchanges) -> impl Iterator<Item = Transform> {
+    exchanges.iter().map(|(place, group)| Transform::additional_key_exchange(place, KeyExchangeGroup(group.id())))
 }
 
 fn encryption(row: Encryption) -> Transform {
@@ -153,7 +159,7 @@ fn allows<S: OnTheWire>(proposal: &Proposal, suite: &S) -> bool {
 pub(super) fn without_groups(suites: &[EspSuite]) -> Vec<EspSuite> {
     let mut bare: Vec<EspSuite> = Vec::with_capacity(suites.len());
     for suite in suites {
-        let suite = EspSuite { group: None, ..*suite };
+        let suite = suite.without_groups();
         if !bare.contains(&suite) {
             bare.push(suite);
         }

@@ -86,6 +86,13 @@ impl Transform {
         Self { transform_type: TransformType::KEY_EXCHANGE, id: id.0, attributes: Vec::new() }
     }
 
+    /// Makes the transform of an additional key exchange at its place from 1 to 7 (RFC 9370 §2.2.1).
+    pub const fn additional_key_exchange(place: u8, id: KeyExchangeGroup) -> Self {
+        let transform_type =
+            TransformType(TransformType::ADDITIONAL_KEY_EXCHANGE_1.0.saturating_add(place).saturating_sub(1));
+        Self { transform_type, id: id.0, attributes: Vec::new() }
+    }
+
     /// Makes an extended-sequence-number transform.
     pub const fn extended_sequence_numbers(id: ExtendedSequenceNumbers) -> Self {
         Self { transform_type: TransformType::EXTENDED_SEQUENCE_NUMBERS, id: id.0, attributes: Vec::new() }

@@ -15,6 +15,20 @@ open_enum! {
         KEY_EXCHANGE = 4 => "KE",
         /// Extended sequence numbers.
         EXTENDED_SEQUENCE_NUMBERS = 5 => "ESN",
+        /// First additional key exchange (RFC 9370).
+        ADDITIONAL_KEY_EXCHANGE_1 = 6 => "ADDKE1",
+        /// Second additional key exchange.
+        ADDITIONAL_KEY_EXCHANGE_2 = 7 => "ADDKE2",
+        /// Third additional key exchange.
+        ADDITIONAL_KEY_EXCHANGE_3 = 8 => "ADDKE3",
+        /// Fourth additional key exchange.
+        ADDITIONAL_KEY_EXCHANGE_4 = 9 => "ADDKE4",
+        /// Fifth additional key exchange.
+        ADDITIONAL_KEY_EXCHANGE_5 = 10 => "ADDKE5",
+        /// Sixth additional key exchange.
+        ADDITIONAL_KEY_EXCHANGE_6 = 11 => "ADDKE6",
+        /// Seventh additional key exchange.
+        ADDITIONAL_KEY_EXCHANGE_7 = 12 => "ADDKE7",
     }
 }
 
@@ -77,6 +91,8 @@ open_enum! {
         HMAC_SHA1_96 = 2 => "HMAC_SHA1_96",
         /// AES-XCBC, 96 bits.
         AES_XCBC_96 = 5 => "AES_XCBC_96",
+        /// AES-CMAC, 96 bits.
+        AES_CMAC_96 = 8 => "AES_CMAC_96",
         /// HMAC-SHA-256, 128 bits.
         HMAC_SHA2_256_128 = 12 => "HMAC_SHA2_256_128",
         /// HMAC-SHA-384, 192 bits.

@@ -9,7 +9,7 @@ use ike_client::auth::{PrivateKey, certificate, psk};
 use ike_client::crypto::kex::KeyExchange;
 use ike_client::crypto::keys::{IkeKeys, IkeSpis, Nonces, Side};
 use ike_client::crypto::protect::SkCipher;
-use ike_client::crypto::suite::IkeSuite;
+use ike_client::crypto::suite::{AdditionalExchanges, IkeSuite};
 use ike_client::crypto::transform::{Encryption, Group, Integrity, PseudoRandomFunction};
 use ike_client::wire::{
     self, Authentication, AuthenticationMethod, Encrypted, ExchangeType, Flags, Header, Identification, Message,
@@ -238,7 +238,8 @@ fn choose(proposal: &Proposal, group: Group) -> Option<(IkeSuite, Proposal)> {
         false => Some(known(proposal, TransformType::INTEGRITY, Integrity::from_id)?),
     };
     let group_transform = proposal.of_type(TransformType::KEY_EXCHANGE).find(|transform| transform.id == group.id())?;
-    let suite = IkeSuite { encryption, integrity: integrity.map(|(integrity, _)| integrity), prf, group };
+    let additional = AdditionalExchanges::NONE;
+    let suite = IkeSuite { encryption, integrity: integrity.map(|(integrity, _)| integrity), prf, group, additional };
     let transforms = [Some(encryption_transform), integrity.map(|(_, transform)| transform), Some(prf_transform)];
     let transforms = transforms.into_iter().flatten().chain([group_transform]).cloned().collect();
     Some((suite, Proposal { transforms, ..proposal.clone() }))

@@ -1,10 +1,13 @@
 //! Key exchange: one method a file behind one trait, found by group.
 //!
 //! A [`KeyExchange`] makes its secret from the randomness handed in, shows its public value, and
-//! is consumed by agreeing with the peer's. A public value from the peer is checked before use as
-//! RFC 6989 asks: range for MODP, on-the-curve for NIST curves, no all-zero result for Curve25519.
+//! is consumed by agreeing with the responder's. The responder's side is [`respond`]: a KEM has no
+//! answer before it has seen the question. A public value from the peer is checked before use as
+//! RFC 6989 asks: range for MODP, on-the-curve for NIST curves, no all-zero result for Curve25519;
+//! ML-KEM's encapsulation key must be one that encoding gives (FIPS 203 §7.2).
 
 mod curve25519;
+mod ml_kem;
 mod modp;
 mod nist;
 mod primes;
@@ -57,6 +60,8 @@ impl KeyExchange {
     /// [`KeyExchangeError::Random`] when there is no randomness.
     pub fn generate(group: Group, random: &mut dyn Random) -> Result<Self, KeyExchangeError> {
         let (public, method) = match group {
+            Group::Modp1024 => modp::generate(primes::MODP_1024, random)?,
+            Group::Modp1536 => modp::generate(primes::MODP_1536, random)?,
             Group::Modp2048 => modp::generate(primes::MODP_2048, random)?,
             Group::Modp3072 => modp::generate(primes::MODP_3072, random)?,
             Group::Modp4096 => modp::generate(primes::MODP_4096, random)?,
@@ -64,7 +69,11 @@ impl KeyExchange {
             Group::Modp8192 => modp::generate(primes::MODP_8192, random)?,
             Group::Ecp256 => nist::generate_p256(random)?,
             Group::Ecp384 => nist::generate_p384(random)?,
+            Group::Ecp521 => nist::generate_p521(random)?,
             Group::Curve25519 => curve25519::generate(random)?,
+            Group::MlKem512 => ml_kem::generate_512(random)?,
+            Group::MlKem768 => ml_kem::generate_768(random)?,
+            Group::MlKem1024 => ml_kem::generate_1024(random)?,
         };
         Ok(Self { group, public, method })
     }
@@ -79,17 +88,43 @@ impl KeyExchange {
         &self.public
     }
 
-    /// Agrees with the peer's key exchange data, using our secret up.
+    /// Agrees with the responder's key exchange data, using our secret up.
     ///
     /// # Errors
     /// [`KeyExchangeError::WrongLength`] or [`KeyExchangeError::InvalidValue`], both the peer's doing.
     pub fn agree(self, peer: &[u8]) -> Result<SharedSecret, KeyExchangeError> {
         let group = self.group;
-        if peer.len() != group.public_length() {
+        if peer.len() != group.answer_length() {
             return Err(KeyExchangeError::WrongLength { group, octets: peer.len() });
         }
         self.method.agree(peer).ok_or(KeyExchangeError::InvalidValue { group })
     }
+}
+
+/// Answers an initiator's key exchange data: returns the data to send back and the shared secret.
+///
+/// # Errors
+/// [`KeyExchangeError::WrongLength`] or [`KeyExchangeError::InvalidValue`], both the peer's doing, and
+/// [`KeyExchangeError::Random`].
+pub fn respond(
+    group: Group,
+    peer: &[u8],
+    random: &mut dyn Random,
+) -> Result<(Vec<u8>, SharedSecret), KeyExchangeError> {
+    if peer.len() != group.public_length() {
+        return Err(KeyExchangeError::WrongLength { group, octets: peer.len() });
+    }
+    let encapsulated = match group {
+        Group::MlKem512 => ml_kem::encapsulate_512(peer, random)?,
+        Group::MlKem768 => ml_kem::encapsulate_768(peer, random)?,
+        Group::MlKem1024 => ml_kem::encapsulate_1024(peer, random)?,
+        _ => {
+            let own = KeyExchange::generate(group, random)?;
+            let public = own.public().to_vec();
+            return Ok((public, own.agree(peer)?));
+        }
+    };
+    encapsulated.ok_or(KeyExchangeError::InvalidValue { group })
 }
 
 impl std::fmt::Debug for KeyExchange {

@@ -1,4 +1,4 @@
-//! Groups 14 to 18: modular exponentiation (RFC 3526), in constant time.
+//! Groups 2, 5 and 14 to 18: modular exponentiation (RFC 2409, RFC 3526), in constant time.
 //!
 //! Exponents have 512 bits: twice the strength of the strongest group (RFC 3526 §8) and half of
 //! the work that a full-length exponent costs in the smallest.

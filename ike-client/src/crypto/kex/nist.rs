@@ -1,4 +1,4 @@
-//! Groups 19 and 20: the NIST curves P-256 and P-384 (RFC 5903).
+//! Groups 19, 20 and 21: the NIST curves P-256, P-384 and P-521 (RFC 5903).
 //!
 //! Key exchange data is `x | y` without the leading octet of SEC 1, the shared secret is `x` alone
 //! (RFC 5903 §7). Decoding a point checks that it lies on the curve.
@@ -12,13 +12,16 @@ const UNCOMPRESSED: u8 = 4;
 
 /// Makes `generate` and the method for one curve.
 macro_rules! curve {
-    ($generate:ident, $method:ident, $curve:ident, $octets:literal) => {
+    ($generate:ident, $method:ident, $curve:ident, $octets:literal, $first:literal) => {
         struct $method($curve::SecretKey);
 
         pub(super) fn $generate(random: &mut dyn Random) -> Result<(Vec<u8>, Box<dyn Method>), KeyExchangeError> {
             let mut octets = Zeroizing::new([0; $octets]);
             let secret = loop {
                 random.fill(octets.as_mut())?;
+                if let Some(first) = octets.first_mut() {
+                    *first &= $first;
+                }
                 // Zero and what exceeds the order are drawn again; the chance is below 2^-32.
                 if let Ok(secret) = $curve::SecretKey::from_slice(octets.as_ref()) {
                     break secret;
@@ -41,5 +44,7 @@ macro_rules! curve {
     };
 }
 
-curve!(generate_p256, P256, p256, 32);
-curve!(generate_p384, P384, p384, 48);
+// The last column masks the first octet of a secret: an order of 521 bits leaves one bit of it.
+curve!(generate_p256, P256, p256, 32, 0xff);
+curve!(generate_p384, P384, p384, 48, 0xff);
+curve!(generate_p521, P521, p521, 66, 0x01);

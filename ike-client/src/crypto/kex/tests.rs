@@ -1,4 +1,4 @@
-//! Known answers: RFC 7748 §6.1, RFC 5903 §8; MODP values were computed with Python's integers.
+//! Known answers: RFC 7748 §6.1, RFC 5903 §8; the MODP values were computed with Python's integers.
 
 use super::*;
 use crate::crypto::hash::Digest;
@@ -95,9 +95,56 @@ fn p384_gives_the_values_of_rfc_5903() {
 }
 
 #[test]
+fn p521_gives_the_values_of_rfc_5903() {
+    check(
+        Group::Ecp521,
+        [
+            &[
+                "0037ADE9319A89F4DABDB3EF411AACCCA5123C61ACAB57B5393DCE47608172A0",
+                "95AA85A30FE1C2952C6771D937BA9777F5957B2639BAB072462F68C27A57382D4A52",
+            ],
+            &[
+                "0015417E84DBF28C0AD3C278713349DC7DF153C897A1891BD98BAB4357C9ECBE",
+                "E1E3BF42E00B8E380AEAE57C2D107564941885942AF5A7F4601723C4195D176CED3E",
+                "017CAE20B6641D2EEB695786D8C946146239D099E18E1D5A514C739D7CB4A10A",
+                "D8A788015AC405D7799DC75E7B7D5B6CF2261A6A7F1507438BF01BEB6CA3926F9582",
+            ],
+        ],
+        [
+            &[
+                "0145BA99A847AF43793FDD0E872E7CDFA16BE30FDC780F97BCCC3F078380201E",
+                "9C677D600B343757A3BDBF2A3163E4C2F869CCA7458AA4A4EFFC311F5CB151685EB9",
+            ],
+            &[
+                "00D0B3975AC4B799F5BEA16D5E13E9AF971D5E9B984C9F39728B5E5739735A21",
+                "9B97C356436ADC6E95BB0352F6BE64A6C2912D4EF2D0433CED2B6171640012D9460F",
+                "015C68226383956E3BD066E797B623C27CE0EAC2F551A10C2C724D9852077B87",
+                "220B6536C5C408A1D2AEBB8E86D678AE49CB57091F4732296579AB44FCD17F0FC56A",
+            ],
+        ],
+        &[
+            "01144C7D79AE6956BC8EDB8E7C787C4521CB086FA64407F97894E5E6B2D79B04",
+            "D1427E73CA4BAA240A34786859810C06B3C715A3A8CC3151F2BEE417996D19F3DDEA",
+        ],
+    );
+}
+
+#[test]
 fn modp_groups_give_the_values_of_another_implementation() {
     let sha256 = |bytes: &[u8]| hex::encode(Digest::Sha256.of(&[bytes]));
     for (group, ours, theirs, shared) in [
+        (
+            Group::Modp1024,
+            "27db84123663a2cbf34c7606477c23ea00a792ebb565df0d944d90ce6907d9dc",
+            "fb49e3e91450b6bd5e5fc80e6216e480374511ee6c40110dd43fe6cc93c7c42e",
+            "4dc010fccaa896eac3f4013946b6f846dbc31735d35cbc6657647a5a6b49e516",
+        ),
+        (
+            Group::Modp1536,
+            "750965c4f6ff416538ae09f001ebdf1dc4d531a40416f7e07cbda8c38abe27aa",
+            "a00584339041b25f69a0eba721cee072133a8e964b581180c0683c67574947bf",
+            "9e17c669d2d01abd8318b29bd60ef3ab19332f104b67553120c4e9253cc731e0",
+        ),
         (
             Group::Modp2048,
             "5141ed60d422816c251a9a61f4dc090fc6161ec870357a0af29fb84a0bb34e5e",
@@ -139,14 +186,34 @@ fn modp_groups_give_the_values_of_another_implementation() {
 }
 
 #[test]
-fn every_group_agrees_with_itself_at_its_stated_length() {
+fn every_group_agrees_with_its_responder_at_the_stated_lengths() {
     let mut random = SeededRandom::new(7);
     for group in Group::ALL {
-        let a = KeyExchange::generate(group, &mut random).unwrap();
-        let b = KeyExchange::generate(group, &mut random).unwrap();
-        assert_eq!(a.public().len(), group.public_length());
-        let (to_a, to_b) = (b.public().to_vec(), a.public().to_vec());
-        assert_eq!(a.agree(&to_a).unwrap(), b.agree(&to_b).unwrap());
+        let ours = KeyExchange::generate(*group, &mut random).unwrap();
+        assert_eq!(ours.public().len(), group.public_length());
+        let (answer, theirs) = respond(*group, ours.public(), &mut random).unwrap();
+        assert_eq!(answer.len(), group.answer_length());
+        assert_eq!(ours.agree(&answer).unwrap(), theirs, "{}", group.name());
+    }
+}
+
+#[test]
+fn a_changed_ciphertext_of_ml_kem_gives_another_secret_and_no_error() {
+    let mut random = SeededRandom::new(17);
+    for group in [Group::MlKem512, Group::MlKem768, Group::MlKem1024] {
+        let ours = KeyExchange::generate(group, &mut random).unwrap();
+        let (mut answer, theirs) = respond(group, ours.public(), &mut random).unwrap();
+        answer[5] ^= 1;
+        assert_ne!(ours.agree(&answer).unwrap(), theirs, "{}", group.name());
+    }
+}
+
+#[test]
+fn an_encapsulation_key_that_no_encoding_gives_is_refused() {
+    // FIPS 203 §7.2: a coefficient of 4095 is not below the modulus 3329.
+    for group in [Group::MlKem512, Group::MlKem768, Group::MlKem1024] {
+        let refused = respond(group, &vec![0xff; group.public_length()], &mut SeededRandom::new(18));
+        assert_eq!(refused.unwrap_err(), KeyExchangeError::InvalidValue { group });
     }
 }
 
@@ -157,31 +224,57 @@ fn values_that_force_the_result_are_refused() {
         let result = KeyExchange::generate(group, &mut random).unwrap().agree(&value);
         assert_eq!(result, Err(KeyExchangeError::InvalidValue { group }), "{}", hex::encode(value));
     };
-    let prime = octets(&[primes::MODP_2048]);
-    let edge = |difference: u8| {
-        let mut value = prime.clone();
-        *value.last_mut().unwrap() -= difference;
-        value
-    };
-    let small = |value: u8| [vec![0; 255], vec![value]].concat();
-    for value in [small(0), small(1), edge(1), edge(0), vec![0xff; 256]] {
-        refused(Group::Modp2048, value);
+    for (group, prime) in [
+        (Group::Modp1024, primes::MODP_1024),
+        (Group::Modp1536, primes::MODP_1536),
+        (Group::Modp2048, primes::MODP_2048),
+        (Group::Modp3072, primes::MODP_3072),
+        (Group::Modp4096, primes::MODP_4096),
+        (Group::Modp6144, primes::MODP_6144),
+        (Group::Modp8192, primes::MODP_8192),
+    ] {
+        let prime = octets(&[prime]);
+        let edge = |difference: u8| {
+            let mut value = prime.clone();
+            *value.last_mut().unwrap() -= difference;
+            value
+        };
+        let small = |value: u8| [vec![0; prime.len() - 1], vec![value]].concat();
+        for value in [small(0), small(1), edge(1), edge(0), vec![0xff; prime.len()]] {
+            refused(group, value);
+        }
     }
-    // Points of small order (RFC 7748 §6.1), and one that is on neither curve.
-    for order in ["00", "01", "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f"] {
+    // Points of small order (RFC 7748 §6.1), on the curve and on its twist, some not reduced.
+    for order in [
+        "00",
+        "01",
+        "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800",
+        "5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157",
+        "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    ] {
         let mut value = octets(&[order]);
         value.resize(32, 0);
         refused(Group::Curve25519, value);
     }
-    refused(Group::Ecp256, vec![1; 64]);
-    refused(Group::Ecp384, vec![0; 96]);
+    // Off the curve, and the origin, which is how some write the point at infinity.
+    for group in [Group::Ecp256, Group::Ecp384, Group::Ecp521] {
+        refused(group, vec![1; group.public_length()]);
+        refused(group, vec![0; group.public_length()]);
+        refused(group, vec![0xff; group.public_length()]);
+    }
 }
 
 #[test]
 fn a_value_of_another_length_is_refused_before_anything_is_computed() {
-    for group in Group::ALL {
-        let ours = KeyExchange::generate(group, &mut SeededRandom::new(9)).unwrap();
-        let octets = group.public_length() - 1;
+    for group in Group::ALL.iter().copied() {
+        let mut random = SeededRandom::new(9);
+        let ours = KeyExchange::generate(group, &mut random).unwrap();
+        let octets = group.answer_length() - 1;
         assert_eq!(ours.agree(&vec![2; octets]), Err(KeyExchangeError::WrongLength { group, octets }));
+        let octets = group.public_length() + 1;
+        let answered = respond(group, &vec![2; octets], &mut random);
+        assert_eq!(answered.unwrap_err(), KeyExchangeError::WrongLength { group, octets });
     }
 }

@@ -278,3 +278,23 @@ fn the_next_message_floats_to_the_encapsulated_port_with_a_marker() {
     assert_eq!(next.bytes[..4], [0; 4]);
     assert!(Message::decode(&next.bytes[4..]).is_ok());
 }
+
+#[test]
+fn a_weak_suite_is_taken_only_when_named_and_stands_as_a_warning() {
+    let weak = |suites: serde_json::Value| Configuration {
+        ike_suites: serde_json::from_value(suites).unwrap(),
+        ..configuration()
+    };
+    let named = weak(serde_json::json!(["aes256-sha1-modp1024"]));
+    let pair = Pair::with(named.clone(), Behaviour::default());
+    let suite = "aes256-sha1-prfsha1-modp1024".to_owned();
+    assert!(pair.established.warnings.contains(&Warning::WeakSuite { suite }), "{:?}", pair.established.warnings);
+
+    // The gateway would take nothing else; the client never offered it.
+    let behaviour = Behaviour { forced_ike_suite: Some(named.ike_suites[0]), ..Behaviour::default() };
+    let mut gateway = Gateway::new(configuration(), behaviour);
+    let mut session = client(configuration());
+    exchange(&mut session, &mut gateway, at(1));
+    session.handle_timeout(at(4));
+    assert!(matches!(closed(&mut session), CloseCause::PeerMisbehaved { .. }));
+}
