@@ -14,7 +14,8 @@
 //! | [`roadwarrior`] | an endpoint, a strongSwan gateway, a host behind it |
 //! | [`rogue`] | a gateway that lies about who it is, and records what it hears |
 //! | [`strongswan`] | strongSwan as the gateway |
-//! | [`uml`] | strongSwan on a kernel with ESP, in user-mode Linux |
+//! | [`libreswan`] | libreswan as the gateway, in a guest |
+//! | [`uml`] | guests: a kernel with ESP in user-mode Linux |
 //! | [`demo`] | the article's story, act by act |
 //! | [`client`] | the endpoint: the real service and command line |
 //! | [`gateway`] | an IKEv2 gateway in the manner of a FortiGate, with posture tags |
@@ -30,6 +31,7 @@ pub mod fuzz;
 pub mod gateway;
 pub mod handshake;
 pub mod http;
+pub mod libreswan;
 pub mod net;
 pub mod ping;
 pub mod pki;

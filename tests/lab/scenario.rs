@@ -6,6 +6,8 @@
 //! not root). The child has its own `/run`, its own copy of `/etc` and a loopback interface;
 //! killing it takes everything it started with it. Nothing it does reaches outside.
 
+mod room;
+
 use anyhow::{Context, Result, bail};
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::io::Read;
@@ -38,6 +40,26 @@ pub fn main(scenarios: &'static [Scenario]) -> ExitCode {
         .iter()
         .map(|(name, _)| {
             Trial::test(*name, move || run_outside(name).map_err(|error| Failed::from(format!("{error:#}"))))
+        })
+        .collect();
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// As [`main`], for scenarios that share surroundings which take long to make, such as a guest: they
+/// are played one after the other in one child. A failed scenario ends the child, so that the next
+/// one begins in fresh surroundings.
+pub fn main_together(scenarios: &'static [Scenario]) -> ExitCode {
+    if std::env::var_os(SCENARIO_VARIABLE).is_some() {
+        return room::serve(scenarios);
+    }
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = Some(1);
+    let room = std::sync::Arc::new(std::sync::Mutex::new(None));
+    let trials = scenarios
+        .iter()
+        .map(|(name, _)| {
+            let room = room.clone();
+            Trial::test(*name, move || room::play(&room, name).map_err(|error| Failed::from(format!("{error:#}"))))
         })
         .collect();
     libtest_mimic::run(&arguments, trials).exit_code()

@@ -1,9 +1,10 @@
-//! strongSwan on a kernel that has ESP: user-mode Linux, an ordinary process with a whole Linux
-//! kernel in it, joined to the lab's wires by tap devices.
+//! A kernel that has ESP: user-mode Linux, an ordinary process with a whole Linux kernel in it,
+//! joined to the lab's wires by tap devices.
 //!
 //! The kernel here and the one in CI may have no ESP of their own. What userspace ESP cannot show is
-//! shown against this gateway: extended sequence numbers, UDP encapsulation that only the client's
-//! wish brings about, the kernel's replay window.
+//! shown against gateways in such a guest: extended sequence numbers, UDP encapsulation that only
+//! the client's wish brings about, the kernel's replay window, and libreswan, which has no
+//! userspace ESP.
 //!
 //! The guest's root is the host's file system (hostfs). Commands for the guest are files in a
 //! shared folder: a loop in the guest runs `command` and leaves `done` with its output.
@@ -15,49 +16,57 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-/// The environment variable that names the folder with the unpacked Debian packages
-/// `user-mode-linux`, `kmod` and `libkmod2`; `tests/run` sets it.
+/// The environment variable that names the folder that `tests/lab/uml-fetch` fills; `tests/run`
+/// sets it.
 pub const FOLDER_VARIABLE: &str = "POSTERN_LAB_UML";
 
 /// Loaded in this order: what xfrm needs for AES-GCM, AES-CBC with HMAC-SHA-2 and sequence numbers.
 const MODULES: &str = "jitterentropy_rng sha512_generic hmac drbg ctr ghash-generic gf128mul crypto_null seqiv \
-     xfrm_user esp4 esp6 gcm echainiv authenc authencesn aes_generic cbc sha256_generic";
+     xfrm_user esp4 esp6 gcm echainiv authenc authencesn aes_generic cbc sha256_generic chacha_generic poly1305_generic chacha20poly1305";
 
-/// A guest with a strongSwan gateway that uses the guest kernel's ESP.
-#[derive(Debug)]
-pub struct Gateway {
-    folder: PathBuf,
-    guest: Running,
+/// How long a guest may take to boot, and a command in it to end.
+const LIMIT: Duration = Duration::from_secs(90);
+
+/// Returns the folder with the unpacked packages.
+///
+/// # Errors
+/// When the variable is not set or names something else.
+pub fn packages() -> Result<PathBuf> {
+    let folder = std::env::var_os(FOLDER_VARIABLE).map(PathBuf::from);
+    let folder = folder.with_context(|| format!("{FOLDER_VARIABLE} is not set: run tests/run, which sets it"))?;
+    ensure!(folder.join("stamp").is_file(), "{} is not laid out: run tests/run once", folder.display());
+    Ok(folder)
 }
 
-impl Gateway {
+/// A running guest: a kernel of its own on the gateway's wires.
+#[derive(Debug)]
+pub struct Guest {
+    folder: PathBuf,
+    running: Running,
+}
+
+impl Guest {
     /// Boots the guest in place of `host`: the host's `wan0` and `lan0` become mere wires, and the
-    /// guest has the addresses that the host had.
+    /// guest has the addresses that the host had. `folder` is seen as `/mnt` in the guest.
     ///
     /// # Errors
     /// When the packages are not there or the guest does not come up; its console is in the error.
-    pub fn start(host: &Host, folder: &Path, settings: &Settings) -> Result<Self> {
-        let root = std::env::var_os(FOLDER_VARIABLE).map(PathBuf::from).with_context(|| {
-            format!("{FOLDER_VARIABLE} is not set: run tests/run, which unpacks the packages user-mode-linux, kmod and libkmod2")
-        })?;
-        let kernel = root.join("usr/bin/linux.uml");
-        ensure!(kernel.is_file(), "{} is not there: run tests/run once as root", kernel.display());
+    pub fn start(host: &Host, folder: &Path) -> Result<Self> {
+        let packages = packages()?;
         std::fs::create_dir_all(folder)?;
-        let plugins = crate::strongswan::PLUGINS.replace("kernel-libipsec ", "");
-        write_configuration(folder, settings, &plugins)?;
         host.shell(
-            "for pair in wan0:10.99.0.2/24 lan0:10.98.0.254/24; do\n\
-               name=${pair%%:*}; ip address flush dev $name; ip link add br-$name type bridge; ip link set br-$name up\n\
-               ip link set $name master br-$name; ip tuntap add tap-$name mode tap; ip link set tap-$name up master br-$name\n\
+            "for pair in wan0 lan0; do\n\
+               ip address flush dev $pair; ip link add br-$pair type bridge; ip link set br-$pair up\n\
+               ip link set $pair master br-$pair; ip tuntap add tap-$pair mode tap; ip link set tap-$pair up master br-$pair\n\
              done",
         )?;
         let script = folder.join("init");
-        std::fs::write(&script, guest_script(&root, folder))?;
+        std::fs::write(&script, init_script(&packages, folder))?;
         crate::net::shell(&format!("chmod +x {}", script.display()))?;
         let console = std::fs::File::create(folder.join("console"))?;
-        let guest = Running::start(
+        let running = Running::start(
             "user-mode Linux",
-            host.command(&kernel)
+            host.command(packages.join("usr/bin/linux.uml"))
                 .args(["mem=384M", "rootfstype=hostfs", "rootflags=/", "rw", "con=null", "con0=null,fd:1", "quiet"])
                 .arg(format!("init={}", script.display()))
                 .args(["vec0:transport=tap,ifname=tap-wan0,depth=128", "vec1:transport=tap,ifname=tap-lan0,depth=128"])
@@ -65,19 +74,19 @@ impl Gateway {
                 .stdout(console.try_clone()?)
                 .stderr(Stdio::from(console)),
         )?;
-        let mut gateway = Self { folder: folder.to_owned(), guest };
-        let ready = gateway.folder.join("ready");
-        until("the guest's strongSwan", Duration::from_secs(90), || {
-            if let Some(status) = gateway.guest.ended()? {
+        let mut guest = Self { folder: folder.to_owned(), running };
+        let ready = guest.folder.join("ready");
+        until("the guest's init", LIMIT, || {
+            if let Some(status) = guest.running.ended()? {
                 bail!("the guest ended: {status}");
             }
             Ok(ready.exists().then_some(()))
         })
-        .with_context(|| gateway.console())?;
-        Ok(gateway)
+        .with_context(|| guest.console())?;
+        Ok(guest)
     }
 
-    /// Runs a shell line in the guest and returns what it printed.
+    /// Runs a shell line in the guest and returns what it printed, whether it succeeded or not.
     ///
     /// # Errors
     /// When it does not end in time.
@@ -89,51 +98,93 @@ impl Gateway {
         // The loop in the guest looks for the finished name, so it never sees half a command.
         std::fs::write(self.folder.join("command.new"), line)?;
         std::fs::rename(self.folder.join("command.new"), &command)?;
-        until("the guest's answer", Duration::from_secs(30), || Ok(done.exists().then_some(())))
-            .with_context(|| self.console())?;
+        until("the guest's answer", LIMIT, || Ok(done.exists().then_some(()))).with_context(|| self.console())?;
         std::fs::read_to_string(&done).context("reading the guest's answer")
     }
 
-    /// Returns what the guest's kernel and its init script printed, and charon's log.
+    /// Returns the folder that the guest sees as `/mnt`.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Returns what the guest's kernel and its init script printed.
     pub fn console(&self) -> String {
-        ["console", "charon.log"]
-            .map(|name| std::fs::read(self.folder.join(name)).unwrap_or_default())
-            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-            .join("\n---\n")
+        let bytes = std::fs::read(self.folder.join("console")).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
     }
 }
 
-fn guest_script(root: &Path, folder: &Path) -> String {
-    let (root, folder) = (root.display(), folder.display());
+/// strongSwan in a guest, with the guest kernel's ESP.
+#[derive(Debug)]
+pub struct Gateway {
+    guest: Guest,
+}
+
+impl Gateway {
+    /// Boots a guest in place of `host` and starts strongSwan in it.
+    ///
+    /// # Errors
+    /// When either does not come up; console and log are in the error.
+    pub fn start(host: &Host, folder: &Path, settings: &Settings) -> Result<Self> {
+        std::fs::create_dir_all(folder)?;
+        let plugins = crate::strongswan::PLUGINS.replace("kernel-libipsec ", "");
+        write_configuration(folder, settings, &plugins)?;
+        let gateway = Self { guest: Guest::start(host, folder)? };
+        let folder = folder.display();
+        // The guest's sockets cannot be on hostfs.
+        let said = gateway.shell(&format!(
+            "sed -e 's#unix://{folder}/charon.vici#unix:///run/charon.vici#' -e 's#{folder}#/mnt#g' \
+               /mnt/strongswan.conf > /run/strongswan.conf\n\
+             export STRONGSWAN_CONF=/run/strongswan.conf SWANCTL_DIR=/mnt/swanctl\n\
+             charon-systemd > /mnt/charon.out 2>&1 &\n\
+             for n in $(seq 200); do [ -S /run/charon.vici ] && break; sleep 0.1; done\n\
+             swanctl --load-all --noprompt --uri unix:///run/charon.vici && echo loaded"
+        ))?;
+        ensure!(said.ends_with("loaded\n"), "{said}\n{}", gateway.console());
+        Ok(gateway)
+    }
+
+    /// As [`Guest::shell`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn shell(&self, line: &str) -> Result<String> {
+        self.guest.shell(line)
+    }
+
+    /// Returns the guest's console and charon's log.
+    pub fn console(&self) -> String {
+        let log = std::fs::read(self.guest.folder().join("charon.log")).unwrap_or_default();
+        format!("{}\n---\n{}", self.guest.console(), String::from_utf8_lossy(&log))
+    }
+}
+
+fn init_script(packages: &Path, folder: &Path) -> String {
+    let (packages, folder) = (packages.display(), folder.display());
     // The scenario's folder lies below /run, where the guest wants a tmpfs of its own: in the guest
-    // it is seen at /mnt.
+    // it is seen at /mnt. The kernel is not to ask for modules by itself: its call would look for
+    // them where they are not, and take its time.
     format!(
         "#!/bin/sh\n\
          export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/\n\
          mount -t proc proc /proc; mount -t sysfs sys /sys\n\
          mount --bind {folder} /mnt; mount -t tmpfs tmpfs /run\n\
-         mkdir -p /run/m/lib/modules\n\
-         cp -r {root}/usr/lib/uml/modules/* /run/m/lib/modules/\n\
-         export LD_LIBRARY_PATH={root}/lib/x86_64-linux-gnu:{root}/usr/lib/x86_64-linux-gnu\n\
-         cp {root}/bin/kmod /run/modprobe; cp {root}/bin/kmod /run/depmod\n\
-         /run/depmod -b /run/m $(uname -r)\n\
-         for module in {MODULES}; do /run/modprobe -d /run/m $module || echo \"no module $module\"; done\n\
-         unset LD_LIBRARY_PATH\n\
+         for module in {MODULES}; do\n\
+           LD_LIBRARY_PATH={packages}/lib/x86_64-linux-gnu:{packages}/usr/lib/x86_64-linux-gnu \
+             {packages}/tools/modprobe -d {packages}/modules $module || echo \"no module $module\"\n\
+         done\n\
+         echo /bin/true > /proc/sys/kernel/modprobe\n\
          ip link set lo up\n\
-         ip address add 10.99.0.2/24 dev vec0; ip link set vec0 up\n\
-         ip address add 10.98.0.254/24 dev vec1; ip link set vec1 up\n\
-         echo 1 > /proc/sys/net/ipv4/ip_forward\n\
-         sed -e 's#unix://{folder}/charon.vici#unix:///run/charon.vici#' -e 's#{folder}#/mnt#g' \
-           /mnt/strongswan.conf > /run/strongswan.conf\n\
-         export STRONGSWAN_CONF=/run/strongswan.conf SWANCTL_DIR=/mnt/swanctl\n\
-         charon-systemd &\n\
-         for n in $(seq 200); do [ -S /run/charon.vici ] && break; sleep 0.1; done\n\
-         swanctl --load-all --noprompt --uri unix:///run/charon.vici && touch /mnt/ready\n\
+         ip address add 10.99.0.2/24 dev vec0; ip address add fd99::2/64 dev vec0 nodad; ip link set vec0 up\n\
+         ip address add 10.98.0.254/24 dev vec1; ip address add fd98::fe/64 dev vec1 nodad; ip link set vec1 up\n\
+         ip route add default via 10.99.0.1; ip -6 route add default via fd99::1\n\
+         echo 1 > /proc/sys/net/ipv4/ip_forward; echo 1 > /proc/sys/net/ipv6/conf/all/forwarding\n\
+         touch /mnt/ready\n\
          while :; do\n\
            if [ -f /mnt/command ]; then\n\
              mv /mnt/command /mnt/running; sh /mnt/running > /mnt/output 2>&1; mv /mnt/output /mnt/done\n\
            fi\n\
-           sleep 0.05\n\
+           sleep 0.02\n\
          done\n"
     )
 }

@@ -49,6 +49,8 @@ pub struct Packet {
     pub kind: Kind,
     /// For IKE: the exchange type octet of the header.
     pub exchange: Option<u8>,
+    /// For IKE: the type of the first payload.
+    pub first_payload: Option<u8>,
     /// Length on the wire without the link-layer header.
     pub length: usize,
 }
@@ -198,6 +200,7 @@ fn classify(ether_type: u16, bytes: &[u8], outgoing: bool) -> Packet {
         destination: None,
         kind: if ether_type == 0x0806 { Kind::Neighbour } else { Kind::Other },
         exchange: None,
+        first_payload: None,
         length: bytes.len(),
     };
     let Some((protocol, payload)) = internet_header(ether_type, bytes, &mut packet) else { return packet };
@@ -207,11 +210,8 @@ fn classify(ether_type: u16, bytes: &[u8], outgoing: bool) -> Packet {
     packet.kind = match protocol {
         50 => Kind::Esp,
         17 if uses(53) => Kind::Dns,
-        17 if uses(4500) => udp_4500(payload, &mut packet.exchange),
-        17 if uses(500) => {
-            packet.exchange = payload.get(8 + 18).copied();
-            Kind::Ike
-        }
+        17 if uses(4500) => udp_4500(payload, &mut packet),
+        17 if uses(500) => ike(payload.get(8..).unwrap_or_default(), &mut packet),
         6 if uses(53) => Kind::Dns,
         6 if uses(443) || uses(4500) => Kind::TcpCarrier,
         58 if matches!(payload.first(), Some(133..=137)) => Kind::Neighbour,
@@ -223,15 +223,19 @@ fn classify(ether_type: u16, bytes: &[u8], outgoing: bool) -> Packet {
 }
 
 /// Tells apart what shares UDP port 4500 (RFC 3948 §2).
-fn udp_4500(udp: &[u8], exchange: &mut Option<u8>) -> Kind {
+fn udp_4500(udp: &[u8], packet: &mut Packet) -> Kind {
     match udp.get(8..) {
         Some([0xff]) => Kind::NatKeepalive,
-        Some([0, 0, 0, 0, ike @ ..]) => {
-            *exchange = ike.get(18).copied();
-            Kind::Ike
-        }
+        Some([0, 0, 0, 0, message @ ..]) => ike(message, packet),
         _ => Kind::EspInUdp,
     }
+}
+
+/// Notes what the IKE header says in the clear (RFC 7296 §3.1).
+fn ike(message: &[u8], packet: &mut Packet) -> Kind {
+    packet.first_payload = message.get(16).copied();
+    packet.exchange = message.get(18).copied();
+    Kind::Ike
 }
 
 /// Reads the IP header; returns the protocol and what follows.

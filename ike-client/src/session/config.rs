@@ -63,7 +63,9 @@ impl Assigned {
                 }
                 Kind::INTERNAL_IP4_DNS => add(&mut assigned.dns, attribute.ipv4().filter(is_usable).map(IpAddr::V4)),
                 Kind::INTERNAL_IP6_DNS => {
-                    let address = attribute.ipv6().filter(|address| !address.is_unspecified());
+                    // libreswan 4.10 adds a prefix length, as for an address (RFC 7296 §3.15.1 has none).
+                    let address = attribute.ipv6().or_else(|| attribute.ipv6_prefix().map(|(address, _)| address));
+                    let address = address.filter(|address| !address.is_unspecified());
                     add(&mut assigned.dns, address.map(IpAddr::V6));
                 }
                 Kind::INTERNAL_IP4_SUBNET => add(&mut assigned.subnets, ipv4_subnet(attribute).map(IpNet::V4)),
@@ -150,6 +152,16 @@ mod tests {
         assert_eq!(assigned.dns, ["10.9.0.1".parse::<IpAddr>().unwrap()]);
         assert_eq!(assigned.subnets, ["10.2.0.0/16".parse().unwrap()]);
         assert_eq!(assigned.domains, ["corp.example"]);
+    }
+
+    #[test]
+    fn an_ipv6_resolver_may_carry_a_prefix_length() {
+        let resolver = [&[0x20, 1, 0xd, 0xb8][..], &[0; 11], &[7]].concat();
+        let libreswan = [&resolver[..], &[128]].concat();
+        for value in [&resolver[..], &libreswan] {
+            let assigned = Assigned::read(&reply(&[(Kind::INTERNAL_IP6_DNS, value)]), BOTH);
+            assert_eq!(assigned.dns, ["2001:db8::7".parse::<IpAddr>().unwrap()]);
+        }
     }
 
     #[test]

@@ -1,0 +1,115 @@
+//! Rekeys, deletion and liveness.
+
+use crate::gateways::{PSK_SECRETS, PSK_TUNNEL, psk_gateway};
+use crate::room::Play;
+use anyhow::{Context, Result, ensure};
+use lab::net::until;
+use lab::ping::Series;
+use lab::roadwarrior::{CORPORATE, LIMIT, connect, wait_for, work};
+use lab::wire::{Kind, Tap};
+use postern_api::{ConnectionState, FaultName};
+use std::time::Duration;
+
+/// Runs a ping through the tunnel while `disturb` works, and fails when more than so many are lost.
+fn pings(play: &Play, may_be_lost: u64, disturb: impl FnOnce() -> Result<()>) -> Result<()> {
+    lab::ping::once(&play.network.client, CORPORATE.parse()?, LIMIT)?;
+    let series = Series::start(&play.network.client, CORPORATE.parse()?, Duration::from_millis(10))?;
+    disturb()?;
+    let mark = series.answered();
+    until("pings after the disturbance", LIMIT, || Ok((series.answered() > mark + 50).then_some(())))?;
+    let tally = series.finish()?;
+    ensure!(tally.sent <= tally.answered + may_be_lost, "pings were lost: {tally:?}");
+    Ok(())
+}
+
+pub fn rekeyed_by_gateway() -> Result<()> {
+    let play = Play::new(&psk_gateway(&[]))?;
+    play.connected(PSK_TUNNEL, PSK_SECRETS, |endpoint, _| {
+        pings(&play, 0, || {
+            for _ in 0..2 {
+                for (command, words) in [("--rekey-ipsec", "rekeyed Child SA"), ("--rekey-ike", "rekeyed IKE SA")] {
+                    let mark = play.gateway.log().len();
+                    play.gateway.whack(&format!("{command} --name work"))?;
+                    play.gateway.says(words, mark)?;
+                }
+            }
+            Ok(())
+        })?;
+        ensure!(play.gateway.established()? == 1, "{}", play.gateway.whack("--showstates")?);
+        ensure!(work(endpoint)?.state == ConnectionState::Connected);
+        Ok(())
+    })
+}
+
+pub fn rekeyed_by_client() -> Result<()> {
+    let play = Play::new(&psk_gateway(&[]))?;
+    let tunnel = format!("{PSK_TUNNEL}\n[proposals]\nike_lifetime = \"9s\"\nesp_lifetime = \"4s\"\n");
+    play.connected(&tunnel, PSK_SECRETS, |_, _| {
+        // As responder pluto puts a new SA into its kernel before it answers: what the gateway
+        // sends in between has keys that the client cannot have yet. That is a packet or two each.
+        pings(&play, 8, || {
+            let log = || play.gateway.log();
+            until("two rekeyed IKE SAs and three CHILD SAs", LIMIT, || {
+                let ike = log().matches("responder rekeyed IKE SA").count() >= 2;
+                let child = log().matches("responder rekeyed Child SA").count() >= 3;
+                Ok((ike && child).then_some(()))
+            })
+        })?;
+        ensure!(play.gateway.established()? == 1, "{}", play.gateway.whack("--showstates")?);
+        Ok(())
+    })
+}
+
+pub fn deleted_by_client() -> Result<()> {
+    let play = Play::new(&psk_gateway(&[]))?;
+    play.connected(PSK_TUNNEL, PSK_SECRETS, |endpoint, _| {
+        ensure!(play.gateway.established()? == 1);
+        endpoint.expect(0, &["down", "work"])?;
+        until("the gateway's SA to go", LIMIT, || Ok((play.gateway.established()? == 0).then_some(())))
+    })
+}
+
+pub fn deleted_by_gateway() -> Result<()> {
+    let play = Play::new(&psk_gateway(&[]))?;
+    play.connected(PSK_TUNNEL, PSK_SECRETS, |endpoint, _| {
+        play.gateway.whack("--terminate --name work")?;
+        let fault = wait_for(endpoint, ConnectionState::Disconnected)?.last_fault;
+        let fault = fault.context("no fault says why it ended")?;
+        ensure!(fault.name == FaultName::ClosedByGateway, "{fault}");
+        Ok(())
+    })
+}
+
+pub fn gateway_dead() -> Result<()> {
+    let play = Play::new(&psk_gateway(&[]))?;
+    let tunnel = format!("{PSK_TUNNEL}\n[carrier]\nliveness = \"1s\"\n");
+    play.connected(&tunnel, PSK_SECRETS, |endpoint, _| {
+        play.guest.shell("kill -STOP $(cat /run/pluto/pluto.pid)")?;
+        let fault = wait_for(endpoint, ConnectionState::Disconnected)?.last_fault;
+        let fault = fault.context("no fault says why it ended")?;
+        ensure!(fault.name == FaultName::GatewayLost, "{fault}");
+        Ok(())
+    })
+}
+
+pub fn liveness_answered() -> Result<()> {
+    let play = Play::new(&psk_gateway(&[("dpddelay", "1"), ("retransmit-timeout", "4s")]))?;
+    let endpoint = play.endpoint(PSK_TUNNEL, PSK_SECRETS)?;
+    connect(&endpoint)?;
+    let tap = Tap::open(&play.network.client, "wan0")?;
+    // INFORMATIONAL is exchange type 37 (RFC 7296 §3.1). Longer than the gateway would wait.
+    let asked = || tap.packets().iter().filter(|packet| !packet.outgoing && packet.exchange == Some(37)).count();
+    until("six liveness checks", LIMIT, || Ok((asked() >= 6).then_some(()))).with_context(|| play.gateway.log())?;
+    ensure!(play.gateway.established()? == 1, "{}", play.gateway.log());
+    tap.none_of(0, &[Kind::Other])?;
+    lab::ping::once(&play.network.client, CORPORATE.parse()?, LIMIT)?;
+    // Without answers the gateway gives the client up.
+    play.network.client.shell(
+        "nft 'add table inet deaf; add chain inet deaf in { type filter hook input priority 0; }; \
+         add rule inet deaf in ip saddr 10.99.0.2 drop'",
+    )?;
+    let gone = until("the gateway to give up", LIMIT, || Ok((play.gateway.established()? == 0).then_some(())));
+    play.network.client.shell("nft delete table inet deaf")?;
+    gone.with_context(|| play.gateway.log())?;
+    play.leave(endpoint)
+}
