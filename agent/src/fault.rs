@@ -109,6 +109,13 @@ fn of_close(cause: &CloseCause) -> Fault {
             "check the gateway's address and that UDP 500 and 4500 (or its TCP port) are let through".into(),
         ),
         CloseCause::GatewayLost => (FaultName::GatewayLost, "check the network connection, then connect again".into()),
+        CloseCause::AddressChangeRefused | CloseCause::GatewayRestarted => {
+            (FaultName::GatewayLost, "connect again".into())
+        }
+        CloseCause::Redirected { .. } => (
+            FaultName::GatewayUnreachable,
+            "ask the gateway's administrator: its gateways send this client in a circle".into(),
+        ),
         CloseCause::ClosedByPeer => {
             (FaultName::ClosedByGateway, "connect again, or ask the gateway's administrator".into())
         }

@@ -49,6 +49,7 @@ pub fn engine(name: &str, tunnel: &Tunnel) -> Result<TunnelConfiguration, Fault>
     };
     let networks = everything(tunnel);
     let session = Configuration {
+        continuity: session::Continuity::default(),
         local_identity,
         remote_identity: identity("gateway_identity", &tunnel.gateway_identity)?,
         send_remote_identity: false,

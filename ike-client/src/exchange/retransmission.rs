@@ -67,6 +67,11 @@ impl Retransmitter {
         Self { policy, transmissions: 1, deadline: now + policy.wait_after(0) }
     }
 
+    /// Starts anew with the same numbers.
+    pub fn restart(&mut self, now: Timestamp) {
+        *self = Self::start(self.policy, now);
+    }
+
     /// Returns when [`Self::advance`] wants to be called.
     pub const fn deadline(&self) -> Timestamp {
         self.deadline

@@ -69,6 +69,18 @@ impl OutgoingWindow {
         self.pending = None;
     }
 
+    /// Starts the repetition anew, as if the request had been sent for the first time at `now`;
+    /// returns its datagrams.
+    pub fn restart(&mut self, now: Timestamp) -> &[Vec<u8>] {
+        match &mut self.pending {
+            Some(pending) => {
+                pending.retransmitter.restart(now);
+                &pending.datagrams
+            }
+            None => &[],
+        }
+    }
+
     /// Stops waiting for the awaited response; returns the request's datagrams.
     pub fn abandon(&mut self) -> Vec<Vec<u8>> {
         self.pending.take().map(|pending| pending.datagrams).unwrap_or_default()

@@ -5,7 +5,7 @@
 //! to EAP.
 
 use super::cause::{CloseCause, DistrustReason, LikelyCause, SaKind};
-use super::child::{self, Agreed, ChildOffer, ChildSa};
+use super::child::{Agreed, ChildOffer, ChildSa, FirstChild};
 use super::config::{self, Assigned};
 use super::configuration::{ClientAuthentication, GatewayAuthentication};
 use super::context::{Context, Question};
@@ -13,6 +13,7 @@ use super::established::{EstablishedSa, IkeLifetime};
 use super::event::{Established, Event, Warning};
 use super::init::Negotiated;
 use super::payloads::Payloads;
+use super::redirect::{self, RedirectTarget};
 use super::request::{Answer, Request};
 use super::state::State;
 use super::{closing, eap};
@@ -50,7 +51,7 @@ pub(super) struct AwaitingAuthResponse {
     pub negotiated: Box<Negotiated>,
     psk: Option<Secret>,
     identity: Identification,
-    offer: ChildOffer,
+    offer: FirstChild,
     warnings: Vec<Warning>,
 }
 
@@ -58,7 +59,7 @@ pub(super) struct AwaitingAuthResponse {
 pub(super) struct AwaitingFinalAuth {
     pub negotiated: Box<Negotiated>,
     pub proven: GatewayProven,
-    pub offer: ChildOffer,
+    pub offer: FirstChild,
     pub warnings: Vec<Warning>,
     /// The key that both AUTH payloads come from.
     pub key: Secret,
@@ -159,7 +160,8 @@ fn send(
     context: &mut Context,
     now: Timestamp,
 ) -> State {
-    let sent = first_request(&identity, own, context).and_then(|(payloads, offer)| {
+    let childless = negotiated.childless;
+    let sent = first_request(&identity, own, childless, context).and_then(|(payloads, offer)| {
         negotiated.sa.request(ExchangeType::IKE_AUTH, &payloads, context, now)?;
         Ok(offer)
     });
@@ -173,12 +175,14 @@ fn send(
     }
 }
 
-/// Returns `IDi, [CERT, ...] [N(INITIAL_CONTACT)] [CERTREQ] [IDr] [AUTH] [CP] SA TSi TSr`.
+/// Returns `IDi, [CERT, ...] [N(INITIAL_CONTACT)] [CERTREQ] [IDr] [AUTH] [CP] [SA TSi TSr]
+/// [N(MOBIKE_SUPPORTED)]`.
 fn first_request(
     identity: &Identification,
     own: Option<Authentication>,
+    childless: bool,
     context: &mut Context,
-) -> Result<(Vec<Payload>, ChildOffer), CloseCause> {
+) -> Result<(Vec<Payload>, FirstChild), CloseCause> {
     let offer = ChildOffer::first(context)?;
     let configuration = &context.configuration;
     let mut payloads = vec![Payload::IdentificationInitiator(identity.clone())];
@@ -198,8 +202,18 @@ fn first_request(
         payloads.push(Payload::IdentificationResponder(gateway.into()));
     }
     payloads.extend(own.map(Payload::Authentication));
-    payloads.extend(config::request(configuration.virtual_addresses).map(Payload::Configuration));
-    payloads.extend(offer.payloads());
+    let continuity = &configuration.continuity;
+    let preferred = &continuity.preferred_addresses;
+    payloads.extend(config::request(configuration.virtual_addresses, preferred).map(Payload::Configuration));
+    let offer = if childless && continuity.childless {
+        FirstChild::Later
+    } else {
+        payloads.extend(offer.payloads());
+        FirstChild::Offered(offer)
+    };
+    if continuity.mobility {
+        payloads.push(Payload::Notify(Notify::new(NotifyType::MOBIKE_SUPPORTED, Vec::new())));
+    }
     Ok((payloads, offer))
 }
 
@@ -233,6 +247,9 @@ impl AwaitingAuthResponse {
         };
         if matches!(proven.by(), ProvenBy::Certificate { scheme: SignatureScheme::RsaSha1, .. }) {
             warnings.push(Warning::SignatureUsesSha1);
+        }
+        if let Some(to) = followed(payloads, context) {
+            return closing::farewell(negotiated.sa, CloseCause::Redirected { to }, context, now);
         }
         match (&context.configuration.client_auth, payloads.eap()) {
             (ClientAuthentication::Eap { .. }, Some(packet)) => {
@@ -282,8 +299,16 @@ impl AwaitingFinalAuth {
             let why = DistrustReason::EapProofMissing;
             return closing::farewell(negotiated.sa, CloseCause::GatewayNotTrusted { why }, context, now);
         }
+        if let Some(to) = followed(payloads, context) {
+            return closing::farewell(negotiated.sa, CloseCause::Redirected { to }, context, now);
+        }
         establish(negotiated, &proven, offer, warnings, payloads, context, now)
     }
+}
+
+/// Returns where the gateway, which has proven itself, sends this client (RFC 5685 §4).
+fn followed(payloads: Payloads<'_>, context: &Context) -> Option<RedirectTarget> {
+    redirect::protected(payloads).filter(|_| context.configuration.continuity.follow_redirects)
 }
 
 /// Checks who the gateway is.
@@ -338,20 +363,20 @@ impl From<GatewayRejected> for DistrustReason {
 pub(super) fn establish(
     negotiated: Box<Negotiated>,
     proven: &GatewayProven,
-    offer: ChildOffer,
+    offer: FirstChild,
     mut warnings: Vec<Warning>,
     payloads: Payloads<'_>,
     context: &mut Context,
     now: Timestamp,
 ) -> State {
-    let outcome = first_child(offer, payloads, context, now);
+    let outcome = first_child(offer, negotiated.childless, payloads, context, now);
     let outcome = outcome.and_then(|child| Ok((child, IkeLifetime::draw(context, now)?)));
-    let ((agreed, child, assigned), lifetime) = match outcome {
+    let ((first, assigned), lifetime) = match outcome {
         Ok(outcome) => outcome,
         Err(cause) => return closing::farewell(negotiated.sa, cause, context, now),
     };
     let ike = Some(negotiated.sa.suite).filter(IkeSuite::is_weak).map(|suite| suite.to_string());
-    let esp = Some(agreed.suite).filter(EspSuite::is_weak).map(|suite| suite.to_string());
+    let esp = first.as_ref().map(|(agreed, _)| agreed.suite).filter(EspSuite::is_weak).map(|suite| suite.to_string());
     warnings.extend(ike.into_iter().chain(esp).map(|suite| Warning::WeakSuite { suite }));
     let established = Established {
         gateway: context.path.remote,
@@ -364,36 +389,52 @@ pub(super) fn establish(
         nat: negotiated.nat,
         warnings,
     };
-    let keys = match negotiated.sa.keys.child(&agreed.suite, None, negotiated.nonces()) {
+    let keys = match &first {
+        Some((agreed, _)) => negotiated.sa.keys.child(&agreed.suite, None, negotiated.nonces()).map(Some),
+        None => Ok(None),
+    };
+    let keys = match keys {
         Ok(keys) => keys,
         Err(error) => return closing::farewell(negotiated.sa, error.into(), context, now),
     };
     // The driver hears of the SA as a whole before it gets the keys of its child.
     context.tell(Event::Established(Box::new(established)));
-    if let Err(cause) = agreed.install(&keys, Side::Initiator, None, context) {
+    if let (Some((agreed, _)), Some(keys)) = (&first, &keys)
+        && let Err(cause) = agreed.install(keys, Side::Initiator, None, context)
+    {
         return closing::farewell(negotiated.sa, cause, context, now);
     }
     let Negotiated { sa, nat, .. } = *negotiated;
-    State::Established(Box::new(EstablishedSa::new(sa, child, lifetime, nat, context, now)))
+    let child = first.map(|(_, child)| child);
+    Box::new(EstablishedSa::new(sa, child, lifetime, nat, context, now)).begin(payloads, context, now)
 }
 
+/// Reads what was assigned, and the CHILD SA if there is one. A gateway that can do without at first
+/// may refuse it here and give one to the request that follows (RFC 6023 §3).
 fn first_child(
-    offer: ChildOffer,
+    offer: FirstChild,
+    childless: bool,
     payloads: Payloads<'_>,
     context: &mut Context,
     now: Timestamp,
-) -> Result<(Agreed, ChildSa, Assigned), CloseCause> {
-    if let Some(cause) = child::refusal(payloads) {
-        return Err(cause);
-    }
+) -> Result<(Option<(Agreed, ChildSa)>, Assigned), CloseCause> {
+    let refused_here = |kind| {
+        [NotifyType::NO_PROPOSAL_CHOSEN, NotifyType::NO_ADDITIONAL_SAS, NotifyType::TEMPORARY_FAILURE].contains(&kind)
+    };
+    let offer = match (offer, payloads.error()) {
+        (_, Some(notify)) if childless && refused_here(notify.notify_type) => FirstChild::Later,
+        (_, Some(notify)) => return Err(CloseCause::of_refusal(notify, SaKind::Child, &[])),
+        (offer, None) => offer,
+    };
     let wanted = context.configuration.virtual_addresses;
     let assigned = payloads.configuration_reply().map(|reply| Assigned::read(reply, wanted)).unwrap_or_default();
     if !assigned.suffices(wanted) {
         return Err(CloseCause::AddressUnavailable);
     }
+    let FirstChild::Offered(offer) = offer else { return Ok((None, assigned)) };
     let agreed = offer.agreed(payloads)?;
     let child = agreed.to_child(context, now)?;
-    Ok((agreed, child, assigned))
+    Ok((Some((agreed, child)), assigned))
 }
 
 impl Negotiated {

@@ -3,6 +3,7 @@
 //! One variant for each cause that a client can observe. [`CloseCause::notify`] maps a cause to
 //! the notify that goes out on the wire, [`CloseCause::retry`] to what is worth trying next.
 
+use super::redirect::RedirectTarget;
 use crate::auth::eap::mschapv2::Decline;
 use crate::crypto::prf::ExpansionTooLong;
 use crate::crypto::protect::ProtectError;
@@ -30,6 +31,9 @@ pub enum CloseReason {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(tag = "cause", rename_all = "kebab-case")]
 pub enum CloseCause {
+    /// The gateway does not take the address that this client has moved to.
+    #[error("the gateway does not take the change of address")]
+    AddressChangeRefused,
     /// The gateway has no address to give (INTERNAL_ADDRESS_FAILURE or none in the reply).
     #[error("the gateway has no address to give")]
     AddressUnavailable,
@@ -48,6 +52,9 @@ pub enum CloseCause {
         /// What is wrong with it.
         what: String,
     },
+    /// The gateway showed, by the token that it gave for this (RFC 6290), that it has lost the SA.
+    #[error("the gateway has restarted")]
+    GatewayRestarted,
     /// An established SA's peer stopped answering.
     #[error("the gateway stopped answering")]
     GatewayLost,
@@ -97,6 +104,12 @@ pub enum CloseCause {
     ProposalMismatch {
         /// Which SA it was about.
         sa: SaKind,
+    },
+    /// The gateway sends this client to another one (RFC 5685).
+    #[error("the gateway redirects to {to}")]
+    Redirected {
+        /// Where to.
+        to: RedirectTarget,
     },
     /// The source of randomness failed.
     #[error("the operating system has no randomness")]
@@ -217,6 +230,9 @@ impl CloseCause {
                     Decline::WrongCredentials | Decline::PasswordExpired | Decline::PasswordChange | Decline::Unstated,
                 ..
             } => Retry::WithNewCredentials,
+            Self::AddressChangeRefused | Self::GatewayRestarted | Self::Redirected { .. } => {
+                Retry::After { wait: Duration::ZERO }
+            }
             Self::ClosedByPeer | Self::Expired | Self::GatewayLost => Retry::After { wait: Duration::from_secs(2) },
             Self::AddressUnavailable | Self::NoAnswer | Self::RandomUnavailable => {
                 Retry::After { wait: Duration::from_secs(10) }

@@ -1,6 +1,6 @@
 //! One CHILD SA: offered, agreed, installed (RFC 7296 §1.2, §2.17).
 
-use super::cause::{CloseCause, SaKind};
+use super::cause::CloseCause;
 use super::context::Context;
 use super::event::{ChildInstalled, Event, OutboundFrom, Warning};
 use super::payloads::Payloads;
@@ -91,6 +91,15 @@ impl ChildOffer {
     }
 }
 
+/// Where the first CHILD SA comes from.
+#[derive(Debug)]
+pub(super) enum FirstChild {
+    /// It was asked for in IKE_AUTH.
+    Offered(ChildOffer),
+    /// IKE_AUTH goes without (RFC 6023): it is asked for when the IKE SA stands.
+    Later,
+}
+
 /// What both sides agreed on.
 #[derive(Debug)]
 pub(super) struct Agreed {
@@ -159,9 +168,4 @@ impl Agreed {
         })));
         Ok(())
     }
-}
-
-/// Returns what an error notify in a CHILD SA's place means.
-pub(super) fn refusal(payloads: Payloads<'_>) -> Option<CloseCause> {
-    payloads.error().map(|notify| CloseCause::of_refusal(notify, SaKind::Child, &[]))
 }

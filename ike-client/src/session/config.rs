@@ -23,8 +23,8 @@ pub(super) struct Assigned {
     pub subnets: Vec<IpNet>,
 }
 
-/// Returns the CFG_REQUEST; none when no address is wanted.
-pub(super) fn request(wanted: VirtualAddresses) -> Option<Configuration> {
+/// Returns the CFG_REQUEST; none when no address is wanted. Preferred addresses are asked for by name.
+pub(super) fn request(wanted: VirtualAddresses, preferred: &[IpAddr]) -> Option<Configuration> {
     if wanted.none() {
         return None;
     }
@@ -37,7 +37,19 @@ pub(super) fn request(wanted: VirtualAddresses) -> Option<Configuration> {
         kinds.extend([Kind::INTERNAL_IP6_ADDRESS, Kind::INTERNAL_IP6_DNS, Kind::INTERNAL_IP6_SUBNET]);
     }
     kinds.push(Kind::INTERNAL_DNS_DOMAIN);
-    let attributes = kinds.into_iter().map(|kind| ConfigurationAttribute { kind, value: Vec::new() }).collect();
+    let value = |kind| match kind {
+        Kind::INTERNAL_IP4_ADDRESS => preferred.iter().find_map(|address| match address {
+            IpAddr::V4(address) => Some(address.octets().to_vec()),
+            IpAddr::V6(_) => None,
+        }),
+        Kind::INTERNAL_IP6_ADDRESS => preferred.iter().find_map(|address| match address {
+            IpAddr::V4(_) => None,
+            IpAddr::V6(address) => Some([&address.octets()[..], &[128]].concat()),
+        }),
+        _ => None,
+    };
+    let attribute = |kind| ConfigurationAttribute { kind, value: value(kind).unwrap_or_default() };
+    let attributes = kinds.into_iter().map(attribute).collect();
     Some(Configuration { kind: ConfigurationType::REQUEST, attributes })
 }
 

@@ -1,5 +1,6 @@
 //! What one tunnel's negotiation is told beforehand. Holds no secret: those are asked for.
 
+pub use super::continuity::Continuity;
 use crate::auth::Identity;
 use crate::auth::eap::EapProfile;
 use crate::crypto::suite::{EspSuite, IkeSuite};
@@ -84,9 +85,25 @@ pub struct Configuration {
     /// Whether INITIAL_CONTACT is sent: this device has no other SA with the gateway.
     #[serde(default = "enabled")]
     pub initial_contact: bool,
+    /// How the tunnel goes on: moving, redirects, a start without CHILD SA, a successor.
+    #[serde(default)]
+    pub continuity: Continuity,
     /// What a gateway with private extensions wants to be told.
     #[serde(default)]
     pub extensions: Extensions,
+}
+
+impl Configuration {
+    /// Makes the configuration of a session that is made beside one that stands, to take its place:
+    /// it starts on the socket in use, asks for the same inside addresses, and does not make the
+    /// gateway forget the one that stands.
+    #[must_use]
+    pub fn succeeding(mut self, addresses: &[IpNet]) -> Self {
+        self.initial_contact = false;
+        self.start_encapsulated = true;
+        self.continuity.preferred_addresses = addresses.iter().map(IpNet::addr).collect();
+        self
+    }
 }
 
 /// How the gateway proves that it is the configured one.

@@ -9,7 +9,7 @@ use crate::random::Random;
 use crate::time::Timestamp;
 use crate::transport::udp;
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// Nonces of 32 octets: half the key size of the strongest function, and more (RFC 7296 §2.10).
 const NONCE_LENGTH: usize = 32;
@@ -36,13 +36,17 @@ pub(super) struct Context {
     pub random: Box<dyn Random>,
     pub path: Path,
     pub counters: Counters,
+    /// Where the datagram that is being looked at came from.
+    pub from: SocketAddr,
+    /// Other addresses that the gateway, once proven, said it can be reached at.
+    pub alternatives: Vec<IpAddr>,
     /// The transmits that wait to be polled.
     pub transmits: VecDeque<Transmit>,
     /// The events that wait to be polled.
     pub events: VecDeque<Event>,
     /// The requests that wait to be polled.
     pub requests: VecDeque<(RequestId, Request, Timestamp)>,
-    next_request: u64,
+    pub(super) next_request: u64,
     started: Timestamp,
     unix_at_start: u64,
 }
@@ -61,6 +65,8 @@ impl Context {
             random,
             path: Path { local, remote, socket },
             counters: Counters::default(),
+            from: remote,
+            alternatives: Vec::new(),
             transmits: VecDeque::new(),
             events: VecDeque::new(),
             requests: VecDeque::new(),
@@ -77,12 +83,30 @@ impl Context {
 
     /// Queues one IKE message on the path in use.
     pub(super) fn send(&mut self, message: &[u8]) {
-        let Path { remote, socket, .. } = self.path;
+        self.send_to(message, self.path.remote);
+    }
+
+    /// Queues the answer to the datagram that is being looked at: where it came from, if that is
+    /// another address than the one in use (RFC 7296 §2.11).
+    pub(super) fn answer(&mut self, message: &[u8]) {
+        let elsewhere = self.from.ip() != self.path.remote.ip();
+        self.send_to(message, if elsewhere { self.from } else { self.path.remote });
+    }
+
+    /// Queues one IKE message to all that the gateway said it can be reached at.
+    pub(super) fn send_everywhere(&mut self, message: &[u8]) {
+        let port = self.path.remote.port();
+        let others: Vec<SocketAddr> = self.alternatives.iter().map(|address| SocketAddr::new(*address, port)).collect();
+        std::iter::once(self.path.remote).chain(others).for_each(|to| self.send_to(message, to));
+    }
+
+    fn send_to(&mut self, message: &[u8], destination: SocketAddr) {
+        let socket = self.path.socket;
         let bytes = match socket {
             LocalSocket::Ike => message.to_vec(),
             LocalSocket::Encapsulated => udp::mark(message),
         };
-        self.transmits.push_back(Transmit { destination: remote, socket, bytes });
+        self.transmits.push_back(Transmit { destination, socket, bytes });
     }
 
     /// Queues a NAT keepalive.

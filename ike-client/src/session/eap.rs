@@ -6,7 +6,7 @@
 
 use super::auth::AwaitingFinalAuth;
 use super::cause::{CloseCause, DistrustReason, LikelyCause, SaKind};
-use super::child::ChildOffer;
+use super::child::FirstChild;
 use super::closing;
 use super::configuration::ClientAuthentication;
 use super::context::{Context, Question};
@@ -25,7 +25,7 @@ use crate::wire::{Authentication, AuthenticationMethod, ExchangeType, Payload};
 /// What stays the same through all rounds.
 pub(super) struct Round {
     pub proven: GatewayProven,
-    pub offer: ChildOffer,
+    pub offer: FirstChild,
     pub warnings: Vec<Warning>,
     /// What the own last AUTH will cover.
     pub own_octets: Vec<u8>,

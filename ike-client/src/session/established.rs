@@ -5,14 +5,19 @@
 //! only wait to be deleted. What an exchange means is in a file of its own: [`create_child`],
 //! [`rekey_child`], [`rekey_ike`], [`delete`], [`liveness`], and when it is due in [`lifetimes`].
 
+mod crash;
 mod create_child;
 mod delete;
+mod informational;
 mod lifetimes;
 mod liveness;
+mod mobility;
+mod reauthenticate;
 mod rekey_child;
 mod rekey_ike;
 
 pub(super) use lifetimes::IkeLifetime;
+pub(super) use mobility::learn_addresses;
 
 use super::cause::CloseCause;
 use super::child::{ChildSa, Standing};
@@ -26,7 +31,10 @@ use super::state::State;
 use crate::esp::EspSpi;
 use crate::time::Timestamp;
 use crate::wire::{DecodeError, ExchangeType, Message, Notify, NotifyType, Payload, ProtocolId};
+use crash::CrashToken;
 use create_child::ChildCreation;
+use mobility::{AddressUpdate, Mobility};
+use reauthenticate::Authentication;
 use rekey_child::ChildRekey;
 use rekey_ike::IkeRekey;
 use std::collections::VecDeque;
@@ -48,6 +56,8 @@ pub(super) struct EstablishedSa {
     queue: VecDeque<Operation>,
     later: Vec<(Timestamp, Operation)>,
     ike_rekey: Option<Timestamp>,
+    /// When the current IKE SA was made.
+    ike_made: Timestamp,
     ike_expiry: Timestamp,
     keepalive: Option<Timestamp>,
     last_heard: Timestamp,
@@ -59,6 +69,9 @@ pub(super) struct EstablishedSa {
     child_made: Timestamp,
     /// Since when no CHILD SA carries packets.
     childless_since: Option<Timestamp>,
+    mobility: Mobility,
+    authentication: Authentication,
+    crash_token: CrashToken,
 }
 
 /// An IKE SA and the own exchange that is under way on it.
@@ -95,6 +108,7 @@ enum Operation {
     Liveness,
     RekeyChild(EspSpi),
     RekeyIke,
+    UpdateAddresses,
 }
 
 /// An exchange that is under way.
@@ -105,12 +119,13 @@ enum Task {
     Liveness,
     RekeyChild(Box<ChildRekey>),
     RekeyIke(Box<IkeRekey>),
+    UpdateAddresses(AddressUpdate),
 }
 
 impl Task {
     /// Tells whether it makes, replaces or deletes an SA.
     const fn is_about_sas(&self) -> bool {
-        !matches!(self, Self::Liveness)
+        !matches!(self, Self::Liveness | Self::UpdateAddresses(_))
     }
 }
 
@@ -171,31 +186,50 @@ impl From<NotifyType> for Reply {
 }
 
 impl EstablishedSa {
-    /// Starts with the IKE SA and its first CHILD SA.
+    /// Starts with the IKE SA and its first CHILD SA. Without one the first thing is to ask for it.
     pub(super) fn new(
         sa: IkeSa,
-        child: ChildSa,
+        child: Option<ChildSa>,
         lifetime: IkeLifetime,
         nat: Nat,
         context: &Context,
         now: Timestamp,
     ) -> Self {
         let keepalive = context.configuration.keepalive_interval.filter(|_| nat.here);
+        let wanted = || Ends::wanted(&context.configuration);
         Self {
             current: Line { sa, task: None },
             others: Vec::new(),
-            ends: child.ends.clone(),
-            children: vec![child],
-            queue: VecDeque::new(),
+            ends: child.as_ref().map_or_else(wanted, |child| child.ends.clone()),
+            queue: child.is_none().then_some(Operation::CreateChild).into_iter().collect(),
+            childless_since: child.is_none().then_some(now),
+            children: child.into_iter().collect(),
             later: Vec::new(),
             ike_rekey: Some(lifetime.rekey),
+            ike_made: now,
             ike_expiry: lifetime.expiry,
             keepalive: keepalive.map(|interval| now + interval),
             last_heard: now,
             prompted: None,
             child_made: now,
-            childless_since: None,
+            mobility: Mobility { supported: false, moves: 0 },
+            authentication: Authentication::default(),
+            crash_token: CrashToken::default(),
         }
+    }
+
+    /// Takes note of what the gateway said beside its proof, and starts what waits to be started.
+    pub(super) fn begin(mut self: Box<Self>, payloads: Payloads<'_>, context: &mut Context, now: Timestamp) -> State {
+        let mobile = context.configuration.continuity.mobility;
+        self.mobility.supported = mobile && payloads.notify(NotifyType::MOBIKE_SUPPORTED).is_some();
+        if self.mobility.supported {
+            learn_addresses(payloads, context);
+        }
+        if let Some(notify) = payloads.notify(NotifyType::AUTH_LIFETIME) {
+            self.note_authentication_lifetime(&notify.data, context, now);
+        }
+        self.crash_token = CrashToken::read(payloads);
+        self.proceed(Ok(()), context, now)
     }
 
     /// Gives the current IKE SA away, for the last exchange on it.
@@ -237,6 +271,9 @@ impl EstablishedSa {
             matches!(message.payloads.as_slice(), [Payload::Encrypted(_)] | [Payload::EncryptedFragment(_)]);
         if !is_protected {
             context.counters.unexpected += 1;
+            if which == Which::Current && self.shows_crash(message) {
+                return State::closed(CloseCause::GatewayRestarted, context);
+            }
             self.prompt(now);
             return self.proceed(Ok(()), context, now);
         }
@@ -249,6 +286,7 @@ impl EstablishedSa {
             }
             Received::Response { payloads } => {
                 self.last_heard = now;
+                self.follow_response(context);
                 let task = line_task(self.line(which));
                 match task {
                     Some(task) => self.response(which, task, payloads, context, now),
@@ -313,7 +351,7 @@ impl EstablishedSa {
         now: Timestamp,
     ) -> Result<Reply, CloseCause> {
         match exchange {
-            ExchangeType::INFORMATIONAL => Ok(self.answer_informational(payloads, context)),
+            ExchangeType::INFORMATIONAL => Ok(self.answer_informational(payloads, context, now)),
             ExchangeType::CREATE_CHILD_SA => {
                 let protocol = payloads.proposals().and_then(|proposals| proposals.first()).map(|first| first.protocol);
                 match (protocol, payloads.notify(NotifyType::REKEY_SA)) {
@@ -365,6 +403,7 @@ impl EstablishedSa {
                 }
                 Ok(())
             }
+            Task::UpdateAddresses(update) => self.updated(&update, payloads, context, now),
             Task::CreateChild(creation) => self.child_created(*creation, payloads, context, now),
             Task::RekeyChild(rekey) => self.child_rekeyed(*rekey, payloads, context, now),
             Task::RekeyIke(rekey) => self.ike_rekeyed(*rekey, payloads, context, now),
@@ -389,6 +428,7 @@ impl EstablishedSa {
                 Operation::DeleteChild(inbound) => self.start_delete_child(inbound, context, now)?,
                 Operation::RekeyChild(inbound) => self.start_rekey_child(inbound, None, context, now)?,
                 Operation::RekeyIke => self.start_rekey_ike(None, context, now)?,
+                Operation::UpdateAddresses => self.start_update(context, now)?,
             };
         }
         Ok(())

@@ -1,6 +1,7 @@
 //! What a session tells its driver.
 
 use super::cause::CloseCause;
+use super::redirect::RedirectTarget;
 use crate::auth::Identity;
 use crate::crypto::suite::{EspSuite, IkeSuite};
 use crate::esp::{EspSpi, InboundSa, OutboundSa};
@@ -8,6 +9,7 @@ use crate::wire::TrafficSelector;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 /// Something that happened.
 #[derive(Debug)]
@@ -28,6 +30,28 @@ pub enum Event {
     IkeRekeyed {
         /// The new one's suite.
         suite: IkeSuite,
+    },
+    /// The gateway has taken the move to other addresses (RFC 4555), or was found at another of its
+    /// own: ESP goes between these from now on.
+    Moved {
+        /// The own address and port.
+        local: SocketAddr,
+        /// The gateway's address and port.
+        gateway: SocketAddr,
+        /// Where NATs are now.
+        nat: Nat,
+    },
+    /// The authentication, or the IKE SA, ends soon: time to make a successor beside this session
+    /// (see [`Configuration::succeeding`](super::Configuration::succeeding)).
+    ReauthenticationDue {
+        /// How long it still holds.
+        within: Duration,
+    },
+    /// The gateway, which is proven, sends this client to another one (RFC 5685): a successor is to be
+    /// made there, and this session closed when it stands.
+    Redirected {
+        /// Where to.
+        to: RedirectTarget,
     },
     /// Something a person should know; nothing ends because of it.
     Warning(Warning),

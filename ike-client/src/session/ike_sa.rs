@@ -141,7 +141,7 @@ impl IkeSa {
         context: &mut Context,
     ) -> Result<(), CloseCause> {
         let datagrams = self.seal(exchange, true, message_id, payloads, context)?;
-        datagrams.iter().for_each(|datagram| context.send(datagram));
+        datagrams.iter().for_each(|datagram| context.answer(datagram));
         self.incoming.answered(message_id, request, datagrams);
         Ok(())
     }
@@ -189,7 +189,7 @@ impl IkeSa {
                 Incoming::New => {}
                 Incoming::Repeated(answer) => {
                     context.counters.repeated += 1;
-                    answer.iter().for_each(|datagram| context.send(datagram));
+                    answer.iter().for_each(|datagram| context.answer(datagram));
                     return Received::Nothing;
                 }
                 Incoming::Outside => {
@@ -252,7 +252,7 @@ impl IkeSa {
             Due::Nothing => true,
             Due::Repeat(datagrams) => {
                 context.counters.retransmitted += 1;
-                datagrams.iter().for_each(|datagram| context.send(datagram));
+                datagrams.iter().for_each(|datagram| context.send_everywhere(datagram));
                 true
             }
             Due::GivenUp => {
@@ -260,6 +260,12 @@ impl IkeSa {
                 false
             }
         }
+    }
+
+    /// Sends the request under way once more, out of turn, and starts its repetition anew: the path is
+    /// another one.
+    pub(super) fn hurry(&mut self, context: &mut Context, now: Timestamp) {
+        self.outgoing.restart(now).iter().for_each(|datagram| context.send(datagram));
     }
 
     /// Sends the request under way once more, out of turn, and stops waiting for its response: the

@@ -14,9 +14,8 @@ use super::event::Nat;
 use super::ike_sa::{IkeSa, Spis};
 use super::output::LocalSocket;
 use super::payloads::Payloads;
-use super::proposal;
 use super::state::State;
-use super::{auth, nat};
+use super::{auth, nat, proposal, redirect};
 use crate::auth::signature::SignatureHashes;
 use crate::crypto::kex::{KeyExchange, KeyExchangeError};
 use crate::crypto::keys::{IkeKeys, IkeSpis, Nonces, Side};
@@ -73,6 +72,8 @@ pub(super) struct Negotiated {
     pub response: Vec<u8>,
     /// What the gateway can check in method 14.
     pub announced: SignatureHashes,
+    /// Whether the gateway can do without a CHILD SA at first (RFC 6023).
+    pub childless: bool,
     pub nat: Nat,
     pub negotiation_ends: Timestamp,
 }
@@ -137,7 +138,13 @@ impl AwaitingInitResponse {
             (NotifyType::IKEV2_FRAGMENTATION_SUPPORTED, Vec::new()),
             (NotifyType::SIGNATURE_HASH_ALGORITHMS, SignatureHashes::ours().encode()),
         ];
-        payloads.extend(status.into_iter().map(|(kind, data)| Payload::Notify(Notify::new(kind, data))));
+        let continuity = &context.configuration.continuity;
+        let redirect = match &continuity.redirected_from {
+            Some(from) => Some((NotifyType::REDIRECTED_FROM, from.encode())),
+            None => continuity.follow_redirects.then_some((NotifyType::REDIRECT_SUPPORTED, Vec::new())),
+        };
+        let status = status.into_iter().chain(redirect);
+        payloads.extend(status.map(|(kind, data)| Payload::Notify(Notify::new(kind, data))));
         let flags = Flags::new(true, false);
         let header = Header::new(self.spi, ResponderSpi::ZERO, ExchangeType::IKE_SA_INIT, flags, 0);
         attempt.request = Message::new(header, payloads).encode()?;
@@ -253,15 +260,15 @@ impl AwaitingInitResponse {
         State::AwaitingInitResponse(self)
     }
 
-    /// Follows COOKIE and INVALID_KE_PAYLOAD; returns what any other error means.
+    /// Follows COOKIE and INVALID_KE_PAYLOAD, reads a redirect (RFC 5685 §3); returns what any other error means.
     fn asked_again_or_refused(
         &mut self,
         message: &Message,
         context: &mut Context,
         now: Timestamp,
     ) -> Result<Option<CloseCause>, CloseCause> {
-        let notify =
-            message.notifies().find(|notify| notify.notify_type.is_error() || notify.notify_type == NotifyType::COOKIE);
+        let says = |kind: NotifyType| kind.is_error() || [NotifyType::COOKIE, NotifyType::REDIRECT].contains(&kind);
+        let notify = message.notifies().find(|notify| says(notify.notify_type));
         let Some(notify) = notify else {
             context.counters.malformed += 1;
             return Ok(None);
@@ -279,6 +286,16 @@ impl AwaitingInitResponse {
                 self.cookie = Some(notify.data.clone());
                 self.send(context, now)?;
                 Ok(None)
+            }
+            NotifyType::REDIRECT => {
+                let follow = context.configuration.continuity.follow_redirects;
+                match redirect::unprotected(notify, &self.nonce).filter(|_| follow) {
+                    Some(to) => Ok(Some(CloseCause::Redirected { to })),
+                    None => {
+                        context.counters.unexpected += 1;
+                        Ok(None)
+                    }
+                }
             }
             NotifyType::INVALID_KE_PAYLOAD => {
                 let wanted = <[u8; 2]>::try_from(notify.data.as_slice()).map(u16::from_be_bytes);
@@ -328,6 +345,7 @@ impl AwaitingInitResponse {
             .and_then(|notify| SignatureHashes::decode(&notify.data).ok())
             .unwrap_or_default();
         let fragmentation = payloads.notify(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED).is_some();
+        let childless = payloads.notify(NotifyType::CHILDLESS_IKEV2_SUPPORTED).is_some();
         let Attempt { exchange, request } = self.attempts.swap_remove(place);
         let shared = match exchange.agree(&answer.key_exchange.data) {
             Ok(shared) => shared,
@@ -351,6 +369,7 @@ impl AwaitingInitResponse {
             request,
             response: datagram.to_vec(),
             announced,
+            childless,
             nat,
             negotiation_ends,
         }))

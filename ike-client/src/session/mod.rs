@@ -19,9 +19,11 @@
 //! | [`request`] | what it asks for, and the answers |
 //! | [`event`], [`cause`] | what it tells |
 //! | [`output`] | datagrams, sockets, timers, counters |
+//! | [`redirect`] | where a gateway sends this client |
 //! | `state`, `context` | the states, named for what is awaited, and what they share |
 //! | `init`, `nat`, `auth`, `eap`, `config`, `closing` | IKE_SA_INIT, IKE_AUTH, the last exchange |
-//! | `established` and below | liveness, renewal and deletion of an SA that stands |
+//! | `established` and below | an SA that stands: liveness, renewal, deletion, loss, moving, and when to prove oneself again |
+//! | `continuity` | what a session may do to go on |
 //! | `ike_sa`, `child`, `proposal`, `selectors`, `payloads` | what those work with |
 
 mod auth;
@@ -31,6 +33,7 @@ mod closing;
 mod config;
 pub mod configuration;
 mod context;
+mod continuity;
 mod eap;
 mod established;
 pub mod event;
@@ -40,6 +43,7 @@ mod nat;
 pub mod output;
 mod payloads;
 mod proposal;
+pub mod redirect;
 pub mod request;
 mod selectors;
 mod state;
@@ -48,10 +52,11 @@ mod tests;
 
 pub use cause::{CloseCause, CloseReason, DistrustReason, LikelyCause, Retry, SaKind};
 pub use configuration::{
-    ClientAuthentication, Configuration, Extensions, GatewayAuthentication, Lifetime, VirtualAddresses,
+    ClientAuthentication, Configuration, Continuity, Extensions, GatewayAuthentication, Lifetime, VirtualAddresses,
 };
 pub use event::{ChildInstalled, Established, Event, Nat, OutboundFrom, Warning};
 pub use output::{Counters, LocalSocket, TimerName, Transmit};
+pub use redirect::RedirectTarget;
 pub use request::{Answer, Request, RequestId};
 
 use crate::random::Random;
@@ -108,10 +113,12 @@ impl Session {
         // Before there are keys the address is all that tells a gateway from a passer-by. After
         // that the keys do, and a NAT may have moved the gateway's port.
         let has_keys = !matches!(self.state, State::AwaitingInitResponse(_));
-        if from.ip() != self.context.path.remote.ip() || (!has_keys && from != self.context.path.remote) {
+        let known = from.ip() == self.context.path.remote.ip() || self.context.alternatives.contains(&from.ip());
+        if !known || (!has_keys && from != self.context.path.remote) {
             self.context.counters.foreign += 1;
             return;
         }
+        self.context.from = from;
         self.step(|state, context| state.receive(datagram, &message, context, now));
     }
 
@@ -160,6 +167,34 @@ impl Session {
     /// Asks the gateway whether it lives, unless a response of it is awaited anyway.
     pub fn check_liveness(&mut self, now: Timestamp) {
         self.established(|state, context| state.check_liveness(context, now));
+    }
+
+    /// Tells whether the gateway follows this session to another address (RFC 4555).
+    pub const fn can_move(&self) -> bool {
+        match &self.state {
+            State::Established(state) => state.can_move(),
+            _ => false,
+        }
+    }
+
+    /// Goes on between these two addresses, since the ones in use are gone or another path is better:
+    /// what is under way goes on there, and the gateway is told. [`Event::Moved`] says when it knows.
+    ///
+    /// `local` is the address and port of the socket that ESP travels on too. Nothing happens when
+    /// [`Self::can_move`] says no: then the tunnel has to be made anew.
+    pub fn move_to(&mut self, local: SocketAddr, remote: SocketAddr, now: Timestamp) {
+        if self.can_move() {
+            self.context.path.local = local;
+            self.context.path.remote = remote;
+            self.established(|state, context| state.moved(context, now));
+        }
+    }
+
+    /// Numbers the questions from `first` on, so that those of two sessions can be told apart.
+    #[must_use]
+    pub const fn asking_from(mut self, first: RequestId) -> Self {
+        self.context.next_request = first.0;
+        self
     }
 
     /// Returns the next datagram to send; call until there is none.

@@ -44,6 +44,8 @@ pub enum TimerName {
     Liveness,
     /// The whole negotiation has taken too long.
     Negotiation,
+    /// The owner is told that the authentication or the IKE SA ends soon.
+    Reauthentication,
     /// Fragments of a message that never became whole are dropped.
     Reassembly,
     /// No better answer came after an unprotected refusal.
@@ -68,6 +70,7 @@ impl TimerName {
             Self::Keepalive => "keepalive",
             Self::Liveness => "liveness",
             Self::Negotiation => "negotiation",
+            Self::Reauthentication => "reauthentication",
             Self::Reassembly => "reassembly",
             Self::RefusalGrace => "refusal-grace",
             Self::Retirement => "retirement",

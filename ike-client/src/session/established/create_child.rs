@@ -17,6 +17,7 @@ use crate::crypto::transform::Group;
 use crate::session::cause::{CloseCause, SaKind};
 use crate::session::child::{ChildOffer, ChildSa, Standing};
 use crate::session::context::Context;
+use crate::session::event::{Event, Warning};
 use crate::session::payloads::Payloads;
 use crate::time::Timestamp;
 use crate::wire::{ExchangeType, Notify, NotifyType, Payload};
@@ -80,6 +81,9 @@ impl EstablishedSa {
         let keys = self.current.sa.keys.child(&agreed.suite, shared.as_ref(), nonces).map_err(CloseCause::from)?;
         let child = agreed.to_child(context, now)?;
         agreed.install(&keys, Side::Initiator, None, context)?;
+        if agreed.suite.is_weak() {
+            context.tell(Event::Warning(Warning::WeakSuite { suite: agreed.suite.to_string() }));
+        }
         self.take_in(child, now);
         Ok(())
     }

@@ -1,14 +1,13 @@
 //! Deletion of CHILD SAs and of the IKE SA (RFC 7296 §1.4.1, §2.25).
 
-use super::{Ending, EstablishedSa, Operation, Other, OtherStanding, Reply, Task, Then, Which};
+use super::{Ending, EstablishedSa, Operation, Other, OtherStanding, Task, Which};
 use crate::esp::EspSpi;
 use crate::session::cause::CloseCause;
 use crate::session::child::{ChildSa, Standing};
 use crate::session::context::Context;
 use crate::session::event::Event;
-use crate::session::payloads::Payloads;
 use crate::time::Timestamp;
-use crate::wire::{ChildSpi, Delete, ExchangeType, NotifyType, Payload, ProtocolId};
+use crate::wire::{ChildSpi, Delete, ExchangeType, Payload, ProtocolId};
 
 impl EstablishedSa {
     /// Asks the peer to delete a CHILD SA, if it still is there.
@@ -25,34 +24,6 @@ impl EstablishedSa {
         Ok(Some(Task::DeleteChild(inbound)))
     }
 
-    /// Answers an INFORMATIONAL request: the other halves of what the peer deletes, or nothing.
-    pub(super) fn answer_informational(&mut self, payloads: Payloads<'_>, context: &mut Context) -> Reply {
-        let mut deleted = Vec::new();
-        let mut then = self.lost_at_peer(payloads, context);
-        for deletion in payloads.deletions() {
-            match deletion {
-                Delete::IkeSa => return Reply { payloads: Vec::new(), then: Then::IkeSaGone },
-                Delete::ChildSas { protocol: ProtocolId::ESP, spis } => {
-                    deleted.extend(spis.iter().filter_map(|spi| self.peer_deleted(EspSpi(spi.0), context)));
-                    then = Then::ChildrenGone;
-                }
-                Delete::ChildSas { .. } => {}
-            }
-        }
-        let payloads = if deleted.is_empty() { Vec::new() } else { vec![deletion(deleted)] };
-        Reply { payloads, then }
-    }
-
-    /// Drops CHILD SAs of whose packets the peer says, under the IKE SA's protection, that it does not
-    /// know their SPI (RFC 7296 §1.5).
-    fn lost_at_peer(&mut self, payloads: Payloads<'_>, context: &mut Context) -> Then {
-        let unknown = payloads.notifies().filter(|notify| notify.notify_type == NotifyType::INVALID_SPI);
-        let lost: Vec<EspSpi> = unknown.filter_map(|notify| self.named_by(&notify.data)).collect();
-        let then = if lost.is_empty() { Then::Nothing } else { Then::ChildrenGone };
-        lost.into_iter().for_each(|inbound| self.retire_child(inbound, context));
-        then
-    }
-
     /// Returns the CHILD SA that is in use and that the peer receives on under this SPI.
     pub(super) fn named_by(&self, outbound: &[u8]) -> Option<EspSpi> {
         let in_use = |child: &&ChildSa| child.standing == Standing::InUse && child.outbound.0.to_be_bytes() == outbound;
@@ -61,7 +32,7 @@ impl EstablishedSa {
 
     /// Drops the CHILD SA that the peer receives on under `outbound`. Returns its other half, unless
     /// both sides delete it at once: then the own request says so already (RFC 7296 §2.25.1).
-    fn peer_deleted(&mut self, outbound: EspSpi, context: &mut Context) -> Option<EspSpi> {
+    pub(super) fn peer_deleted(&mut self, outbound: EspSpi, context: &mut Context) -> Option<EspSpi> {
         let inbound = self.children.iter().find(|child| child.outbound == outbound)?.inbound;
         self.retire_child(inbound, context);
         let deleting = matches!(self.task(), Some(Task::DeleteChild(own)) if *own == inbound);
@@ -126,7 +97,7 @@ impl EstablishedSa {
     }
 }
 
-fn deletion(spis: Vec<EspSpi>) -> Payload {
+pub(super) fn deletion(spis: Vec<EspSpi>) -> Payload {
     let spis = spis.into_iter().map(|spi| ChildSpi(spi.0)).collect();
     Payload::Delete(Delete::ChildSas { protocol: ProtocolId::ESP, spis })
 }

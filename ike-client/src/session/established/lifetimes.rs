@@ -36,6 +36,7 @@ impl EstablishedSa {
         add(Some(self.ike_expiry), TimerName::IkeExpiry);
         add(self.keepalive, TimerName::Keepalive);
         add(self.silence(context), TimerName::Liveness);
+        add(self.reauthentication(context).map(|(due, _)| due), TimerName::Reauthentication);
         add(self.later.iter().map(|(moment, _)| *moment).min(), TimerName::RetryExchange);
         timers
     }
@@ -57,6 +58,7 @@ impl EstablishedSa {
         if self.ike_expiry <= now {
             return Err(CloseCause::Expired.into());
         }
+        self.watch_authentication(context, now);
         if self.ike_rekey.is_some_and(|moment| moment <= now) {
             self.ike_rekey = None;
             self.enqueue(Operation::RekeyIke);

@@ -7,6 +7,7 @@
 //! the lowest of the four nonces names the exchange whose SA goes, as with CHILD SAs. Until the own
 //! response is here the peer's new SA stands beside the current one as a candidate.
 
+use super::crash::CrashToken;
 use super::rekey_child::{generate, key_exchange, wanted_group};
 use super::{
     Ending, EstablishedSa, IkeLifetime, Line, Operation, Other, OtherStanding, RETIREMENT, Reply, Task, Then, Which,
@@ -93,6 +94,7 @@ impl EstablishedSa {
             }
             candidate => {
                 self.adopt(Line { sa, task: None }, context, now)?;
+                self.crash_token = CrashToken::read(payloads);
                 if let Some(old) = self.others.pop() {
                     self.delete_other(old, context, now)?;
                 }
@@ -186,7 +188,9 @@ impl EstablishedSa {
     pub(super) fn adopt(&mut self, line: Line, context: &mut Context, now: Timestamp) -> Result<(), CloseCause> {
         let lifetime = IkeLifetime::draw(context, now)?;
         self.ike_rekey = Some(lifetime.rekey);
+        self.ike_made = now;
         self.ike_expiry = lifetime.expiry;
+        self.crash_token = CrashToken::default();
         self.queue.retain(|operation| *operation != Operation::RekeyIke);
         self.later.retain(|(_, operation)| *operation != Operation::RekeyIke);
         context.tell(Event::IkeRekeyed { suite: line.sa.suite });

@@ -51,6 +51,8 @@ pub(super) struct Behaviour {
     pub forgets_msk: bool,
     /// Lets a client in that proves nothing.
     pub skips_client_proof: bool,
+    /// Can do without a CHILD SA at first.
+    pub childless: bool,
     /// Payloads that go beside the first response's.
     pub extra: Vec<Payload>,
 }
@@ -95,6 +97,7 @@ impl Default for Behaviour {
             fails_eap: false,
             forgets_msk: false,
             skips_client_proof: false,
+            childless: false,
             extra: Vec::new(),
         }
     }
@@ -246,6 +249,9 @@ impl Gateway {
         if self.behaviour.fragmentation {
             answer.push(Payload::Notify(Notify::new(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED, Vec::new())));
         }
+        if self.behaviour.childless {
+            answer.push(Payload::Notify(Notify::new(NotifyType::CHILDLESS_IKEV2_SUPPORTED, Vec::new())));
+        }
         if self.behaviour.knows_digital_signatures {
             let hashes = SignatureHashes::ours().encode();
             answer.push(Payload::Notify(Notify::new(NotifyType::SIGNATURE_HASH_ALGORITHMS, hashes)));
@@ -310,7 +316,11 @@ impl Gateway {
         };
         let mut child = None;
         if matches!(next, Next::Establish) {
-            if self.behaviour.refusal.is_empty() {
+            let wanted = Payloads(&half_open.auth_request).proposals().is_some();
+            if !wanted || (self.behaviour.childless && !self.behaviour.refusal.is_empty()) {
+                answer.push(self.assigned());
+                answer.extend(self.behaviour.refusal.iter().cloned().map(Payload::Notify));
+            } else if self.behaviour.refusal.is_empty() {
                 child = Some(self.child(&half_open, &mut answer));
             } else {
                 answer.extend(self.behaviour.refusal.iter().cloned().map(Payload::Notify));
@@ -397,14 +407,17 @@ impl Gateway {
         let assigned = TrafficSelector::addresses("10.9.0.7".parse().unwrap(), "10.9.0.7".parse().unwrap());
         let selectors = self.behaviour.selectors.clone();
         let (tsi, tsr) = selectors.unwrap_or((vec![assigned], vec![TrafficSelector::any_ipv4()]));
-        let kind = ConfigurationType::REPLY;
-        let attributes = self.behaviour.assigned.clone();
-        answer.push(Payload::Configuration(wire::Configuration { kind, attributes }));
+        answer.push(self.assigned());
         answer.push(Payload::SecurityAssociation(selection.answer(&inbound.0.to_be_bytes())));
         answer.push(Payload::TrafficSelectorsInitiator(tsi.clone()));
         answer.push(Payload::TrafficSelectorsResponder(tsr.clone()));
         let outbound = super::super::child::esp_spi(&selection.peer_spi).unwrap();
         Agreed { inbound, outbound, suite: selection.suite, ends: Ends { local: tsr, remote: tsi } }
+    }
+
+    fn assigned(&self) -> Payload {
+        let attributes = self.behaviour.assigned.clone();
+        Payload::Configuration(wire::Configuration { kind: ConfigurationType::REPLY, attributes })
     }
 
     fn establish(&mut self, half_open: HalfOpen, agreed: &Agreed, now: Timestamp) -> Session {
@@ -417,7 +430,7 @@ impl Gateway {
         agreed.install(&keys, Side::Responder, None, &mut context).unwrap();
         let child = agreed.to_child(&mut context, now).unwrap();
         let lifetime = IkeLifetime::draw(&mut context, now).unwrap();
-        let state = EstablishedSa::new(half_open.sa, child, lifetime, Nat::default(), &context, now);
+        let state = EstablishedSa::new(half_open.sa, Some(child), lifetime, Nat::default(), &context, now);
         Session { context, state: State::Established(Box::new(state)) }
     }
 

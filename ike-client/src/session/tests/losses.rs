@@ -15,18 +15,7 @@ fn deleted_by_gateway(pair: &mut Pair) {
 
 /// Answers the request of the client by a notify.
 fn refuse(pair: &mut Pair, request: &[u8], notify: NotifyType) {
-    answer(pair, request, &[Payload::Notify(Notify::new(notify, Vec::new()))]);
-}
-
-/// Answers the request of the client by these payloads, past the gateway's machine.
-fn answer(pair: &mut Pair, request: &[u8], payloads: &[Payload]) {
-    let State::Established(state) = &mut pair.gateway.state else { panic!("not established") };
-    let message = Message::decode(request).unwrap();
-    let context = &mut pair.gateway.context;
-    let received = state.current_sa_mut().receive(request, &message, context, pair.now);
-    let ike_sa::Received::Request { message_id, exchange, datagram, .. } = received else { panic!("{received:?}") };
-    state.current_sa_mut().respond((message_id, exchange), &datagram, payloads, context).unwrap();
-    sent(&mut pair.gateway).iter().for_each(|message| pair.give_client(message));
+    pair.answer_by_hand(request, &[Payload::Notify(Notify::new(notify, Vec::new()))]);
 }
 
 fn long_after(pair: &mut Pair) {
@@ -66,7 +55,7 @@ fn a_child_sa_that_the_gateway_deletes_is_asked_for_again() {
         Payload::TrafficSelectorsInitiator(selectors.clone()),
         Payload::TrafficSelectorsResponder(selectors),
     ];
-    answer(&mut pair, &request, &payloads);
+    pair.answer_by_hand(&request, &payloads);
     assert_eq!(pair.children[0].len(), 1);
     assert_eq!(pair.closed, [None, None]);
 }

@@ -12,11 +12,14 @@ mod collisions;
 mod eap;
 mod fragmentation;
 mod gateway;
+mod going_on;
 mod hostile;
 mod init;
 mod lifetimes;
 mod losses;
+mod mobility;
 mod network;
+mod redirects;
 mod renewal;
 
 use super::*;
@@ -153,6 +156,8 @@ struct Pair {
     children: [Vec<crate::esp::EspSpi>; 2],
     closed: [Option<CloseCause>; 2],
     warnings: Vec<Warning>,
+    /// What else both sides told.
+    told: Vec<Event>,
 }
 
 impl Pair {
@@ -176,6 +181,7 @@ impl Pair {
             children: Default::default(),
             closed: [None, None],
             warnings: Vec::new(),
+            told: Vec::new(),
         };
         pair.note();
         pair
@@ -193,7 +199,7 @@ impl Pair {
                     }
                     Event::Closed { cause } => self.closed[side] = Some(cause),
                     Event::Warning(warning) => self.warnings.push(warning),
-                    Event::Established(_) | Event::IkeRekeyed { .. } => {}
+                    other => self.told.push(other),
                 }
             }
         }
@@ -207,6 +213,31 @@ impl Pair {
     fn give_client(&mut self, message: &[u8]) {
         self.client.handle_datagram(message, self.client.remote(), self.now);
         self.note();
+    }
+
+    /// Lets the gateway answer the client's request by these payloads, past its machine.
+    fn answer_by_hand(&mut self, request: &[u8], payloads: &[Payload]) {
+        let received = self.open_at_gateway(request);
+        let ike_sa::Received::Request { message_id, exchange, datagram, .. } = received else { panic!("{received:?}") };
+        let State::Established(state) = &mut self.gateway.state else { panic!("not established") };
+        let context = &mut self.gateway.context;
+        state.current_sa_mut().respond((message_id, exchange), &datagram, payloads, context).unwrap();
+        sent(&mut self.gateway).iter().for_each(|message| self.give_client(message));
+    }
+
+    /// Opens what the client sent, past the gateway's machine.
+    fn open_at_gateway(&mut self, datagram: &[u8]) -> ike_sa::Received {
+        let State::Established(state) = &mut self.gateway.state else { panic!("not established") };
+        let message = Message::decode(datagram).unwrap();
+        state.current_sa_mut().receive(datagram, &message, &mut self.gateway.context, self.now)
+    }
+
+    /// Lets the gateway say something in an INFORMATIONAL request; returns what the client answers.
+    fn inform_client(&mut self, payloads: &[Payload]) -> Vec<Payload> {
+        let request = send_raw(&mut self.gateway, ExchangeType::INFORMATIONAL, payloads, self.now).remove(0);
+        self.give_client(&request);
+        let answer = sent(&mut self.client).remove(0);
+        opened(&mut self.gateway, &answer, self.now)
     }
 
     /// Carries messages to and fro until nobody says anything.

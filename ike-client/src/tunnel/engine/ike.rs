@@ -272,6 +272,9 @@ impl<'a> Engine<'a> {
             }
             session::Event::ChildRetired { inbound, outbound } => self.esp.retire(inbound, outbound, now),
             session::Event::IkeRekeyed { .. } => outbox.put(Event::Rekeyed { sa: SaKind::Ike }),
+            session::Event::Moved { .. }
+            | session::Event::ReauthenticationDue { .. }
+            | session::Event::Redirected { .. } => {}
             session::Event::Warning(warning) => outbox.put(Event::Warning { warning }),
             session::Event::Closed { cause } => self.end(cause.into(), outbox, now),
         }

@@ -219,7 +219,7 @@ impl Wiring {
                 ClientEvent::ChildInstalled(child) => self.children.push((child.outbound, child.inbound)),
                 ClientEvent::ChildRetired { inbound, .. } => self.children.retain(|(_, one)| one.spi() != inbound),
                 ClientEvent::Closed { cause } => self.closed = Some(cause),
-                ClientEvent::IkeRekeyed { .. } | ClientEvent::Warning(_) => {}
+                _ => {}
             }
         }
         while let Some(event) = self.gateway.poll_event() {
