@@ -13,6 +13,7 @@
 //! | [`http`] | the corporate host's web server |
 //! | [`roadwarrior`] | an endpoint, a strongSwan gateway, a host behind it |
 //! | [`rogue`] | a gateway that lies about who it is, and records what it hears |
+//! | [`simulation`] | a client's session and a gateway in virtual time, on a network that does its worst |
 //! | [`strongswan`] | strongSwan as the gateway |
 //! | [`libreswan`] | libreswan as the gateway, in a guest |
 //! | [`uml`] | guests: a kernel with ESP in user-mode Linux |
@@ -38,6 +39,7 @@ pub mod pki;
 pub mod roadwarrior;
 pub mod rogue;
 pub mod scenario;
+pub mod simulation;
 pub mod strongswan;
 pub mod uml;
 pub mod wire;

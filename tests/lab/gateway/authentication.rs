@@ -30,6 +30,8 @@ pub(super) struct FirstRequest {
     configuration: Option<Configuration>,
     wanted: Wanted,
     initial_contact: bool,
+    /// The client can move (RFC 4555).
+    mobile: bool,
 }
 
 /// EAP is under way.
@@ -50,7 +52,7 @@ impl FirstRequest {
     fn read(payloads: &[Payload]) -> Option<Self> {
         let (mut id, mut authentication, mut configuration) = (None, None, None);
         let (mut proposals, mut client, mut gateway): (Vec<Proposal>, Vec<_>, Vec<_>) = Default::default();
-        let (mut certificates, mut initial_contact) = (Vec::new(), false);
+        let (mut certificates, mut initial_contact, mut mobile) = (Vec::new(), false, false);
         for payload in payloads {
             match payload {
                 Payload::IdentificationInitiator(identity) => id = Some(identity.clone()),
@@ -60,12 +62,15 @@ impl FirstRequest {
                 Payload::SecurityAssociation(offered) => proposals = offered.clone(),
                 Payload::TrafficSelectorsInitiator(selectors) => client = selectors.clone(),
                 Payload::TrafficSelectorsResponder(selectors) => gateway = selectors.clone(),
-                Payload::Notify(n) => initial_contact |= n.notify_type == NotifyType::INITIAL_CONTACT,
+                Payload::Notify(n) => {
+                    initial_contact |= n.notify_type == NotifyType::INITIAL_CONTACT;
+                    mobile |= n.notify_type == NotifyType::MOBIKE_SUPPORTED;
+                }
                 _ => {}
             }
         }
         let wanted = Wanted { proposals, client, gateway };
-        Some(Self { id: id?, authentication, certificates, configuration, wanted, initial_contact })
+        Some(Self { id: id?, authentication, certificates, configuration, wanted, initial_contact, mobile })
     }
 }
 
@@ -211,6 +216,7 @@ impl IkeSa {
         self.initial_contact = request.initial_contact;
         let mut payloads = proof;
         payloads.extend(self.first_child(init, request, context).unwrap_or_else(|refusal| vec![notify(refusal)]));
+        payloads.extend(self.beside_first_child(request.mobile, context));
         self.log(LogKind::TunnelUp, context);
         Answer::Reply(payloads, Fate::Stays)
     }

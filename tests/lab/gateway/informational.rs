@@ -20,7 +20,8 @@ impl IkeSa {
         }
         let answer = (!removed.is_empty())
             .then_some(Payload::Delete(Delete::ChildSas { protocol: ProtocolId::ESP, spis: removed }));
-        Answer::Reply(answer.into_iter().collect(), Fate::Stays)
+        let moved = self.answer_move(payloads, context);
+        Answer::Reply(answer.into_iter().chain(moved).collect(), Fate::Stays)
     }
 
     /// Removes the CHILD SA that the client receives on `spi` with; returns the gateway's SPI of it.

@@ -76,6 +76,10 @@ pub(super) fn open(
             return None;
         }
     }
+    if let Some(redirection) = context.settings.continuity.redirection(message, request.nonce) {
+        refuse(context, redirection);
+        return None;
+    }
     let Some(Choice { suite, answer, .. }) = choose_ike(&context.settings.ike_suites, request.proposals) else {
         refuse(context, Notify::new(NotifyType::NO_PROPOSAL_CHOSEN, Vec::new()));
         let spis = (initiator_spi, ResponderSpi::ZERO);
@@ -175,7 +179,7 @@ pub(super) fn has(message: &Message, notify_type: NotifyType) -> bool {
     message.notifies().any(|notify| notify.notify_type == notify_type)
 }
 
-const fn status(notify_type: NotifyType, data: Vec<u8>) -> Payload {
+pub(super) const fn status(notify_type: NotifyType, data: Vec<u8>) -> Payload {
     Payload::Notify(Notify::new(notify_type, data))
 }
 
@@ -186,7 +190,7 @@ pub(super) fn random_spi(context: &mut Context<'_>) -> Option<u64> {
     Some(u64::from_be_bytes(bytes).max(1))
 }
 
-fn nat_detection(
+pub(super) fn nat_detection(
     initiator: InitiatorSpi,
     responder: ResponderSpi,
     path: Path,

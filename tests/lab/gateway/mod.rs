@@ -14,6 +14,7 @@
 //! | [`settings`] | the configuration file |
 //! | [`responder`] | the core: finds the SA of a datagram, opens new ones |
 //! | `init`, `sa`, `authentication`, `child`, `informational` | the exchanges of one IKE SA |
+//! | [`continuity`] | moving clients, lengths of authentications, crash tokens, redirects |
 //! | `proposal`, `proof`, `eap`, `mschapv2` | choosing suites, proving and verifying who is who |
 //! | [`pool`] | addresses for clients |
 //! | [`tags`], [`tag_refusal`], `fabric` | the posture tag match, its refusal on the wire, the lists from EMS |
@@ -26,6 +27,7 @@ mod authentication;
 mod back_to_back;
 mod child;
 pub mod console;
+pub mod continuity;
 pub mod daemon;
 mod device;
 pub mod diagnose;
@@ -36,7 +38,7 @@ mod informational;
 mod init;
 pub mod log;
 mod mschapv2;
-mod plane;
+pub(crate) mod plane;
 pub mod pool;
 mod proof;
 mod proposal;

@@ -9,7 +9,7 @@ use std::ops::Range;
 
 /// Every CHILD SA of every client.
 #[derive(Default)]
-pub(super) struct Plane {
+pub(crate) struct Plane {
     children: HashMap<EspSpi, Child>,
     /// Which CHILD SA a client's packets go out on, by the SPI that the gateway receives on.
     routes: HashMap<Ipv4Addr, EspSpi>,
@@ -23,14 +23,14 @@ struct Child {
 impl Plane {
     /// Takes a CHILD SA into use. One that replaces another is sent on once it was heard on, or
     /// the other is gone (RFC 7296 §2.8).
-    pub(super) fn install(&mut self, installed: InstalledChild) {
+    pub(crate) fn install(&mut self, installed: InstalledChild) {
         let spi = installed.inbound.spi();
         self.routes.entry(installed.address).or_insert(spi);
         self.children.insert(spi, Child { installed, heard: false });
     }
 
     /// Drops a CHILD SA.
-    pub(super) fn retire(&mut self, inbound: EspSpi) {
+    pub(crate) fn retire(&mut self, inbound: EspSpi) {
         let Some(gone) = self.children.remove(&inbound) else { return };
         let address = gone.installed.address;
         if self.routes.get(&address) == Some(&inbound) {
@@ -44,7 +44,7 @@ impl Plane {
 
     /// Opens an ESP packet in place; returns where the inner packet lies, and the client's old and
     /// new path when the packet came from elsewhere.
-    pub(super) fn open(&mut self, packet: &mut [u8], path: Path) -> Option<(Range<usize>, Option<Path>)> {
+    pub(crate) fn open(&mut self, packet: &mut [u8], path: Path) -> Option<(Range<usize>, Option<Path>)> {
         let spi = EspSpi(u32::from_be_bytes(*packet.first_chunk::<4>()?));
         let child = self.children.get_mut(&spi)?;
         let Ok(Opened::Packet(_, range)) = child.installed.inbound.open_in_place(packet) else { return None };
@@ -61,7 +61,7 @@ impl Plane {
     }
 
     /// Seals the inner packet for the client that it is addressed to.
-    pub(super) fn seal(&self, inner: &[u8], out: &mut [u8]) -> Option<(usize, Path)> {
+    pub(crate) fn seal(&self, inner: &[u8], out: &mut [u8]) -> Option<(usize, Path)> {
         let destination =
             <[u8; 4]>::try_from(inner.get(16..20)?).ok().filter(|_| inner.first().is_some_and(|b| b >> 4 == 4))?;
         let child = &self.children.get(self.routes.get(&destination.into())?)?.installed;

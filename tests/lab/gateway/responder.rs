@@ -126,7 +126,11 @@ impl Responder {
             return;
         }
         let ours = if header.flags.is_initiator() { header.responder_spi.0 } else { header.initiator_spi.0 };
-        let Some(mut sa) = self.sas.remove(&ours) else { return };
+        let Some(mut sa) = self.sas.remove(&ours) else {
+            let told = (!header.flags.is_response()).then(|| self.settings.continuity.unknown(&header, path));
+            self.output.transmits.extend(told.flatten());
+            return;
+        };
         let fate = sa.receive(bytes, &message, path, &mut self.context(now));
         self.settle(ours, sa, fate, now);
     }

@@ -1,5 +1,6 @@
 //! The gateway's configuration file (TOML).
 
+use super::continuity::ContinuitySettings;
 use anyhow::{Context, Result, bail};
 use ike_client::auth::PrivateKey;
 use ike_client::crypto::suite::{EspSuite, IkeSuite};
@@ -68,6 +69,9 @@ pub struct Settings {
     /// With `ztna`: any of these tags suffices. Names as the gateway knows them (`EMS1_ZTNA_x`).
     #[serde(default)]
     pub remote_gw_ztna_tags: Vec<String>,
+    /// What keeps tunnels going.
+    #[serde(default)]
+    pub continuity: ContinuitySettings,
     /// Everything that the core does not need.
     #[serde(default)]
     pub daemon: DaemonSettings,
