@@ -1,8 +1,30 @@
 //! The gateway's name becomes addresses.
+//!
+//! Asking the system's resolver reads files and runs what `nsswitch.conf` names. An engine that is
+//! confined leaves that to its owner, by a [`NameService`] of its own.
 
 use super::control::AddressFamily;
+use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+
+/// The addresses of a name, when they are found.
+pub type Found = Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send>>;
+
+/// Finds the addresses of a name.
+pub type NameService = Arc<dyn Fn(String) -> Found + Send + Sync>;
+
+/// Returns the system's own resolver.
+pub fn of_system() -> NameService {
+    Arc::new(|name: String| {
+        Box::pin(async move {
+            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
+            Ok(found.map(|address| address.ip()).collect())
+        })
+    })
+}
 
 /// The most addresses that are tried one after the other.
 const MOST: usize = 4;
@@ -11,7 +33,12 @@ const MOST: usize = 4;
 ///
 /// # Errors
 /// The resolver's, or "no address of that family".
-pub async fn gateway(name: &str, port: u16, family: AddressFamily) -> io::Result<Vec<SocketAddr>> {
+pub async fn gateway(
+    name: &str,
+    port: u16,
+    family: AddressFamily,
+    names: &NameService,
+) -> io::Result<Vec<SocketAddr>> {
     let wanted = |address: &SocketAddr| match family {
         AddressFamily::Any => true,
         AddressFamily::Ipv4 => address.is_ipv4(),
@@ -20,7 +47,10 @@ pub async fn gateway(name: &str, port: u16, family: AddressFamily) -> io::Result
     let literal = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
     let mut addresses: Vec<SocketAddr> = match literal {
         Ok(address) => vec![SocketAddr::new(address, port)],
-        Err(_) => tokio::net::lookup_host((name, port)).await?.collect(),
+        Err(_) => {
+            let found = names(name.to_owned()).await?;
+            found.into_iter().map(|address| SocketAddr::new(address, port)).collect()
+        }
     };
     addresses.retain(wanted);
     addresses.dedup();
@@ -37,9 +67,21 @@ mod tests {
 
     #[tokio::test]
     async fn addresses_are_taken_as_they_are_and_families_are_kept_apart() {
-        let found = gateway("192.0.2.1", 500, AddressFamily::Any).await.unwrap();
+        let names = of_system();
+        let found = gateway("192.0.2.1", 500, AddressFamily::Any, &names).await.unwrap();
         assert_eq!(found, ["192.0.2.1:500".parse().unwrap()]);
-        assert!(gateway("192.0.2.1", 500, AddressFamily::Ipv6).await.is_err());
-        assert_eq!(gateway("[2001:db8::1]", 500, AddressFamily::Ipv6).await.unwrap().len(), 1);
+        assert!(gateway("192.0.2.1", 500, AddressFamily::Ipv6, &names).await.is_err());
+        assert_eq!(gateway("[2001:db8::1]", 500, AddressFamily::Ipv6, &names).await.unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn names_are_asked_of_the_owner_and_doubles_are_left_out() {
+        let names: NameService = Arc::new(|name| {
+            assert_eq!(name, "vpn.example.test");
+            let found = ["192.0.2.7", "192.0.2.7", "2001:db8::7"].map(|address| address.parse().unwrap());
+            Box::pin(async move { Ok(found.to_vec()) })
+        });
+        let found = gateway("vpn.example.test", 500, AddressFamily::Any, &names).await.unwrap();
+        assert_eq!(found, ["192.0.2.7:500".parse().unwrap(), "[2001:db8::7]:500".parse().unwrap()]);
     }
 }

@@ -5,6 +5,7 @@
 //! | [`control`] | what the owner says and hears: commands, events, the tunnel's configuration |
 //! | [`clock`] | the clock that goes on in suspend |
 //! | [`engine`] | the loop that drives a session and obeys its owner |
+//! | [`lookup`] | from the gateway's name to its addresses |
 //! | `plane`, `link`, `device` | the threads that move packets, and the two ends they move them between |
 //! | `gate` | the lease: whether packets may pass at this moment |
 //! | `encapsulation`, `esp`, `wireguard` | what packets travel in |
@@ -27,7 +28,7 @@ pub mod esp;
 mod established;
 pub mod gate;
 pub mod link;
-mod lookup;
+pub mod lookup;
 mod offload;
 mod outbox;
 pub mod plane;

@@ -11,7 +11,7 @@ mod wireguard;
 
 use super::control::{AddressFamily, Command, EndCause, Event, Progress};
 use super::device::Device;
-use super::lookup;
+use super::lookup::{self, NameService};
 use super::outbox::Outbox;
 use crate::session::CloseCause;
 use std::future::Future;
@@ -26,8 +26,13 @@ use traffic::Lease;
 /// the device go, so that its routes lead nowhere rather than elsewhere until the owner knows.
 /// Wants a Tokio runtime with I/O and time; a current-thread one will do, since packets move on
 /// threads of their own.
-pub async fn run(mut commands: mpsc::Receiver<Command>, events: mpsc::Sender<Event>) {
-    let mut owner = Owner { outbox: Outbox::new(events), lease: Lease::default() };
+pub async fn run(commands: mpsc::Receiver<Command>, events: mpsc::Sender<Event>) {
+    run_with(commands, events, lookup::of_system()).await;
+}
+
+/// As [`run`], with the owner's own way of finding a gateway's addresses.
+pub async fn run_with(mut commands: mpsc::Receiver<Command>, events: mpsc::Sender<Event>, names: NameService) {
+    let mut owner = Owner { outbox: Outbox::new(events), lease: Lease::default(), names };
     let end = loop {
         match commands.recv().await {
             Some(Command::Start { tunnel }) => break ike::connect(&tunnel, &mut commands, &mut owner).await,
@@ -50,6 +55,8 @@ struct Owner {
     outbox: Outbox,
     /// What it said last about the lease.
     lease: Lease,
+    /// Finds the gateway's addresses.
+    names: NameService,
 }
 
 /// How a tunnel ended, and the device that is to stay until the owner knows.
@@ -71,7 +78,8 @@ async fn look_up(
     owner: &mut Owner,
 ) -> Result<Vec<SocketAddr>, EndCause> {
     owner.outbox.put(Event::Progress { step: Progress::LookingUp });
-    listening(lookup::gateway(name, port, family), commands, owner)
+    let names = owner.names.clone();
+    listening(lookup::gateway(name, port, family, &names), commands, owner)
         .await?
         .map_err(|error| EndCause::LookupFailed { name: name.to_owned(), error: error.to_string() })
 }
