@@ -50,7 +50,7 @@ fn the_unit_exposes_no_more_than_it_must() -> Result<()> {
 }
 
 #[test]
-fn the_group_is_made_by_sysusers() -> Result<()> {
+fn the_group_and_the_user_are_made_by_sysusers() -> Result<()> {
     let root = tempfile::tempdir()?;
     std::fs::create_dir_all(root.path().join("etc"))?;
     let mut command = Command::new("systemd-sysusers");
@@ -58,6 +58,8 @@ fn the_group_is_made_by_sysusers() -> Result<()> {
     output_of(&mut command)?;
     let groups = std::fs::read_to_string(root.path().join("etc/group"))?;
     ensure!(groups.lines().any(|line| line.starts_with("postern:")), "{groups}");
+    let users = std::fs::read_to_string(root.path().join("etc/passwd"))?;
+    ensure!(users.lines().any(|line| line.starts_with("postern-net:") && line.ends_with("nologin")), "{users}");
     Ok(())
 }
 

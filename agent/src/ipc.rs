@@ -1,16 +1,18 @@
 //! What crosses between the two processes of the service: lines of JSON over a socket pair.
 //!
 //! MAIN reads the system and holds keys; NET talks to the gateway and changes the network. NET
-//! gets no secret except those it asked for, and no file. The pair closes when either dies, and
+//! gets no secret except those it asked for, and no file: even names are looked up for it. The pair closes when either dies, and
 //! that is how the other learns of it.
 
 use crate::control::line::{LineReader, to_line};
 use crate::network::step::{Before, Step};
 use crate::network::system::{SystemError, Undone};
 use crate::platform::Capabilities;
+use crate::service::rights::Confinement;
 use ike_client::tunnel::control::{Command, Event};
 use serde::{Deserialize, Serialize};
 use std::io;
+use std::net::IpAddr;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use zeroize::Zeroizing;
 
@@ -32,6 +34,13 @@ pub enum ToNet {
         id: u64,
         /// What is to be done.
         verb: Verb,
+    },
+    /// The answer to [`FromNet::LookUp`].
+    LookedUp {
+        /// The question's number.
+        id: u64,
+        /// The addresses, or what the resolver said.
+        outcome: Result<Vec<IpAddr>, String>,
     },
 }
 
@@ -68,6 +77,15 @@ pub enum FromNet {
     Ready {
         /// What it can do here.
         capabilities: Capabilities,
+        /// What it cannot do any more.
+        confinement: Confinement,
+    },
+    /// A gateway's name is to be looked up: NET reads no file, hence knows no resolver.
+    LookUp {
+        /// The question's number.
+        id: u64,
+        /// The name.
+        name: String,
     },
     /// From the engine.
     Engine {

@@ -1,4 +1,7 @@
-//! End to end: the article's story, and what a crash or a stopped process must not do.
+//! End to end: the article's story, what a crash or a stopped process must not do, and what the
+//! network process cannot do at all.
+
+mod guard;
 
 use anyhow::{Context, Result, ensure};
 use lab::net::until;
@@ -19,6 +22,10 @@ const SCENARIOS: &[Scenario] = &[
     ("story: every act of the demo holds", || lab::demo::play(&mut lab::demo::timeline::Timeline::new(false))),
     ("story: kill -9 of the service and a restart take back exactly what was ours", killed_and_restarted),
     ("story: posture lost while both processes are stopped lets nothing out when they go on", stopped_and_continued),
+    (
+        "guard: the process that parses datagrams reads no file, while a tunnel comes, sets DNS and goes",
+        guard::confined,
+    ),
 ];
 
 fn main() -> ExitCode {

@@ -13,6 +13,7 @@
 //! | [`state`] | states of a connection and the status document |
 //! | [`posture`] | tags, facts, scan results as a person reads them |
 //! | [`fault`] | the stable error names, their exit codes and their one-line form |
+//! | [`health`] | how the service stands, for `postern doctor` |
 //! | [`event`] | what the service tells without being asked |
 //! | [`prompt`] | what the service asks a person |
 //! | [`text`] | text that came from outside and is never obeyed |
@@ -22,6 +23,7 @@
 
 pub mod event;
 pub mod fault;
+pub mod health;
 pub mod method;
 pub mod posture;
 pub mod prompt;

@@ -83,6 +83,8 @@ methods! {
     Scan = "scan", User;
     /// Nothing to a list of [`crate::event::Notice`], newest first.
     Notices = "notices", Observer;
+    /// Nothing to a list of [`crate::health::Check`].
+    Health = "health", Observer;
     /// Nothing to [`Repaired`]: takes back whatever a crash left behind.
     Repair = "repair", Administrator;
 }

@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 use postern_agent::profile::Paths;
-use postern_agent::service::start;
+use postern_agent::service::{probe, start};
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -32,9 +32,26 @@ enum Command {
     /// The network process; started by the service
     #[command(hide = true)]
     Net,
+    /// Finds the addresses of a gateway; started by the service
+    #[command(hide = true)]
+    LookUp {
+        /// The gateway's name
+        name: String,
+    },
+    /// Tries what the network process must not be able to do, confined as it is
+    #[command(hide = true)]
+    NetProbe {
+        /// Files to try to read and write
+        paths: Vec<PathBuf>,
+    },
     /// The vulnerability scan; started by the service
     #[command(hide = true)]
     ScanChild,
+}
+
+/// What the look-up has to say it says to the one who asked.
+fn quietly<T, E>(outcome: Result<T, E>) -> ExitCode {
+    outcome.map_or(ExitCode::FAILURE, |_| ExitCode::SUCCESS)
 }
 
 fn main() -> ExitCode {
@@ -49,6 +66,8 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
     let outcome = match arguments.command {
         Some(Command::Net) => start::net_main(postern_agent::service::engine::TunnelEngine),
+        Some(Command::LookUp { name }) => return quietly(start::look_up_main(&name)),
+        Some(Command::NetProbe { paths }) => probe::main(&paths).map_err(Into::into),
         _ => start::main(Paths::settle(arguments.config, arguments.state, arguments.runtime)),
     };
     match outcome {

@@ -3,19 +3,10 @@
 use super::{Session, output};
 use crate::profile::{catalogue::Catalogue, settings};
 use postern_api::fault::{Fault, FaultName};
+use postern_api::health::Check;
 use postern_api::method::{Method, Role};
 use postern_api::posture::TagReport;
-use serde::Serialize;
 use std::path::Path;
-
-#[derive(Serialize)]
-struct Finding {
-    check: &'static str,
-    ok: bool,
-    detail: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    next: String,
-}
 
 pub(super) async fn run(session: &Session) -> Result<(), Fault> {
     let mut findings = vec![settings_file(session), tunnel_files(session), tunnel_device()];
@@ -23,29 +14,19 @@ pub(super) async fn run(session: &Session) -> Result<(), Fault> {
     match session.open().await {
         Ok(client) => {
             let role = client.welcome().role;
-            findings.push(Finding {
-                check: "service",
-                ok: true,
-                detail: format!("version {} answers", client.welcome().service),
-                next: String::new(),
+            findings.push(Check::good("service", format!("version {} answers", client.welcome().service)));
+            let own = format!("{role:?}").to_lowercase();
+            findings.push(match role >= Role::User {
+                true => Check::good("rights", own),
+                false => Check::bad("rights", own, "join the group postern"),
             });
-            findings.push(Finding {
-                check: "rights",
-                ok: role >= Role::User,
-                detail: format!("{role:?}").to_lowercase(),
-                next: if role >= Role::User { String::new() } else { "join the group postern".into() },
-            });
+            findings.extend(client.ask::<Vec<Check>>(Method::Health).await?);
             if let Ok(report) = client.ask::<TagReport>(Method::PostureTags).await {
                 findings.push(telemetry(&report));
             }
         }
         Err(fault) => {
-            findings.push(Finding {
-                check: "service",
-                ok: false,
-                detail: fault.detail.for_one_line(),
-                next: fault.next.for_one_line(),
-            });
+            findings.push(Check::bad("service", fault.detail.clone(), fault.next.clone()));
             failure = Some(fault);
         }
     }
@@ -54,8 +35,9 @@ pub(super) async fn run(session: &Session) -> Result<(), Fault> {
             output::json(finding);
         } else {
             let mark = if finding.ok { "ok  " } else { "FAIL" };
-            let next = if finding.next.is_empty() { String::new() } else { format!(". Next: {}", finding.next) };
-            output::line(format!("{mark} {}: {}{next}", finding.check, finding.detail));
+            let next = finding.next.for_one_line();
+            let next = if next.is_empty() { next } else { format!(". Next: {next}") };
+            output::line(format!("{mark} {}: {}{next}", finding.check, finding.detail.for_one_line()));
         }
     }
     let problems = findings.iter().filter(|finding| !finding.ok).count();
@@ -66,34 +48,36 @@ pub(super) async fn run(session: &Session) -> Result<(), Fault> {
     }
 }
 
-fn settings_file(session: &Session) -> Finding {
+fn settings_file(session: &Session) -> Check {
     match settings::load(&session.paths) {
-        Ok(_) => Finding { check: "settings", ok: true, detail: "are valid".into(), next: String::new() },
-        Err(error) => Finding { check: "settings", ok: false, detail: error.to_string(), next: "mend the file".into() },
+        Ok(_) => Check::good("settings", "are valid"),
+        Err(error) => Check::bad("settings", error.to_string(), "mend the file"),
     }
 }
 
-fn tunnel_files(session: &Session) -> Finding {
+fn tunnel_files(session: &Session) -> Check {
     let mut catalogue = Catalogue::default();
     catalogue.load_local(&session.paths);
     let broken: Vec<String> = catalogue.all_broken().map(|(_, error)| error.to_string()).collect();
-    let ok = broken.is_empty();
-    let detail = if ok { format!("{} valid", catalogue.entries().len()) } else { broken.join("; ") };
-    Finding { check: "tunnels", ok, detail, next: if ok { String::new() } else { "mend the file".into() } }
+    match broken.is_empty() {
+        true => Check::good("tunnels", format!("{} valid", catalogue.entries().len())),
+        false => Check::bad("tunnels", broken.join("; "), "mend the file"),
+    }
 }
 
-fn tunnel_device() -> Finding {
-    let ok = !cfg!(target_os = "linux") || Path::new("/dev/net/tun").exists();
-    let detail = if ok { "is there" } else { "/dev/net/tun is missing" };
-    let next = if ok { "" } else { "modprobe tun" };
-    Finding { check: "tunnel device", ok, detail: detail.into(), next: next.into() }
+fn tunnel_device() -> Check {
+    if !cfg!(target_os = "linux") || Path::new("/dev/net/tun").exists() {
+        return Check::good("tunnel device", "is there");
+    }
+    Check::bad("tunnel device", "/dev/net/tun is missing", "modprobe tun, then start the service again")
 }
 
-fn telemetry(report: &TagReport) -> Finding {
-    let (ok, detail, next) = match (&report.ems, report.telemetry_connected) {
-        (None, _) => (true, "not enrolled".to_owned(), ""),
-        (Some(ems), true) => (true, format!("Telemetry connected to {}", ems.for_one_line()), ""),
-        (Some(ems), false) => (false, format!("{} is out of reach", ems.for_one_line()), "check the way to EMS"),
-    };
-    Finding { check: "EMS", ok, detail, next: next.into() }
+fn telemetry(report: &TagReport) -> Check {
+    match (&report.ems, report.telemetry_connected) {
+        (None, _) => Check::good("EMS", "not enrolled"),
+        (Some(ems), true) => Check::good("EMS", format!("Telemetry connected to {}", ems.for_one_line())),
+        (Some(ems), false) => {
+            Check::bad("EMS", format!("{} is out of reach", ems.for_one_line()), "check the way to EMS")
+        }
+    }
 }

@@ -186,6 +186,15 @@ pub enum Step {
 }
 
 impl Step {
+    /// Tells whether the kernel's routing socket alone carries it out, so that the process with the
+    /// tunnel's sockets can; the others need files, programs or the system's bus.
+    pub const fn is_of_links(&self) -> bool {
+        match self {
+            Self::Route { .. } | Self::Rule(_) | Self::Address { .. } | Self::Link { .. } => true,
+            Self::Firewall { .. } | Self::Setting { .. } | Self::Resolver(_) => false,
+        }
+    }
+
     /// Returns the place on the system that this step fills; of two steps in one place the
     /// later replaces the earlier.
     pub fn place(&self) -> String {

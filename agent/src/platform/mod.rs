@@ -31,6 +31,9 @@ mod unsupported;
 #[cfg(not(any(target_os = "linux", target_os = "macos", windows)))]
 use unsupported as here;
 
+mod host;
+mod links;
+
 use crate::network::resolver::{ResolverBackend, ResolverChange};
 use crate::network::step::{Before, Step};
 use crate::network::system::{System, SystemError, Undone};
@@ -40,6 +43,9 @@ use std::fs::File;
 use std::future::Future;
 use std::io;
 use std::path::{Path, PathBuf};
+
+pub use host::HostSettings;
+pub use links::Links;
 
 /// What this process can do here, probed rather than concluded from a user id.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,6 +89,40 @@ trait ResolverRoom {
     ) -> impl Future<Output = Result<Undone, SystemError>> + Send;
 }
 
+/// The network of this operating system, where one process may change all of it.
+pub struct SystemNetwork {
+    links: Links,
+    host: HostSettings,
+}
+
+impl SystemNetwork {
+    /// Opens the system's network for changes. Needs a tokio runtime.
+    pub fn open() -> Result<Self, SystemError> {
+        Ok(Self { links: Links::open()?, host: HostSettings::default() })
+    }
+
+    /// Takes `file` for the resolver's file where no service owns it; the default is
+    /// `/etc/resolv.conf`.
+    pub fn with_resolver_file(mut self, file: PathBuf) -> Self {
+        self.host = HostSettings::with_resolver_file(file);
+        self
+    }
+}
+
+impl System for SystemNetwork {
+    async fn look(&mut self, step: &Step) -> Result<Before, SystemError> {
+        if step.is_of_links() { self.links.look(step).await } else { self.host.look(step).await }
+    }
+
+    async fn apply(&mut self, step: &Step, before: &Before) -> Result<(), SystemError> {
+        if step.is_of_links() { self.links.apply(step, before).await } else { self.host.apply(step, before).await }
+    }
+
+    async fn undo(&mut self, step: &Step, before: &Before) -> Result<Undone, SystemError> {
+        if step.is_of_links() { self.links.undo(step, before).await } else { self.host.undo(step, before).await }
+    }
+}
+
 /// The clock, the boot, kernel settings, files.
 trait MachineRoom {
     fn may_change_network() -> Result<(), String>;
@@ -95,93 +135,32 @@ trait MachineRoom {
     fn sync_directory(directory: &Path) -> io::Result<()>;
 }
 
-/// The network of this operating system.
-pub struct SystemNetwork {
-    routes: here::routes::Routes,
-    resolver_file: PathBuf,
-}
-
-impl SystemNetwork {
-    /// Opens the system's network for changes. Needs a tokio runtime.
-    pub fn open() -> Result<Self, SystemError> {
-        Ok(Self { routes: here::routes::Routes::open()?, resolver_file: PathBuf::from("/etc/resolv.conf") })
-    }
-
-    /// Takes `file` for the resolver's file where no service owns it; the default is
-    /// `/etc/resolv.conf`.
-    pub fn with_resolver_file(mut self, file: PathBuf) -> Self {
-        self.resolver_file = file;
-        self
-    }
-}
-
-impl System for SystemNetwork {
-    async fn look(&mut self, step: &Step) -> Result<Before, SystemError> {
-        match step {
-            // The name is ours: what stands there is a leftover of ours and is replaced.
-            Step::Firewall { .. } => Ok(Before::Absent),
-            Step::Setting { name, value } => {
-                let standing = here::machine::Machine::read_setting(name)?;
-                Ok(if standing == *value { Before::Present } else { Before::Value(standing) })
-            }
-            Step::Resolver(_) => Ok(Before::Resolver(here::resolver::Resolver::backend(&self.resolver_file).await?)),
-            Step::Route { .. } | Step::Rule(_) | Step::Address { .. } | Step::Link { .. } => {
-                self.routes.look(step).await
-            }
-        }
-    }
-
-    async fn apply(&mut self, step: &Step, before: &Before) -> Result<(), SystemError> {
-        match (step, before) {
-            (_, Before::Present) => Ok(()),
-            (Step::Firewall { ruleset, .. }, _) => here::firewall::Firewall::load(ruleset).await,
-            (Step::Setting { name, value }, _) => here::machine::Machine::write_setting(name, value),
-            (Step::Resolver(change), Before::Resolver(backend)) => {
-                here::resolver::Resolver::apply(backend, change).await
-            }
-            (Step::Resolver(_), _) => Err(SystemError::Failed {
-                operation: step.to_string(),
-                detail: "nobody looked who answers for the resolver".to_owned(),
-            }),
-            (Step::Route { .. } | Step::Rule(_) | Step::Address { .. } | Step::Link { .. }, _) => {
-                self.routes.apply(step).await
-            }
-        }
-    }
-
-    async fn undo(&mut self, step: &Step, before: &Before) -> Result<Undone, SystemError> {
-        match (step, before) {
-            (_, Before::Present) => Ok(Undone::LeftToOthers),
-            (Step::Firewall { table, .. }, _) => here::firewall::Firewall::remove(table).await,
-            (Step::Setting { name, value }, Before::Value(earlier)) => {
-                if here::machine::Machine::read_setting(name)? != *value {
-                    return Ok(Undone::LeftToOthers);
-                }
-                here::machine::Machine::write_setting(name, earlier).map(|()| Undone::Removed)
-            }
-            (Step::Resolver(change), Before::Resolver(backend)) => {
-                here::resolver::Resolver::undo(backend, change).await
-            }
-            (Step::Setting { .. } | Step::Resolver(_), _) => Ok(Undone::AlreadyGone),
-            (Step::Route { .. } | Step::Rule(_) | Step::Address { .. } | Step::Link { .. }, _) => {
-                self.routes.undo(step).await
-            }
-        }
-    }
-}
-
 /// Probes what this process can do.
 pub async fn capabilities() -> Capabilities {
-    let mut reasons = Vec::new();
+    of_host(of_links()).await
+}
+
+/// Probes what can be done with links, addresses, routes and rules; nothing is said of the rest.
+pub fn of_links() -> Capabilities {
     let change = here::machine::Machine::may_change_network();
-    reasons.extend(change.as_ref().err().cloned());
-    let firewall = here::firewall::Firewall::probe().await;
-    reasons.extend(firewall.as_ref().err().map(ToString::to_string));
     Capabilities {
         change_network: change.is_ok(),
+        firewall: false,
+        strict_reverse_path: false,
+        reasons: change.err().into_iter().collect(),
+    }
+}
+
+/// Adds what this process can do besides, with the packet filter and the kernel's settings.
+pub async fn of_host(links: Capabilities) -> Capabilities {
+    let firewall = here::firewall::Firewall::probe().await;
+    let mut reasons = links.reasons;
+    reasons.extend(firewall.as_ref().err().map(ToString::to_string));
+    Capabilities {
         firewall: firewall.is_ok(),
         strict_reverse_path: here::machine::Machine::strict_reverse_path(),
         reasons,
+        ..links
     }
 }
 

@@ -91,6 +91,7 @@ impl Hub {
                 written(&Explanation { lines })
             }),
             Method::Notices => written(&self.notices),
+            Method::Health => written(&self.health()),
             Method::Connect => match read(parameters) {
                 Ok(request) => return self.connect(caller, request, reply),
                 Err(fault) => Err(fault),

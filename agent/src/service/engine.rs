@@ -2,6 +2,7 @@
 
 use super::net::Engine;
 use ike_client::tunnel::control::{Command, Event};
+use ike_client::tunnel::lookup::NameService;
 use tokio::sync::mpsc;
 
 /// `ike_client`'s engine.
@@ -9,7 +10,7 @@ use tokio::sync::mpsc;
 pub struct TunnelEngine;
 
 impl Engine for TunnelEngine {
-    async fn run(&self, commands: mpsc::Receiver<Command>, events: mpsc::Sender<Event>) {
-        ike_client::tunnel::engine::run(commands, events).await;
+    async fn run(&self, commands: mpsc::Receiver<Command>, events: mpsc::Sender<Event>, names: NameService) {
+        ike_client::tunnel::engine::run_with(commands, events, names).await;
     }
 }

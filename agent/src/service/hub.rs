@@ -6,6 +6,7 @@
 //! message when they are done.
 
 use super::configuration;
+use super::health;
 use super::judge::Examination;
 use super::keeper::{Job, Jobs};
 use super::net_link::{NetLink, Told as NetTold};
@@ -24,6 +25,7 @@ use ike_client::tunnel::clock;
 use ike_client::tunnel::control::{Command, EndCause, Event as EngineEvent};
 use postern_api::event::{Event, Notice};
 use postern_api::fault::{Fault, FaultName};
+use postern_api::health::Check;
 use postern_api::method::Method;
 use postern_api::state::PostureStanding;
 use posture::ems::{Delivery, Identity};
@@ -115,6 +117,8 @@ pub struct Hub {
     pub(super) inbox: Inbox,
     pub(super) net: NetLink,
     pub(super) net_ready: bool,
+    /// What the network process said of itself.
+    pub(super) network_health: Vec<Check>,
     pub(super) jobs: Jobs,
     pub(super) events: broadcast::Sender<Event>,
     pub(super) catalogue: Catalogue,
@@ -164,6 +168,7 @@ impl Hub {
             inbox,
             net,
             net_ready: false,
+            network_health: Vec::new(),
             jobs,
             events: broadcast::channel(EVENTS).0,
             catalogue: Catalogue::default(),
@@ -379,10 +384,12 @@ impl Hub {
 
     fn net_told(&mut self, told: NetTold) {
         match told {
-            NetTold::Ready(capabilities) => {
+            NetTold::Ready(capabilities, confinement) => {
                 for reason in &capabilities.reasons {
-                    tracing::warn!(%reason, "the network process lacks something");
+                    tracing::warn!(%reason, "the network cannot be changed in every way");
                 }
+                tracing::info!(%confinement, "the network process is up");
+                self.network_health = health::of_network(&capabilities, &confinement);
                 self.net_ready = true;
                 let _ = self.jobs.send(Job::Capabilities(capabilities));
                 // What a crash left is taken back, except for a block that is to stand.

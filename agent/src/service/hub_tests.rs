@@ -40,7 +40,7 @@ async fn pretend(stream: DuplexStream, log: Log, question: Option<Request>) {
     let mut reader = Reader::new(read);
     let capabilities =
         Capabilities { change_network: true, firewall: false, strict_reverse_path: false, reasons: vec![] };
-    ipc::write(&mut write, &FromNet::Ready { capabilities }).await.unwrap();
+    ipc::write(&mut write, &FromNet::Ready { capabilities, confinement: Default::default() }).await.unwrap();
     while let Ok(Some(message)) = reader.next::<ToNet>().await {
         let note = |heard| log.lock().unwrap().push(heard);
         let mut told = Vec::new();
@@ -59,6 +59,7 @@ async fn pretend(stream: DuplexStream, log: Log, question: Option<Request>) {
                 };
                 ipc::write(&mut write, &FromNet::System { id, outcome }).await.unwrap();
             }
+            ToNet::LookedUp { .. } => {}
             ToNet::Engine { command } => match *command {
                 Command::Start { .. } => {
                     note(Heard::Start);

@@ -5,27 +5,35 @@
 //! | [`start`] | how each process begins: rights, paths, settings, logs |
 //! | [`hub`] | MAIN's heart: one task that owns every state and carries out every effect |
 //! | [`call`] | the methods of the control socket, answered by the hub |
+//! | `health` | what `postern doctor` is told |
 //! | [`judge`] | the hub's side of posture: facts, EMS, verdicts, the lease |
 //! | [`keeper`] | the task that owns the journal and settles the network |
 //! | [`net_link`] | MAIN's handle of NET: starts it, speaks with it |
-//! | [`net`] | NET: hosts the engine and carries out changes of the network |
+//! | [`net`] | NET: hosts the engine and changes links, addresses, routes and rules |
+//! | [`hands`] | which of the two processes carries out which change of the network |
+//! | [`look_up`] | finding a gateway's addresses, in a process of its own |
 //! | [`ems_dial`] | how EMS is reached under a tunnel and a block |
 //! | [`scan`] | the vulnerability scan in a process of its own |
 //! | [`engine`] | the engine of production |
 //! | [`secrets`] | pre-shared keys, passwords and private keys |
 //! | [`configuration`] | from a tunnel as written to what the engine is told |
-//! | `rights` | which capabilities each process keeps |
+//! | [`rights`] | what each process may do |
+//! | [`probe`] | tries what the network process must not be able to do |
 
 pub mod call;
 pub mod configuration;
 pub mod ems_dial;
 pub mod engine;
+pub mod hands;
+mod health;
 pub mod hub;
 pub mod judge;
 pub mod keeper;
+pub mod look_up;
 pub mod net;
 pub mod net_link;
-mod rights;
+pub mod probe;
+pub mod rights;
 pub mod scan;
 pub mod secrets;
 pub mod start;

@@ -1,4 +1,4 @@
-//! NET: hosts the engine and carries out changes of the network.
+//! NET: hosts the engine and changes links, addresses, routes and rules.
 //!
 //! It reads commands from the socket pair that stands in for its standard input. When the pair
 //! closes, MAIN is gone: the engine hears it by its closed command stream, shuts the data plane,
@@ -6,12 +6,16 @@
 
 use crate::ipc::{self, FromNet, Outcome, Reader, ToNet, Verb};
 use crate::network::system::System;
-use crate::platform::{self, SystemNetwork};
+use crate::platform::{self, Links};
+use crate::service::rights::Confinement;
 use ike_client::tunnel::control::{Command, Event};
+use ike_client::tunnel::lookup::NameService;
+use std::collections::HashMap;
 use std::io;
-use std::sync::Arc;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 /// Commands that wait for the engine.
@@ -20,8 +24,46 @@ const COMMANDS: usize = 64;
 /// Moves packets: `ike_client`'s in production, a fake in tests.
 pub trait Engine: Send + Sync + 'static {
     /// Builds one tunnel and runs it to its end. The first command is `Start`; a closed command
-    /// stream means that the owner is gone. The last event is `Ended`.
-    fn run(&self, commands: mpsc::Receiver<Command>, events: mpsc::Sender<Event>) -> impl Future<Output = ()> + Send;
+    /// stream means that the owner is gone. The last event is `Ended`. Names are looked up by
+    /// `names`.
+    fn run(
+        &self,
+        commands: mpsc::Receiver<Command>,
+        events: mpsc::Sender<Event>,
+        names: NameService,
+    ) -> impl Future<Output = ()> + Send;
+}
+
+/// Names that MAIN looks up for the engine.
+#[derive(Default)]
+struct Names {
+    last: u64,
+    awaited: HashMap<u64, oneshot::Sender<Result<Vec<IpAddr>, String>>>,
+}
+
+/// Asks MAIN over `out`.
+fn by_main(names: &Arc<Mutex<Names>>, out: &mpsc::Sender<FromNet>) -> NameService {
+    let (names, out) = (Arc::clone(names), out.clone());
+    Arc::new(move |name| {
+        let (answer_in, answer) = oneshot::channel();
+        let id = {
+            let mut names = names.lock().unwrap_or_else(PoisonError::into_inner);
+            names.last = names.last.wrapping_add(1);
+            // Whoever no longer waits is forgotten.
+            names.awaited.retain(|_, waiting| !waiting.is_closed());
+            let id = names.last;
+            names.awaited.insert(id, answer_in);
+            id
+        };
+        let out = out.clone();
+        Box::pin(async move {
+            let _ = out.send(FromNet::LookUp { id, name }).await;
+            match answer.await {
+                Ok(outcome) => outcome.map_err(io::Error::other),
+                Err(_) => Err(io::Error::other("the service is gone")),
+            }
+        })
+    })
 }
 
 /// Serves MAIN over `read` and `write` until it is gone and the engine has ended.
@@ -32,6 +74,7 @@ pub async fn serve<E: Engine>(
     engine: E,
     read: impl AsyncRead + Unpin,
     mut write: impl AsyncWrite + Unpin + Send + 'static,
+    confinement: Confinement,
 ) -> io::Result<()> {
     let (out, mut queue) = mpsc::channel::<FromNet>(256);
     let writer = tokio::spawn(async move {
@@ -43,8 +86,10 @@ pub async fn serve<E: Engine>(
             }
         }
     });
-    let mut network = SystemNetwork::open().map_err(io::Error::other)?;
-    let _ = out.send(FromNet::Ready { capabilities: platform::capabilities().await }).await;
+    let mut network = Links::open().map_err(io::Error::other)?;
+    let _ = out.send(FromNet::Ready { capabilities: platform::of_links(), confinement }).await;
+    let names = Arc::new(Mutex::new(Names::default()));
+    let service = by_main(&names, &out);
     let engine = Arc::new(engine);
     let mut engines = JoinSet::new();
     let mut commands: Option<mpsc::Sender<Command>> = None;
@@ -57,7 +102,7 @@ pub async fn serve<E: Engine>(
         match message {
             Ok(Some(ToNet::Engine { command })) => {
                 if matches!(*command, Command::Start { .. }) {
-                    commands = Some(start(&engine, &mut engines, out.clone()));
+                    commands = Some(start(&engine, &mut engines, out.clone(), Arc::clone(&service)));
                 }
                 if let Some(commands) = &commands {
                     // An engine that has ended says so by its own event. One that hears nothing
@@ -71,6 +116,12 @@ pub async fn serve<E: Engine>(
                 let outcome = perform(&mut network, verb).await;
                 let _ = out.send(FromNet::System { id, outcome }).await;
             }
+            Ok(Some(ToNet::LookedUp { id, outcome })) => {
+                let waiting = names.lock().unwrap_or_else(PoisonError::into_inner).awaited.remove(&id);
+                if let Some(waiting) = waiting {
+                    let _ = waiting.send(outcome);
+                }
+            }
             Ok(None) => break,
             Err(error) => {
                 tracing::error!(%error, "MAIN cannot be understood");
@@ -79,13 +130,20 @@ pub async fn serve<E: Engine>(
         }
     }
     drop(commands);
+    // Whoever waits for a name waits in vain.
+    names.lock().unwrap_or_else(PoisonError::into_inner).awaited.clear();
     while engines.join_next().await.is_some() {}
-    drop(out);
+    drop((out, service));
     let _ = writer.await;
     Ok(())
 }
 
-fn start<E: Engine>(engine: &Arc<E>, engines: &mut JoinSet<()>, out: mpsc::Sender<FromNet>) -> mpsc::Sender<Command> {
+fn start<E: Engine>(
+    engine: &Arc<E>,
+    engines: &mut JoinSet<()>,
+    out: mpsc::Sender<FromNet>,
+    names: NameService,
+) -> mpsc::Sender<Command> {
     let (commands, commands_in) = mpsc::channel(COMMANDS);
     let (events, mut events_in) = mpsc::channel(64);
     let engine = Arc::clone(engine);
@@ -95,12 +153,12 @@ fn start<E: Engine>(engine: &Arc<E>, engines: &mut JoinSet<()>, out: mpsc::Sende
                 let _ = out.send(FromNet::Engine { event: Box::new(event) }).await;
             }
         };
-        tokio::join!(engine.run(commands_in, events), forward);
+        tokio::join!(engine.run(commands_in, events, names), forward);
     });
     commands
 }
 
-async fn perform(network: &mut SystemNetwork, verb: Verb) -> Outcome {
+async fn perform(network: &mut Links, verb: Verb) -> Outcome {
     match verb {
         Verb::Look { step } => network.look(&step).await.map_or_else(Outcome::Failed, Outcome::Looked),
         Verb::Apply { step, before } => {

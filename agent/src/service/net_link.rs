@@ -4,6 +4,8 @@ use crate::ipc::{self, FromNet, Outcome, Reader, ToNet, Verb};
 use crate::network::step::{Before, Step};
 use crate::network::system::{System, SystemError, Undone};
 use crate::platform::Capabilities;
+use crate::service::look_up;
+use crate::service::rights::Confinement;
 use ike_client::tunnel::control::{Command, Event};
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -12,17 +14,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
 
 /// How long a single change of the network may take.
 const CHANGE_LIMIT: Duration = Duration::from_secs(15);
 /// How long after its death NET is started again.
 const PAUSE: Duration = Duration::from_millis(500);
 
+/// How many names are looked up at a time.
+const MOST_LOOK_UPS: usize = 4;
+
 /// What NET tells the hub.
 #[derive(Debug)]
 pub enum Told {
     /// It is up.
-    Ready(Capabilities),
+    Ready(Capabilities, Confinement),
     /// The engine says something.
     Engine(Box<Event>),
     /// It is gone; another one will be ready soon.
@@ -138,24 +144,42 @@ impl NetTask {
     pub async fn converse(&mut self, read: impl AsyncRead + Unpin, mut write: impl AsyncWrite + Unpin) -> bool {
         let mut reader = Reader::new(read);
         let mut ready = false;
+        // Ends with the conversation: another NET did not ask.
+        let mut looking_up = JoinSet::new();
         loop {
             tokio::select! {
+                Some(found) = looking_up.join_next(), if !looking_up.is_empty() => {
+                    if let Ok(found) = found
+                        && ipc::write(&mut write, &found).await.is_err()
+                    {
+                        return false;
+                    }
+                }
                 message = self.queue.recv() => {
                     let Some(message) = message else { return true };
                     match &message {
                         ToNet::System { id, .. } => drop(self.given.insert(*id)),
                         // Commands for an engine that died with its process are void.
                         ToNet::Engine { .. } if !ready => continue,
-                        ToNet::Engine { .. } => {}
+                        ToNet::Engine { .. } | ToNet::LookedUp { .. } => {}
                     }
                     if ipc::write(&mut write, &message).await.is_err() {
                         return false;
                     }
                 }
                 message = reader.next::<FromNet>() => match message {
-                    Ok(Some(FromNet::Ready { capabilities })) => {
+                    Ok(Some(FromNet::Ready { capabilities, confinement })) => {
                         ready = true;
-                        let _ = self.told.send(Told::Ready(capabilities));
+                        let _ = self.told.send(Told::Ready(capabilities, confinement));
+                    }
+                    Ok(Some(FromNet::LookUp { id, name })) => {
+                        // Whoever parses strangers' datagrams does not start processes without end.
+                        if looking_up.len() < MOST_LOOK_UPS {
+                            looking_up.spawn(async move {
+                                let outcome = look_up::addresses(&name).await;
+                                ToNet::LookedUp { id, outcome: outcome.map_err(|error| error.to_string()) }
+                            });
+                        }
                     }
                     Ok(Some(FromNet::Engine { event })) => drop(self.told.send(Told::Engine(event))),
                     Ok(Some(FromNet::System { id, outcome })) => {

@@ -2,13 +2,15 @@
 
 use super::call::ToHub;
 use super::ems_dial::EmsDial;
+use super::hands::Hands;
 use super::hub::{Hub, Message, Parts};
 use super::judge::Examination;
 use super::keeper::Keeper;
 use super::net::{self, Engine};
-use super::{net_link, rights};
+use super::{look_up, net_link, rights};
 use crate::compliance::watch;
 use crate::control;
+use crate::platform;
 use crate::profile::{Paths, settings};
 use anyhow::Context;
 use posture::collect::{Collector, Settings as CollectorSettings};
@@ -43,14 +45,17 @@ pub fn main(paths: Paths) -> anyhow::Result<()> {
         let net_process = tokio::spawn(net_task.run_child());
         let to_hub = inbox.clone();
         tokio::spawn(async move {
-            while let Some(told) = telling.recv().await {
+            while let Some(mut told) = telling.recv().await {
+                if let net_link::Told::Ready(capabilities, _) = &mut told {
+                    *capabilities = platform::of_host(capabilities.clone()).await;
+                }
                 if to_hub.send(Message::Net(told)).is_err() {
                     return;
                 }
             }
         });
         let (jobs, jobs_in) = mpsc::unbounded_channel();
-        let keeper = tokio::spawn(Keeper::new(paths.state.clone(), net.clone()).run(jobs_in));
+        let keeper = tokio::spawn(Keeper::new(paths.state.clone(), Hands::new(net.clone())).run(jobs_in));
         let (watched, watched_in) = mpsc::unbounded_channel();
         let (changed, mut changes) = mpsc::channel(1);
         tokio::spawn(watch::watch(watched_in, changed));
@@ -99,12 +104,12 @@ pub fn main(paths: Paths) -> anyhow::Result<()> {
 /// # Errors
 /// When standard input is no socket, or the network cannot be opened.
 pub fn net_main<E: Engine>(engine: E) -> anyhow::Result<()> {
-    rights::keep_for_net().context("capabilities cannot be reduced")?;
+    let confinement = rights::confine_net().context("the network process cannot be confined")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
         let (read, write) = tokio::io::split(pair()?);
         // The end of MAIN is the end of this process, not a signal to the whole group.
-        let serving = net::serve(engine, read, write);
+        let serving = net::serve(engine, read, write, confinement);
         tokio::pin!(serving);
         loop {
             tokio::select! {
@@ -113,6 +118,15 @@ pub fn net_main<E: Engine>(engine: E) -> anyhow::Result<()> {
             }
         }
     })
+}
+
+/// Looks a name up and prints what came of it. Called before any thread is made.
+///
+/// # Errors
+/// When the process cannot be confined, or the name has no address.
+pub fn look_up_main(name: &str) -> anyhow::Result<()> {
+    rights::confine_look_up().context("the look-up cannot be confined")?;
+    Ok(look_up::child(name)?)
 }
 
 #[cfg(unix)]
