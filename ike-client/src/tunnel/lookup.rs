@@ -33,12 +33,7 @@ const MOST: usize = 4;
 ///
 /// # Errors
 /// The resolver's, or "no address of that family".
-pub async fn gateway(
-    name: &str,
-    port: u16,
-    family: AddressFamily,
-    names: &NameService,
-) -> io::Result<Vec<SocketAddr>> {
+pub async fn gateway(name: &str, port: u16, family: AddressFamily, names: &NameService) -> io::Result<Vec<SocketAddr>> {
     let wanted = |address: &SocketAddr| match family {
         AddressFamily::Any => true,
         AddressFamily::Ipv4 => address.is_ipv4(),
