@@ -62,6 +62,7 @@ impl Model {
                 self.prompts.push(prompt.clone());
                 return vec![Effect::Ask(prompt)];
             }
+            Event::Scan { .. } => {}
             Event::PromptEnded { id } => {
                 self.prompts.retain(|prompt| prompt.id != id);
                 return vec![Effect::Withdraw(id)];

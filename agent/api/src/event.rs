@@ -36,11 +36,28 @@ pub enum Event {
         /// The question.
         prompt: Prompt,
     },
+    /// A scan for vulnerable packages goes on.
+    Scan {
+        /// What it does.
+        step: ScanStep,
+        /// How many records or packages it has done so far.
+        done: u64,
+    },
     /// A question was answered or has lapsed.
     PromptEnded {
         /// Its number.
         id: u64,
     },
+}
+
+/// What a scan does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ScanStep {
+    /// Reads the records of a new feed.
+    Importing,
+    /// Holds the packages against the records.
+    Scanning,
 }
 
 /// A text that stays until a person dismisses it.

@@ -81,12 +81,31 @@ methods! {
     PostureReport = "posture.report", Observer;
     /// Nothing to [`crate::posture::ScanReport`].
     Scan = "scan", User;
+    /// [`ScanExport`] to the last scan in that form, as JSON.
+    ScanExport = "scan.export", User;
     /// Nothing to a list of [`crate::event::Notice`], newest first.
     Notices = "notices", Observer;
     /// Nothing to a list of [`crate::health::Check`].
     Health = "health", Observer;
     /// Nothing to [`Repaired`]: takes back whatever a crash left behind.
     Repair = "repair", Administrator;
+}
+
+/// The forms in which other tools read a scan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ScanForm {
+    /// SARIF 2.1.0.
+    Sarif,
+    /// CycloneDX 1.6 with a vulnerability for each finding (VEX).
+    Cyclonedx,
+}
+
+/// The parameters of [`Method::ScanExport`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScanExport {
+    /// The form.
+    pub form: ScanForm,
 }
 
 /// What a client says first.

@@ -139,6 +139,9 @@ pub struct Finding {
     /// The first version that is not vulnerable, where one exists.
     #[serde(default)]
     pub fixed: Option<PlainText>,
+    /// The record that says so.
+    #[serde(default)]
+    pub advisory: PlainText,
 }
 
 /// What a scan found.
@@ -150,6 +153,18 @@ pub struct ScanReport {
     pub packages: u64,
     /// Records of the database.
     pub advisories: u64,
+    /// Packages that could not be judged, because their version cannot be read.
+    #[serde(default)]
+    pub packages_unreadable: u64,
+    /// Packages of which no record of the database speaks at all.
+    #[serde(default)]
+    pub packages_uncovered: u64,
+    /// Records of the feed that could not be used.
+    #[serde(default)]
+    pub records_rejected: u64,
+    /// When the database of records was made, RFC 3339.
+    #[serde(default)]
+    pub database_made: String,
     /// Findings, gravest first.
     pub findings: Vec<Finding>,
 }

@@ -69,7 +69,7 @@ enum Command {
     /// Show tags, facts and the report to EMS, or explain a verdict
     Posture(posture::Arguments),
     /// Look for vulnerable packages now
-    Scan,
+    Scan(scan::Arguments),
     /// Check and show profiles
     #[command(subcommand)]
     Profile(profile::Command),
@@ -141,7 +141,7 @@ async fn dispatch(session: &Session, command: Command) -> Result<(), Fault> {
         Command::Enroll(arguments) => enroll::run(session, arguments).await,
         Command::Unenroll => enroll::leave(session).await,
         Command::Posture(arguments) => posture::run(session, arguments).await,
-        Command::Scan => scan::run(session).await,
+        Command::Scan(arguments) => scan::run(session, arguments).await,
         Command::Profile(command) => profile::run(session, command).await,
         Command::Doctor => doctor::run(session).await,
         Command::Repair => repair::run(session).await,

@@ -40,6 +40,7 @@ fn print(event: &Event) {
         Event::Prompt { prompt } => {
             output::line(format!("{} asks: {}", prompt.tunnel.for_one_line(), prompt.text.for_one_line()));
         }
+        Event::Scan { step, done } => output::line(super::scan::progress(*step, *done)),
         Event::PromptEnded { .. } => {}
     }
 }

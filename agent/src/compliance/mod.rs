@@ -39,6 +39,8 @@ pub struct View {
     pub facts: Option<Facts>,
     /// The last scan, or why its result no longer counts.
     pub scan: Option<Result<ScanResult, String>>,
+    /// How old the advisories behind a scan may be; none where nobody asks.
+    pub advisories_limit: Option<std::time::Duration>,
     /// The enrolment; none where there is none.
     pub ems: Option<EmsView>,
 }
@@ -88,7 +90,10 @@ impl View {
         facts.ems = Fact::known(connection, "telemetry", now_unix);
         facts.vulnerabilities = match &self.scan {
             None => posture::facts::never_scanned(),
-            Some(Ok(result)) => Fact::known(result.clone(), "vulnerability scan", result.finished_unix),
+            Some(Ok(result)) => match self.advisories_limit.and_then(|limit| result.outdated(now_unix, limit)) {
+                None => Fact::known(result.clone(), "vulnerability scan", result.finished_unix),
+                Some(why) => Fact::unknown(why, "vulnerability scan", result.finished_unix),
+            },
             Some(Err(why)) => Fact::unknown(why.as_str(), "vulnerability scan", now_unix),
         };
     }

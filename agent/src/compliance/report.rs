@@ -2,10 +2,12 @@
 
 use super::View;
 use crate::profile::Entry;
+use postern_api::event::{Event, ScanStep};
 use postern_api::posture::{Fact, Finding, ScanReport, Severity, Tag, TagPresence, TagReport, TagSource};
 use posture::facts::Observation;
 use posture::policy::TagKnowledge;
 use posture::rules::Presence;
+use posture::vulnerability::child::Progress;
 use posture::vulnerability::{self, ScanResult};
 
 impl View {
@@ -71,12 +73,24 @@ impl View {
     }
 }
 
+/// Returns how far a scan is as an event.
+pub fn scan_progress(progress: Progress) -> Event {
+    match progress {
+        Progress::Importing(done) => Event::Scan { step: ScanStep::Importing, done },
+        Progress::Scanning(done) => Event::Scan { step: ScanStep::Scanning, done },
+    }
+}
+
 /// Returns a scan as a person reads it.
 pub fn scan_report(result: &ScanResult) -> ScanReport {
     ScanReport {
         finished: crate::fault::at(result.finished_unix).unwrap_or_default(),
         packages: result.packages,
         advisories: result.advisories,
+        packages_unreadable: result.packages_unreadable,
+        packages_uncovered: result.packages_uncovered,
+        records_rejected: result.rejected,
+        database_made: crate::fault::at(result.database_unix).unwrap_or_default(),
         findings: result
             .counted()
             .map(|finding| Finding {
@@ -86,6 +100,7 @@ pub fn scan_report(result: &ScanResult) -> ScanReport {
                 severity: severity(finding.severity),
                 score_tenths: finding.score_tenths,
                 fixed: finding.fixed.as_deref().map(Into::into),
+                advisory: finding.identifier.as_str().into(),
             })
             .collect(),
     }

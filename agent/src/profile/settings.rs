@@ -54,20 +54,34 @@ impl Default for ComplianceSettings {
 pub struct PostureSettings {
     /// The tree in which the system's files are looked for.
     pub root: PathBuf,
-    /// The package database; `ROOT/var/lib/dpkg/status` when absent.
+    /// A dpkg status file that is read in the place of the system's package database.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dpkg_status: Option<PathBuf>,
-    /// The file or directory of OSV records; `STATE/osv` when absent.
+    /// The file or directory of OSV records, as `.json`, `.jsonl` or OSV's `all.zip`; `STATE/osv` when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub osv_records: Option<PathBuf>,
     /// How long a vulnerability scan may take.
     #[serde(with = "span")]
     pub scan_timeout: Duration,
+    /// How old the database of advisories may become before scans against it count as unknown.
+    #[serde(with = "span")]
+    pub advisories_limit: Duration,
+    /// Lock files (Cargo.lock, package-lock.json, poetry.lock, uv.lock, requirements.txt) whose packages
+    /// are scanned too.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub lock_files: Vec<PathBuf>,
 }
 
 impl Default for PostureSettings {
     fn default() -> Self {
-        Self { root: PathBuf::from("/"), dpkg_status: None, osv_records: None, scan_timeout: Duration::from_secs(300) }
+        Self {
+            root: PathBuf::from("/"),
+            dpkg_status: None,
+            osv_records: None,
+            scan_timeout: Duration::from_secs(300),
+            advisories_limit: Duration::from_secs(30 * 24 * 3600),
+            lock_files: Vec::new(),
+        }
     }
 }
 

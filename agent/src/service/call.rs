@@ -14,8 +14,8 @@ use postern_api::PlainText;
 use postern_api::event::Event;
 use postern_api::fault::{Fault, FaultName};
 use postern_api::method::{
-    Connect, Enroll, Enrolled, Explain, Explanation, Method, PromptAnswer, Repaired, TunnelAdd, TunnelDocument,
-    TunnelName,
+    Connect, Enroll, Enrolled, Explain, Explanation, Method, PromptAnswer, Repaired, ScanExport, ScanForm, TunnelAdd,
+    TunnelDocument, TunnelName,
 };
 use postern_api::state::Origin;
 use posture::ems::protocol::{RefusalCode, facts_object};
@@ -98,6 +98,7 @@ impl Hub {
             },
             Method::Disconnect | Method::Dismiss => return self.take_down(caller, method, parameters, reply),
             Method::Scan => return self.start_scan(Some(reply)),
+            Method::ScanExport => read(parameters).and_then(|request| self.export_scan(request)),
             Method::Enroll => match read(parameters) {
                 Ok(request) => return self.enroll(&request, reply),
                 Err(fault) => Err(fault),
@@ -106,6 +107,16 @@ impl Hub {
             Method::Repair => return self.repair(reply),
         };
         let _ = reply.send(answer);
+    }
+
+    fn export_scan(&self, request: ScanExport) -> Result<Value, Fault> {
+        let Some(Ok(result)) = &self.view.scan else {
+            return Err(Fault::new(FaultName::TagsUnknown, "scan", "has given no result yet", "postern scan"));
+        };
+        Ok(match request.form {
+            ScanForm::Sarif => posture::vulnerability::export::sarif(result),
+            ScanForm::Cyclonedx => posture::vulnerability::export::cyclonedx(result),
+        })
     }
 
     fn connect(&mut self, caller: Caller, request: Connect, reply: Reply) {

@@ -133,6 +133,7 @@ impl Hub {
     /// Reads what is known from earlier runs and looks at the system for the first time.
     pub(super) fn begin_posture(&mut self) {
         self.view.scan = scan::load(&self.paths.state).map(Ok);
+        self.view.advisories_limit = Some(self.settings.posture.advisories_limit);
         match Cache::open(self.paths.enrolment()).and_then(|cache| Ok((cache.identity()?, cache))) {
             Ok((Some(identity), cache)) => self.start_telemetry(&identity, cache),
             Ok((None, _)) => {}
@@ -190,7 +191,7 @@ impl Hub {
         let asked = self.view.asked_files(tunnels.iter().map(|(_, entry)| &entry.tunnel));
         if self.examination.asked != asked || self.examination.gathered.is_none() {
             let mut files: Vec<PathBuf> = asked.iter().map(PathBuf::from).collect();
-            files.push(self.examination.collector.dpkg_status());
+            files.extend(self.examination.collector.package_database());
             let _ = self.examination.watched.send(files);
             self.examination.asked.clone_from(&asked);
         }
@@ -259,11 +260,19 @@ impl Hub {
         let idle = self.examination.scanning.is_none();
         self.examination.scanning.get_or_insert_default().extend(reply);
         if idle {
-            let os = self.view.facts.as_ref().and_then(|facts| facts.os.value().cloned());
-            let status = self.examination.collector.dpkg_status();
+            let facts = self.view.facts.as_ref();
+            let subject = scan::Subject {
+                os: facts.and_then(|facts| facts.os.value().cloned()),
+                place: self.examination.collector.inventory_place(),
+                packages: facts.and_then(|facts| facts.packages.value().cloned()),
+                last: self.view.scan.clone().and_then(Result::ok),
+            };
             let (inbox, settings, paths) = (self.inbox.clone(), self.settings.posture.clone(), self.paths.clone());
+            let events = self.events.clone();
             tokio::spawn(async move {
-                let outcome = scan::run(os, status, &settings, &paths).await;
+                // Nobody need listen.
+                let mut tell = |progress| drop(events.send(crate::compliance::report::scan_progress(progress)));
+                let outcome = scan::run(subject, &settings, &paths, &mut tell).await;
                 let _ = inbox.send(Message::Scanned(outcome));
             });
         }

@@ -3,9 +3,9 @@
 use crate::profile::Paths;
 use crate::profile::settings::PostureSettings;
 use postern_api::fault::{Fault, FaultName};
-use posture::facts::OperatingSystem;
+use posture::facts::{OperatingSystem, Package};
 use posture::vulnerability::ScanResult;
-use posture::vulnerability::child::{self, Reply, Request};
+use posture::vulnerability::child::{self, Progress, Reply, Request};
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -16,23 +16,38 @@ pub const ARGUMENT: &str = "scan-child";
 /// The result of the last scan, in the state directory.
 const RESULT: &str = "scan.json";
 
-/// Scans the packages of `status`; first makes the records into a database where they are newer.
+/// What a scan looks at.
+pub struct Subject {
+    /// The system; none where it is not known.
+    pub os: Option<OperatingSystem>,
+    /// The tree of its files, and the status file in the place of its package database.
+    pub place: (PathBuf, Option<PathBuf>),
+    /// Its packages as they were seen last; none where they were not.
+    pub packages: Option<Vec<Package>>,
+    /// The last result.
+    pub last: Option<ScanResult>,
+}
+
+/// Scans a system; first makes the records into a database where they are newer. Where neither the
+/// packages nor the database have changed since the last result, that result is what a scan would
+/// find, and counts as of now.
 ///
 /// # Errors
 /// In the words of whoever failed; never an empty result.
 pub async fn run(
-    os: Option<OperatingSystem>,
-    status: PathBuf,
+    subject: Subject,
     settings: &PostureSettings,
     paths: &Paths,
+    progress: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<ScanResult, Fault> {
+    let Subject { os, place: (root, dpkg_status), packages, last } = subject;
     let os = os.ok_or_else(|| failed("the operating system is not known", "postern posture facts"))?;
     let program = std::env::current_exe().map_err(|error| failed(&error.to_string(), ""))?;
     let records = settings.osv_records.clone().unwrap_or_else(|| paths.state.join("osv"));
     let database = paths.state.join("advisories");
     if newest(&records) > newest(&database) {
         let import = Request::Import { feed: records.clone(), database: database.clone() };
-        if let Reply::Failed(why) = ask(&program, &import, settings).await? {
+        if let Reply::Failed(why) = ask(&program, &import, settings, progress).await? {
             return Err(failed(&format!("the advisories cannot be read: {why}"), "check the OSV records"));
         }
     }
@@ -40,15 +55,26 @@ pub async fn run(
         let next = format!("put OSV records into {}", records.display());
         return Err(failed("there are no advisories to scan against", &next));
     }
-    match ask(&program, &Request::Scan { dpkg_status: status, os, database }, settings).await? {
+    let lock_files = settings.lock_files.clone();
+    if let (Some(last), Some(packages), true) = (last, packages, lock_files.is_empty())
+        && last.still_holds(&packages, &database)
+    {
+        return Ok(ScanResult { finished_unix: super::judge::unix_now(), ..last });
+    }
+    match ask(&program, &Request::Scan { root, dpkg_status, os, database, lock_files }, settings, progress).await? {
         Reply::Scanned(result) => Ok(result),
         Reply::Failed(why) => Err(failed(&why, "")),
-        Reply::Imported(_) => Err(failed("the scan process answered another question", "")),
+        Reply::Imported(_) | Reply::Progress(_) => Err(failed("the scan process answered another question", "")),
     }
 }
 
-async fn ask(program: &Path, request: &Request, settings: &PostureSettings) -> Result<Reply, Fault> {
-    child::run(program, &[ARGUMENT], request, settings.scan_timeout)
+async fn ask(
+    program: &Path,
+    request: &Request,
+    settings: &PostureSettings,
+    progress: &mut (dyn FnMut(Progress) + Send),
+) -> Result<Reply, Fault> {
+    child::run(program, &[ARGUMENT], request, settings.scan_timeout, progress)
         .await
         .map_err(|error| failed(&error.to_string(), "postern scan"))
 }

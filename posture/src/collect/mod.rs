@@ -43,7 +43,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// What a collector may be told.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The package database; `var/lib/dpkg/status` below the root when absent.
+    /// A dpkg status file that is read in the place of the system's package database.
     pub dpkg_status: Option<PathBuf>,
     /// Interfaces whose addresses are not the endpoint's own: the devices of our tunnels. Otherwise a
     /// tunnel could give the very address by which it is allowed.
@@ -119,9 +119,15 @@ impl Collector {
         Self { context: Arc::new(Context { root: root.into(), settings }), bench: Bench::default() }
     }
 
-    /// Returns the path of the package database that this collector reads.
-    pub fn dpkg_status(&self) -> PathBuf {
+    /// Returns the path of the package database that this collector reads, where there is one.
+    pub fn package_database(&self) -> Option<PathBuf> {
         platform::package_database(&self.context)
+    }
+
+    /// Returns the root below which this collector looks, and the status file that it reads in the place
+    /// of the system's package database: what a scan must be told to see the same packages.
+    pub fn inventory_place(&self) -> (PathBuf, Option<PathBuf>) {
+        (self.context.root.clone(), self.context.settings.dpkg_status.clone())
     }
 
     /// Looks at everything, and for the files of `asked` ([`crate::rules::asked_files`]).

@@ -103,8 +103,12 @@ fn the_package_database_may_lie_elsewhere() {
     let settings = Settings { dpkg_status: Some(lab("dpkg/upgraded")), ..Settings::default() };
     let facts = Tree::new().collect_with(settings.clone(), &[]);
     assert_eq!(facts.packages.value().unwrap().len(), 17);
-    assert_eq!(Collector::new("/", settings).dpkg_status(), lab("dpkg/upgraded"));
-    assert_eq!(Collector::new("/", Settings::default()).dpkg_status(), Path::new("/var/lib/dpkg/status"));
+    assert_eq!(Collector::new("/", settings).package_database(), Some(lab("dpkg/upgraded")));
+    let own = Tree::new().with("/lib/apk/db/installed", "");
+    assert_eq!(
+        Collector::new(own.0.path(), Settings::default()).package_database(),
+        Some(own.path("/lib/apk/db/installed"))
+    );
 }
 
 #[test]

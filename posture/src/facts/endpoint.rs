@@ -82,6 +82,56 @@ pub struct Package {
     pub source_name: String,
     /// The version of the source package: without the counter of a rebuild.
     pub source_version: String,
+    /// What installed it.
+    #[serde(default)]
+    pub manager: PackageManager,
+    /// The module stream it belongs to (`nodejs:20`), for rpm packages of a module.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub module: Option<String>,
+}
+
+/// What installs packages, and so orders their versions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PackageManager {
+    /// Debian's dpkg.
+    #[default]
+    Dpkg,
+    /// rpm.
+    Rpm,
+    /// Alpine's apk.
+    Apk,
+    /// Flatpak, for the whole system.
+    Flatpak,
+    /// snapd.
+    Snap,
+    /// Cargo, by a lock file.
+    Cargo,
+    /// npm, by a lock file.
+    Npm,
+    /// pip and its relatives, by a lock file.
+    Python,
+    /// The programs that Windows lists as installed.
+    Windows,
+    /// The applications of macOS.
+    Macos,
+}
+
+impl fmt::Display for PackageManager {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Dpkg => "dpkg",
+            Self::Rpm => "rpm",
+            Self::Apk => "apk",
+            Self::Flatpak => "flatpak",
+            Self::Snap => "snap",
+            Self::Cargo => "cargo",
+            Self::Npm => "npm",
+            Self::Python => "python",
+            Self::Windows => "windows",
+            Self::Macos => "macos",
+        })
+    }
 }
 
 /// The processes that could be seen.

@@ -13,7 +13,7 @@ mod observation;
 
 pub use endpoint::{
     Antivirus, AntivirusProduct, DiskEncryption, EmsConnection, FileState, Firewall, InterfaceAddress, Kernel,
-    OperatingSystem, OsFamily, Package, Process, ProcessList, Volume, VolumeEncryption,
+    OperatingSystem, OsFamily, Package, PackageManager, Process, ProcessList, Volume, VolumeEncryption,
 };
 pub use line::FactLine;
 pub use observation::{Fact, Observation};

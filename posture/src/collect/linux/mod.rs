@@ -11,25 +11,26 @@ pub(super) use firewall::firewall;
 pub(super) use release::{host_name, kernel, operating_system};
 
 use super::{AntivirusPattern, Context, Look};
-use crate::facts::{Observation, Package};
-use crate::vulnerability::inventory;
+use crate::facts::{Observation, OperatingSystem, Package};
+use crate::vulnerability::inventory::{self, PackageDatabase};
 use std::path::PathBuf;
 
-/// Where dpkg keeps what is installed.
-const DPKG_STATUS: &str = "/var/lib/dpkg/status";
+/// Returns the package database that is read: the one of the settings, else the system's.
+pub(super) fn package_database(context: &Context) -> Option<PathBuf> {
+    let configured = context.settings.dpkg_status.clone();
+    configured.or_else(|| PackageDatabase::find(&context.root, os(context).as_ref()).map(|database| database.path))
+}
 
-pub(super) fn package_database(context: &Context) -> PathBuf {
-    context.settings.dpkg_status.clone().unwrap_or_else(|| context.path(DPKG_STATUS))
+fn os(context: &Context) -> Option<OperatingSystem> {
+    operating_system(context).observation.known().cloned()
 }
 
 pub(super) fn packages(context: &Context) -> Look<Vec<Package>> {
-    let path = package_database(context);
-    let source = path.display().to_string();
-    let observation = match inventory::read_dpkg_status(&path) {
-        Ok(packages) => Observation::Known(packages),
-        Err(error) => Observation::from_error(&source, &error),
-    };
-    Look::new(observation, source)
+    match inventory::read(&context.root, context.settings.dpkg_status.as_deref(), os(context).as_ref()) {
+        Ok((database, packages)) => Look::known(packages, database.path.display().to_string()),
+        Err(error) if error.is_denied() => Look::new(Observation::Denied(error.to_string()), "package database"),
+        Err(error) => Look::unknown(error.to_string(), "package database"),
+    }
 }
 
 /// Reads a small text file; `None` when it is not there.

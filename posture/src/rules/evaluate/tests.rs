@@ -175,7 +175,12 @@ fn any_facts() -> impl Strategy<Value = Facts> {
                 packages_unreadable: unreadable,
                 advisories: 1,
                 ecosystem: String::new(),
+                packages_uncovered: 0,
                 inventory: String::new(),
+                database: String::new(),
+                database_unix: 0,
+                records_unix: 0,
+                rejected: 0,
                 findings: Vec::new(),
             };
             facts.vulnerabilities = Fact::known(scan, "", 0);

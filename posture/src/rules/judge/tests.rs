@@ -67,6 +67,7 @@ fn finding(package: &str, cve: &str, severity: Severity, standing: Standing) -> 
         fixed: (standing == Standing::Fixable).then(|| "1.0-2".to_owned()),
         standing,
         summary: String::new(),
+        ecosystem: "Debian:12".to_owned(),
     }
 }
 
@@ -75,9 +76,14 @@ fn scanned(findings: Vec<Finding>) -> Facts {
         finished_unix: NOW,
         packages: 10,
         packages_unreadable: 0,
+        packages_uncovered: 0,
         advisories: 100,
         ecosystem: "Debian:12".to_owned(),
         inventory: String::new(),
+        database: String::new(),
+        database_unix: NOW,
+        records_unix: NOW,
+        rejected: 0,
         findings,
     };
     Facts { vulnerabilities: known(scan), ..Facts::default() }
