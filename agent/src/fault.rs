@@ -124,6 +124,9 @@ fn of_close(cause: &CloseCause) -> Fault {
         CloseCause::ProposalMismatch { .. } => {
             (FaultName::ProposalMismatch, "compare the tunnel's proposals with the gateway's".into())
         }
+        CloseCause::ProtectionMissing { .. } => {
+            (FaultName::ProposalMismatch, "ask the gateway's administrator to set it up".into())
+        }
         CloseCause::TagCheckRefused { text } => return tag_check(text),
         CloseCause::AddressUnavailable => {
             (FaultName::AddressUnavailable, "ask the gateway's administrator for a free address".into())
@@ -152,6 +155,7 @@ fn likely_next(likely: &[LikelyCause]) -> String {
             LikelyCause::CredentialsWrong => "user name and password",
             LikelyCause::CertificateNotAccepted => "whether the gateway accepts this certificate",
             LikelyCause::IdentityUnknown => "the identity (auth.identity)",
+            LikelyCause::PostQuantumKeyWrong => "the post-quantum key and its name (auth.ppk_id)",
             LikelyCause::PreSharedKeyWrong => "the pre-shared key",
         })
         .collect();

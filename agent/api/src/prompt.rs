@@ -15,6 +15,8 @@ pub enum PromptKind {
     NewPassword,
     /// The pre-shared key of the tunnel; not echoed.
     PreSharedKey,
+    /// The post-quantum pre-shared key of the tunnel; not echoed.
+    PostQuantumKey,
     /// A one-time code; not echoed.
     OneTimeCode,
     /// The passphrase of a private key; not echoed.

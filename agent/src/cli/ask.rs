@@ -44,7 +44,10 @@ impl Answers {
             PromptKind::UserName => self.user.take().map(Zeroizing::new),
             PromptKind::Password => self.password.take(),
             PromptKind::PreSharedKey => self.pre_shared_key.take(),
-            PromptKind::NewPassword | PromptKind::OneTimeCode | PromptKind::KeyPassphrase => self.lines.pop_front(),
+            PromptKind::NewPassword
+            | PromptKind::OneTimeCode
+            | PromptKind::PostQuantumKey
+            | PromptKind::KeyPassphrase => self.lines.pop_front(),
         };
         if let Some(given) = given {
             return Ok(given);

@@ -92,6 +92,14 @@ pub struct Authentication {
     /// File with the pre-shared key, mode 0600; stored or asked for when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub psk_file: Option<PathBuf>,
+    /// Name of the post-quantum pre-shared key (RFC 8784) that is mixed into the keys; none: none is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ppk_id: Option<String>,
+    /// File with the post-quantum pre-shared key, mode 0600; stored or asked for when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ppk_file: Option<PathBuf>,
+    /// Whether a gateway that does not have that key is refused.
+    pub ppk_required: bool,
     /// PEM file with this end's certificate, then its issuers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub certificate_file: Option<PathBuf>,
@@ -109,6 +117,9 @@ impl Default for Authentication {
             eap_methods: EapProfile::default().methods,
             password_file: None,
             psk_file: None,
+            ppk_id: None,
+            ppk_file: None,
+            ppk_required: true,
             certificate_file: None,
             key_file: None,
         }
@@ -145,6 +156,9 @@ pub struct Proposals {
     pub ike: Vec<IkeSuite>,
     /// Suites for the CHILD SA, such as `aes256gcm16-ecp384`.
     pub esp: Vec<EspSuite>,
+    /// Whether the IKE SA must withstand a quantum computer: suites without an additional ML-KEM
+    /// exchange are then not offered, unless `auth.ppk_id` is set and required.
+    pub require_post_quantum: bool,
     /// When the IKE SA gets new keys.
     #[serde(with = "span")]
     pub ike_lifetime: Duration,
@@ -178,6 +192,7 @@ impl Default for Proposals {
         Self {
             ike: ike.iter().filter_map(|name| name.parse().ok()).collect(),
             esp: esp.iter().filter_map(|name| name.parse().ok()).collect(),
+            require_post_quantum: false,
             ike_lifetime: Duration::from_secs(86_400),
             esp_lifetime: Duration::from_secs(43_200),
         }
@@ -370,6 +385,19 @@ impl Document for Tunnel {
                 return complain("auth.key_file", "is missing", "a PEM file, because auth.kind is certificate");
             }
         }
+        if self.auth.ppk_id.is_none() && self.auth.ppk_file.is_some() {
+            return complain("auth.ppk_id", "is missing", "the key's name, because auth.ppk_file is set");
+        }
+        if self.auth.ppk_id.as_ref().is_some_and(|name| name.is_empty() || name.len() > 255) {
+            return complain("auth.ppk_id", "has no usable length", "1 to 255 octets");
+        }
+        if self.proposals.require_post_quantum
+            && !(self.auth.ppk_id.is_some() && self.auth.ppk_required)
+            && !self.proposals.ike.iter().any(|suite| suite.additional.is_post_quantum())
+        {
+            let expected = "a suite with ke1_mlkem768 or the like in proposals.ike, or auth.ppk_id";
+            return complain("proposals.require_post_quantum", "cannot be met", expected);
+        }
         if self.proposals.ike.is_empty() {
             return complain("proposals.ike", "is empty", "at least one suite");
         }
@@ -445,6 +473,25 @@ mod tests {
     fn a_pre_shared_key_on_this_side_means_one_on_the_other() {
         let tunnel = read("gateway = \"g\"\n[auth]\nkind = \"psk\"\n").unwrap();
         assert_eq!(tunnel.gateway_authentication(), GatewayAuthentication::Psk);
+    }
+
+    #[test]
+    fn a_post_quantum_key_has_a_name_and_is_required_unless_said_otherwise() {
+        let tunnel = read("gateway = \"g\"\n[auth]\nppk_id = \"ppk@example.com\"\n").unwrap();
+        assert!(tunnel.auth.ppk_required);
+        let error = read("gateway = \"g\"\n[auth]\nppk_file = \"/k\"\n").unwrap_err();
+        assert!(error.contains("auth.ppk_id: is missing"), "{error}");
+    }
+
+    #[test]
+    fn what_no_suite_can_meet_is_refused() {
+        let ask = "gateway = \"g\"\n[proposals]\nrequire_post_quantum = true\n";
+        let plain = format!("{ask}ike = [\"aes256gcm16-prfsha384-ecp384\"]\n");
+        assert!(read(&plain).unwrap_err().contains("require_post_quantum: cannot be met"));
+        let hybrid = format!("{ask}ike = [\"aes256gcm16-prfsha384-ecp384-ke1_mlkem768\"]\n");
+        assert!(read(&hybrid).unwrap().proposals.require_post_quantum);
+        let keyed = format!("{plain}[auth]\nppk_id = \"k\"\n");
+        assert!(read(&keyed).is_ok());
     }
 
     #[test]

@@ -7,7 +7,9 @@ use crate::profile::tunnel::{AuthenticationKind, CarrierKind, DnsSource, Gateway
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use ike_client::auth::eap::EapProfile;
-use ike_client::session::{self, ClientAuthentication, Configuration, Extensions, Lifetime, VirtualAddresses};
+use ike_client::session::{
+    self, ClientAuthentication, Configuration, Extensions, Lifetime, PostQuantumKey, VirtualAddresses,
+};
 use ike_client::tunnel::control::{Carrier, EstablishedTunnel, TunnelConfiguration};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use postern_api::fault::{Fault, FaultName};
@@ -58,6 +60,8 @@ pub fn engine(name: &str, tunnel: &Tunnel) -> Result<TunnelConfiguration, Fault>
         client_auth,
         ike_suites: tunnel.proposals.ike.clone(),
         esp_suites: tunnel.proposals.esp.clone(),
+        ppk: auth.ppk_id.clone().map(|identity| PostQuantumKey { identity, required: auth.ppk_required }),
+        require_post_quantum: tunnel.proposals.require_post_quantum,
         virtual_addresses: VirtualAddresses { ipv4: tunnel.network.ipv4, ipv6: tunnel.network.ipv6 },
         local_networks: networks.clone(),
         remote_networks: networks,

@@ -20,6 +20,8 @@ pub enum Kind {
     PreSharedKey,
     /// The user's password.
     Password,
+    /// The post-quantum pre-shared key.
+    PostQuantumKey,
 }
 
 /// Secrets that the service keeps for local tunnels.
@@ -54,7 +56,7 @@ impl Store {
 
     /// Forgets the secrets of a tunnel.
     pub fn forget(&self, tunnel: &str) {
-        for kind in [Kind::PreSharedKey, Kind::Password] {
+        for kind in [Kind::PreSharedKey, Kind::Password, Kind::PostQuantumKey] {
             let _ = fs::remove_file(self.file(tunnel, kind));
         }
     }
@@ -63,6 +65,7 @@ impl Store {
         let kind = match kind {
             Kind::PreSharedKey => "psk",
             Kind::Password => "password",
+            Kind::PostQuantumKey => "ppk",
         };
         self.directory.join(format!("{tunnel}.{kind}"))
     }

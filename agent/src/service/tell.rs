@@ -177,6 +177,10 @@ impl Hub {
             Request::PreSharedKey => {
                 (kept(Kind::PreSharedKey, &tunnel.auth.psk_file), PromptKind::PreSharedKey, "Pre-shared key".to_owned())
             }
+            Request::PostQuantumPreSharedKey { identity } => {
+                let found = kept(Kind::PostQuantumKey, &tunnel.auth.ppk_file);
+                (found, PromptKind::PostQuantumKey, worded("Post-quantum pre-shared key", identity))
+            }
             Request::EapIdentity { prompt } => match &tunnel.auth.user {
                 Some(user) => {
                     let answer = Answer::Text { text: user.clone() };

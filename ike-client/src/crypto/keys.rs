@@ -99,6 +99,21 @@ impl IkeKeys {
         Self::expand(suite, &skeyseed, nonces, spis)
     }
 
+    /// Mixes a post-quantum pre-shared key into the three secrets that it protects (RFC 8784 §3).
+    ///
+    /// # Errors
+    /// [`ExpansionTooLong`], which no suite of the tables reaches.
+    pub fn mix(&self, ppk: &[u8]) -> Result<MixedKeys, ExpansionTooLong> {
+        let mixed = |secret: &Secret| self.prf.expand(ppk, &[secret.expose()], secret.length());
+        Ok(MixedKeys { sk_d: mixed(&self.sk_d)?, sk_pi: mixed(&self.sk_pi)?, sk_pr: mixed(&self.sk_pr)? })
+    }
+
+    /// Goes on with secrets into which a post-quantum pre-shared key was mixed.
+    pub fn adopt(&mut self, mixed: MixedKeys) {
+        let MixedKeys { sk_d, sk_pi, sk_pr } = mixed;
+        (self.sk_d, self.sk_pi, self.sk_pr) = (sk_d, sk_pi, sk_pr);
+    }
+
     /// Derives the keys of a CHILD SA; `shared` is the fresh secret of a key exchange (PFS).
     ///
     /// # Errors
@@ -169,6 +184,17 @@ impl IkeKeys {
             sk_er,
         })
     }
+}
+
+/// The secrets of an IKE SA that a post-quantum pre-shared key protects, with it mixed in.
+#[derive(Debug)]
+pub struct MixedKeys {
+    /// SK_d.
+    pub sk_d: Secret,
+    /// SK_pi.
+    pub sk_pi: Secret,
+    /// SK_pr.
+    pub sk_pr: Secret,
 }
 
 /// The keys of a CHILD SA: one set a direction, named for the side that *started the exchange*.

@@ -13,11 +13,13 @@ use super::established::{EstablishedSa, IkeLifetime};
 use super::event::{Established, Event, Warning};
 use super::init::Negotiated;
 use super::payloads::Payloads;
+use super::ppk::{self, Ppk};
 use super::redirect::{self, RedirectTarget};
 use super::request::{Answer, Request};
 use super::state::State;
 use super::{closing, eap};
 use crate::auth::certificate::{self, ExpectedIdentity, Trust};
+use crate::auth::eap::EapKey;
 use crate::auth::gateway::{self, Claim, ProvenBy};
 use crate::auth::octets::signed_octets;
 use crate::auth::signature::{SignatureHashes, SignaturePolicy, SignatureScheme};
@@ -44,6 +46,15 @@ pub(super) struct AwaitingSignature {
     pub question: Question,
     psk: Option<Secret>,
     identity: Identification,
+    /// The proof with the post-quantum pre-shared key, while the one without it is being made.
+    first: Option<Authentication>,
+}
+
+/// What goes into AUTH.
+struct OwnProof {
+    authentication: Authentication,
+    /// The authentication data without the post-quantum pre-shared key, where the gateway may choose.
+    without_ppk: Option<Vec<u8>>,
 }
 
 /// Awaits the response to the first IKE_AUTH.
@@ -62,13 +73,16 @@ pub(super) struct AwaitingFinalAuth {
     pub offer: FirstChild,
     pub warnings: Vec<Warning>,
     /// The key that both AUTH payloads come from.
-    pub key: Secret,
-    /// What the gateway's second AUTH covers.
-    pub octets: Vec<u8>,
+    pub key: EapKey,
+    /// The identity that the gateway's second AUTH covers.
+    pub gateway: Option<Identification>,
 }
 
 /// Starts with what IKE_SA_INIT brought.
 pub(super) fn begin(negotiated: Box<Negotiated>, context: &mut Context, now: Timestamp) -> State {
+    if matches!(negotiated.ppk, Ppk::Agreed) {
+        return ppk::ask(negotiated, context, now);
+    }
     let configuration = &context.configuration;
     let needs_key = configuration.gateway_auth == GatewayAuthentication::PreSharedKey
         || configuration.client_auth == ClientAuthentication::PreSharedKey;
@@ -102,10 +116,16 @@ fn prove(negotiated: Box<Negotiated>, psk: Option<Secret>, context: &mut Context
     let octets = negotiated.own_octets(&identity);
     let own = match (&context.configuration.client_auth, &psk) {
         (ClientAuthentication::Eap { .. }, _) => None,
-        (ClientAuthentication::PreSharedKey, Some(psk)) => Some(Authentication {
-            method: AuthenticationMethod::SHARED_KEY,
-            data: psk::compute(negotiated.sa.keys.prf, psk.expose(), &octets),
-        }),
+        (ClientAuthentication::PreSharedKey, Some(psk)) => {
+            let prf = negotiated.sa.keys.prf;
+            let twice = negotiated.proves_twice(&context.configuration);
+            let method = AuthenticationMethod::SHARED_KEY;
+            let plain = || psk::compute(prf, psk.expose(), &negotiated.own_octets_without_ppk(&identity));
+            Some(OwnProof {
+                authentication: Authentication { method, data: psk::compute(prf, psk.expose(), &octets) },
+                without_ppk: twice.then(plain),
+            })
+        }
         (ClientAuthentication::PreSharedKey, None) => {
             let cause = CloseCause::InputRefused { because: "there is no pre-shared key".to_owned() };
             return closing::farewell(negotiated.sa, cause, context, now);
@@ -113,7 +133,7 @@ fn prove(negotiated: Box<Negotiated>, psk: Option<Secret>, context: &mut Context
         (ClientAuthentication::Certificate { .. }, _) => {
             let request = Request::Sign { octets, announced: negotiated.announced.clone() };
             let question = context.ask(request, now);
-            let state = AwaitingSignature { negotiated, question, psk, identity };
+            let state = AwaitingSignature { negotiated, question, psk, identity, first: None };
             return State::AwaitingSignature(Box::new(state));
         }
     };
@@ -137,10 +157,23 @@ fn own_identity(context: &Context) -> Result<Identity, CloseCause> {
 
 impl AwaitingSignature {
     pub(super) fn answer(self, answer: Answer, context: &mut Context, now: Timestamp) -> State {
-        let Self { negotiated, psk, identity, .. } = self;
-        match answer {
-            Answer::Signature { method, data } => {
-                let own = Authentication { method: AuthenticationMethod(method), data };
+        let Self { negotiated, psk, identity, first, .. } = self;
+        match (answer, first) {
+            (Answer::Signature { method, data }, None) => {
+                let authentication = Authentication { method: AuthenticationMethod(method), data };
+                if negotiated.proves_twice(&context.configuration) {
+                    let octets = negotiated.own_octets_without_ppk(&identity);
+                    let request = Request::Sign { octets, announced: negotiated.announced.clone() };
+                    let question = context.ask(request, now);
+                    let first = Some(authentication);
+                    let state = Self { negotiated, question, psk, identity, first };
+                    return State::AwaitingSignature(Box::new(state));
+                }
+                let own = OwnProof { authentication, without_ppk: None };
+                send(negotiated, psk, identity, Some(own), context, now)
+            }
+            (Answer::Signature { method, data }, Some(authentication)) if method == authentication.method.0 => {
+                let own = OwnProof { authentication, without_ppk: Some(data) };
                 send(negotiated, psk, identity, Some(own), context, now)
             }
             _ => {
@@ -156,12 +189,11 @@ fn send(
     mut negotiated: Box<Negotiated>,
     psk: Option<Secret>,
     identity: Identification,
-    own: Option<Authentication>,
+    own: Option<OwnProof>,
     context: &mut Context,
     now: Timestamp,
 ) -> State {
-    let childless = negotiated.childless;
-    let sent = first_request(&identity, own, childless, context).and_then(|(payloads, offer)| {
+    let sent = first_request(&negotiated, &identity, own, context).and_then(|(payloads, offer)| {
         negotiated.sa.request(ExchangeType::IKE_AUTH, &payloads, context, now)?;
         Ok(offer)
     });
@@ -175,12 +207,12 @@ fn send(
     }
 }
 
-/// Returns `IDi, [CERT, ...] [N(INITIAL_CONTACT)] [CERTREQ] [IDr] [AUTH] [CP] [SA TSi TSr]
-/// [N(MOBIKE_SUPPORTED)]`.
+/// Returns `IDi, [CERT, ...] [N(INITIAL_CONTACT)] [CERTREQ] [IDr] [AUTH] [N(PPK_IDENTITY) [N(NO_PPK_AUTH)]]
+/// [CP] [SA TSi TSr] [N(MOBIKE_SUPPORTED)]`.
 fn first_request(
+    negotiated: &Negotiated,
     identity: &Identification,
-    own: Option<Authentication>,
-    childless: bool,
+    own: Option<OwnProof>,
     context: &mut Context,
 ) -> Result<(Vec<Payload>, FirstChild), CloseCause> {
     let offer = ChildOffer::first(context)?;
@@ -201,11 +233,14 @@ fn first_request(
     if let (true, Some(gateway)) = (configuration.send_remote_identity, &configuration.remote_identity) {
         payloads.push(Payload::IdentificationResponder(gateway.into()));
     }
-    payloads.extend(own.map(Payload::Authentication));
+    if let Some(OwnProof { authentication, without_ppk }) = own {
+        payloads.push(Payload::Authentication(authentication));
+        payloads.extend(negotiated.ppk_notifies(configuration, without_ppk));
+    }
     let continuity = &configuration.continuity;
     let preferred = &continuity.preferred_addresses;
     payloads.extend(config::request(configuration.virtual_addresses, preferred).map(Payload::Configuration));
-    let offer = if childless && continuity.childless {
+    let offer = if negotiated.childless && continuity.childless {
         FirstChild::Later
     } else {
         payloads.extend(offer.payloads());
@@ -233,13 +268,21 @@ fn warnings(context: &Context, psk: Option<&Secret>) -> Vec<Warning> {
 impl AwaitingAuthResponse {
     /// Takes the response: `IDr, [CERT, ...] AUTH`, then EAP or `[CP] SA TSi TSr`.
     pub(super) fn respond(self, payloads: &[Payload], context: &mut Context, now: Timestamp) -> State {
-        let Self { negotiated, psk, identity, offer, mut warnings } = self;
+        let Self { mut negotiated, psk, identity, offer, mut warnings } = self;
         let payloads = Payloads(payloads);
         if payloads.authentication().is_none()
             && let Some(notify) = payloads.error()
         {
-            let cause = CloseCause::of_refusal(notify, SaKind::Child, likely(&context.configuration.client_auth));
+            let cause = CloseCause::of_refusal(notify, SaKind::Child, &likely(&negotiated, context));
             return State::closed(cause, context);
+        }
+        // With EAP the gateway's first AUTH is made without the post-quantum key (RFC 8784 §4).
+        let settled = match &context.configuration.client_auth {
+            ClientAuthentication::Eap { .. } => Ok(()),
+            _ => negotiated.settle_ppk(&context.configuration, payloads),
+        };
+        if let Err(cause) = settled {
+            return closing::farewell(negotiated.sa, cause, context, now);
         }
         let proven = match verify(&negotiated, psk.as_ref(), payloads, context, now) {
             Ok(proven) => proven,
@@ -253,15 +296,8 @@ impl AwaitingAuthResponse {
         }
         match (&context.configuration.client_auth, payloads.eap()) {
             (ClientAuthentication::Eap { .. }, Some(packet)) => {
-                let octets = negotiated.own_octets(&identity);
-                let theirs = payloads.responder_identity().map(|idr| negotiated.gateway_octets(idr));
-                let round = eap::Round {
-                    proven,
-                    offer,
-                    warnings,
-                    own_octets: octets,
-                    gateway_octets: theirs.unwrap_or_default(),
-                };
+                let gateway = payloads.responder_identity().cloned();
+                let round = eap::Round { proven, offer, warnings, identity, gateway };
                 eap::begin(negotiated, round, packet, context, now)
             }
             (ClientAuthentication::Eap { .. }, None) => {
@@ -281,20 +317,28 @@ impl AwaitingAuthResponse {
 impl AwaitingFinalAuth {
     /// Takes the response: AUTH by the key that EAP made, `[CP] SA TSi TSr`.
     pub(super) fn respond(self, payloads: &[Payload], context: &mut Context, now: Timestamp) -> State {
-        let Self { negotiated, proven, offer, warnings, key, octets } = self;
+        let Self { mut negotiated, proven, offer, warnings, key, gateway } = self;
         let payloads = Payloads(payloads);
         let Some(authentication) = payloads.authentication() else {
             let cause = match payloads.error() {
                 Some(notify) => {
-                    let likely = [LikelyCause::CredentialsWrong];
+                    let wrong_ppk = matches!(negotiated.ppk, Ppk::Mixed(_)).then_some(LikelyCause::PostQuantumKeyWrong);
+                    let likely: Vec<_> = wrong_ppk.into_iter().chain([LikelyCause::CredentialsWrong]).collect();
                     return State::closed(CloseCause::of_refusal(notify, SaKind::Child, &likely), context);
                 }
                 None => DistrustReason::ProofMissing,
             };
             return closing::farewell(negotiated.sa, CloseCause::GatewayNotTrusted { why: cause }, context, now);
         };
+        if let Err(cause) = negotiated.settle_ppk(&context.configuration, payloads) {
+            return closing::farewell(negotiated.sa, cause, context, now);
+        }
+        let keys = &negotiated.sa.keys;
+        let key = key.secret(keys.sk_pr.expose());
         let good = authentication.method == AuthenticationMethod::SHARED_KEY
-            && psk::verify(negotiated.sa.keys.prf, key.expose(), &octets, &authentication.data);
+            && gateway.is_some_and(|gateway| {
+                psk::verify(keys.prf, key, &negotiated.gateway_octets(&gateway), &authentication.data)
+            });
         if !good {
             let why = DistrustReason::EapProofMissing;
             return closing::farewell(negotiated.sa, CloseCause::GatewayNotTrusted { why }, context, now);
@@ -377,6 +421,9 @@ pub(super) fn establish(
     };
     let ike = Some(negotiated.sa.suite).filter(IkeSuite::is_weak).map(|suite| suite.to_string());
     let esp = first.as_ref().map(|(agreed, _)| agreed.suite).filter(EspSuite::is_weak).map(|suite| suite.to_string());
+    if context.configuration.ppk.is_some() && !matches!(negotiated.ppk, Ppk::InUse) {
+        warnings.push(Warning::PostQuantumKeyUnused);
+    }
     warnings.extend(ike.into_iter().chain(esp).map(|suite| Warning::WeakSuite { suite }));
     let established = Established {
         gateway: context.path.remote,
@@ -438,8 +485,15 @@ fn first_child(
 }
 
 impl Negotiated {
-    /// Returns what the own AUTH covers.
-    fn own_octets(&self, identity: &Identification) -> Vec<u8> {
+    /// Returns what the own AUTH covers, with the post-quantum pre-shared key where there is one.
+    pub(super) fn own_octets(&self, identity: &Identification) -> Vec<u8> {
+        let keys = &self.sa.keys;
+        let sk_pi = if let Ppk::Mixed(mixed) = &self.ppk { &mixed.sk_pi } else { &keys.sk_pi };
+        signed_octets(keys.prf, sk_pi.expose(), &self.request, &self.responder_nonce, &identity.body())
+    }
+
+    /// Returns what the own AUTH without the post-quantum pre-shared key covers.
+    pub(super) fn own_octets_without_ppk(&self, identity: &Identification) -> Vec<u8> {
         let keys = &self.sa.keys;
         signed_octets(keys.prf, keys.sk_pi.expose(), &self.request, &self.responder_nonce, &identity.body())
     }
@@ -452,12 +506,16 @@ impl Negotiated {
 }
 
 /// Returns what to suspect behind AUTHENTICATION_FAILED in answer to the first IKE_AUTH.
-const fn likely(client: &ClientAuthentication) -> &'static [LikelyCause] {
-    match client {
-        ClientAuthentication::PreSharedKey => &[LikelyCause::PreSharedKeyWrong, LikelyCause::IdentityUnknown],
+fn likely(negotiated: &Negotiated, context: &Context) -> Vec<LikelyCause> {
+    let mut likely = match &context.configuration.client_auth {
+        ClientAuthentication::PreSharedKey => vec![LikelyCause::PreSharedKeyWrong, LikelyCause::IdentityUnknown],
         ClientAuthentication::Certificate { .. } => {
-            &[LikelyCause::CertificateNotAccepted, LikelyCause::IdentityUnknown]
+            vec![LikelyCause::CertificateNotAccepted, LikelyCause::IdentityUnknown]
         }
-        ClientAuthentication::Eap { .. } => &[LikelyCause::IdentityUnknown],
+        ClientAuthentication::Eap { .. } => return vec![LikelyCause::IdentityUnknown],
+    };
+    if matches!(negotiated.ppk, Ppk::Mixed(_)) {
+        likely.insert(0, LikelyCause::PostQuantumKeyWrong);
     }
+    likely
 }

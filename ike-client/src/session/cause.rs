@@ -105,6 +105,12 @@ pub enum CloseCause {
         /// Which SA it was about.
         sa: SaKind,
     },
+    /// The gateway lacks what the profile makes a condition.
+    #[error("the gateway lacks what the tunnel's profile demands: {what}")]
+    ProtectionMissing {
+        /// What it lacks.
+        what: String,
+    },
     /// The gateway sends this client to another one (RFC 5685).
     #[error("the gateway redirects to {to}")]
     Redirected {
@@ -157,6 +163,8 @@ pub enum LikelyCause {
     CertificateNotAccepted,
     /// The gateway does not know this client's identity (IDi) or expects another IDr.
     IdentityUnknown,
+    /// The post-quantum pre-shared keys differ, or the gateway has none under that name.
+    PostQuantumKeyWrong,
     /// The pre-shared keys differ.
     PreSharedKeyWrong,
 }
@@ -245,6 +253,7 @@ impl CloseCause {
             | Self::LoginDeclined { .. }
             | Self::PeerIncompatible { .. }
             | Self::ProposalMismatch { .. }
+            | Self::ProtectionMissing { .. }
             | Self::Requested { .. }
             | Self::TagCheckRefused { .. }
             | Self::TrafficSelectorsUnacceptable => Retry::Never,

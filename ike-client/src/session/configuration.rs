@@ -35,6 +35,13 @@ pub struct Configuration {
     pub ike_suites: Vec<IkeSuite>,
     /// Suites offered for the CHILD SA, best first. Nothing else is accepted.
     pub esp_suites: Vec<EspSuite>,
+    /// The post-quantum pre-shared key that is mixed into the keys (RFC 8784); none: not spoken of.
+    #[serde(default)]
+    pub ppk: Option<PostQuantumKey>,
+    /// Whether an IKE SA must withstand a quantum computer: suites without a post-quantum key
+    /// exchange are then not offered, unless the post-quantum pre-shared key is required.
+    #[serde(default)]
+    pub require_post_quantum: bool,
     /// Addresses that are requested by the configuration payload.
     #[serde(default)]
     pub virtual_addresses: VirtualAddresses,
@@ -104,6 +111,18 @@ impl Configuration {
         self.continuity.preferred_addresses = addresses.iter().map(IpNet::addr).collect();
         self
     }
+}
+
+/// A post-quantum pre-shared key; the key itself is asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PostQuantumKey {
+    /// Its name, by which the gateway finds it.
+    pub identity: String,
+    /// Whether a gateway that does not have it is refused. Otherwise the tunnel comes up without it,
+    /// with a standing [`Warning`](super::Warning).
+    #[serde(default = "enabled")]
+    pub required: bool,
 }
 
 /// How the gateway proves that it is the configured one.

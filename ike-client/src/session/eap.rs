@@ -13,24 +13,24 @@ use super::context::{Context, Question};
 use super::event::Warning;
 use super::init::Negotiated;
 use super::payloads::Payloads;
+use super::ppk::Ppk;
 use super::request::{Answer, Request};
 use super::state::State;
 use crate::auth::eap::mschapv2::{Decline, Declined};
 use crate::auth::eap::{EapFailure, EapKey, EapProfile, Peer, Step};
 use crate::auth::{GatewayProven, psk};
-use crate::crypto::Secret;
 use crate::time::Timestamp;
-use crate::wire::{Authentication, AuthenticationMethod, ExchangeType, Payload};
+use crate::wire::{Authentication, AuthenticationMethod, ExchangeType, Identification, Payload};
 
 /// What stays the same through all rounds.
 pub(super) struct Round {
     pub proven: GatewayProven,
     pub offer: FirstChild,
     pub warnings: Vec<Warning>,
-    /// What the own last AUTH will cover.
-    pub own_octets: Vec<u8>,
-    /// What the gateway's last AUTH will cover.
-    pub gateway_octets: Vec<u8>,
+    /// IDi, which the own last AUTH will cover.
+    pub identity: Identification,
+    /// IDr, which the gateway's last AUTH will cover.
+    pub gateway: Option<Identification>,
 }
 
 /// Awaits the gateway's next EAP packet.
@@ -107,7 +107,7 @@ impl AwaitingEapMessage {
             Step::NeedCode { identity, challenge } => {
                 self.ask(Request::EapCode { identity, prompt: challenge }, context, now)
             }
-            Step::Success(key) => self.succeed(&key, context, now),
+            Step::Success(key) => self.succeed(key, context, now),
             Step::Failed { reason, farewell } => self.fail(reason, farewell, context, now),
         }
     }
@@ -137,16 +137,19 @@ impl AwaitingEapMessage {
     }
 
     /// Sends the AUTH that the method's key makes.
-    fn succeed(self, key: &EapKey, context: &mut Context, now: Timestamp) -> State {
+    fn succeed(self, key: EapKey, context: &mut Context, now: Timestamp) -> State {
         let Self { mut negotiated, round, .. } = self;
-        let Round { proven, offer, warnings, own_octets, gateway_octets } = round;
+        let Round { proven, offer, warnings, identity, gateway } = round;
         let keys = &negotiated.sa.keys;
-        let own = Authentication {
-            method: AuthenticationMethod::SHARED_KEY,
-            data: psk::compute(keys.prf, key.secret(keys.sk_pi.expose()), &own_octets),
-        };
-        let key = Secret::from(key.secret(keys.sk_pr.expose()));
-        let payloads = [Payload::Authentication(own)];
+        let sk_pi = if let Ppk::Mixed(mixed) = &negotiated.ppk { &mixed.sk_pi } else { &keys.sk_pi };
+        let data = psk::compute(keys.prf, key.secret(sk_pi.expose()), &negotiated.own_octets(&identity));
+        let without = negotiated.proves_twice(&context.configuration).then(|| {
+            let octets = negotiated.own_octets_without_ppk(&identity);
+            psk::compute(keys.prf, key.secret(keys.sk_pi.expose()), &octets)
+        });
+        let own = Authentication { method: AuthenticationMethod::SHARED_KEY, data };
+        let mut payloads = vec![Payload::Authentication(own)];
+        payloads.extend(negotiated.ppk_notifies(&context.configuration, without));
         match negotiated.sa.request(ExchangeType::IKE_AUTH, &payloads, context, now) {
             Ok(()) => State::AwaitingFinalAuth(Box::new(AwaitingFinalAuth {
                 negotiated,
@@ -154,7 +157,7 @@ impl AwaitingEapMessage {
                 offer,
                 warnings,
                 key,
-                octets: gateway_octets,
+                gateway,
             })),
             Err(cause) => closing::farewell(negotiated.sa, cause, context, now),
         }

@@ -138,6 +138,9 @@ pub enum Warning {
     /// SHA-1 was used in a signature.
     #[error("the gateway signed with SHA-1")]
     SignatureUsesSha1,
+    /// The gateway does not have the optional post-quantum pre-shared key.
+    #[error("the gateway does not have the post-quantum pre-shared key: the tunnel does without it")]
+    PostQuantumKeyUnused,
     /// The profile names a weak algorithm, and the gateway chose it.
     #[error("the gateway chose {suite}, which is weak: it is used only because the tunnel's profile names it")]
     WeakSuite {

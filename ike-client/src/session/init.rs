@@ -14,6 +14,7 @@ use super::event::Nat;
 use super::ike_sa::{IkeSa, Spis};
 use super::output::LocalSocket;
 use super::payloads::Payloads;
+use super::ppk::{self, Ppk};
 use super::state::State;
 use super::{auth, nat, proposal, redirect};
 use crate::auth::signature::SignatureHashes;
@@ -75,6 +76,7 @@ pub(super) struct Negotiated {
     /// Whether the gateway can do without a CHILD SA at first (RFC 6023).
     pub childless: bool,
     pub nat: Nat,
+    pub ppk: Ppk,
     pub negotiation_ends: Timestamp,
 }
 
@@ -95,8 +97,16 @@ struct Answer<'a> {
 impl AwaitingInitResponse {
     /// Sends the first message.
     pub(super) fn start(context: &mut Context, now: Timestamp) -> Result<Self, CloseCause> {
-        let first = context.configuration.ike_suites.first();
-        let group = first.ok_or_else(|| CloseCause::unusable("no IKE suite"))?.group;
+        let configuration = &mut context.configuration;
+        if configuration.require_post_quantum && !configuration.ppk.as_ref().is_some_and(|ppk| ppk.required) {
+            configuration.ike_suites.retain(|suite| suite.additional.is_post_quantum());
+        }
+        let nothing = match configuration.require_post_quantum {
+            true => "no IKE suite with a post-quantum key exchange, which require_post_quantum asks for",
+            false => "no IKE suite",
+        };
+        let first = configuration.ike_suites.first();
+        let group = first.ok_or_else(|| CloseCause::unusable(nothing))?.group;
         let disguise = if context.configuration.force_encapsulation {
             let mut octets = [0; 20];
             context.random.fill(&mut octets)?;
@@ -145,6 +155,7 @@ impl AwaitingInitResponse {
         };
         let status = status.into_iter().chain(redirect);
         payloads.extend(status.map(|(kind, data)| Payload::Notify(Notify::new(kind, data))));
+        payloads.extend(ppk::announcement(&context.configuration));
         let flags = Flags::new(true, false);
         let header = Header::new(self.spi, ResponderSpi::ZERO, ExchangeType::IKE_SA_INIT, flags, 0);
         attempt.request = Message::new(header, payloads).encode()?;
@@ -346,6 +357,10 @@ impl AwaitingInitResponse {
             .unwrap_or_default();
         let fragmentation = payloads.notify(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED).is_some();
         let childless = payloads.notify(NotifyType::CHILDLESS_IKEV2_SUPPORTED).is_some();
+        let ppk = match ppk::agreed(&context.configuration, payloads) {
+            Ok(ppk) => ppk,
+            Err(cause) => return Err(Unaccepted::Answer(self, cause)),
+        };
         let Attempt { exchange, request } = self.attempts.swap_remove(place);
         let shared = match exchange.agree(&answer.key_exchange.data) {
             Ok(shared) => shared,
@@ -371,6 +386,7 @@ impl AwaitingInitResponse {
             announced,
             childless,
             nat,
+            ppk,
             negotiation_ends,
         }))
     }

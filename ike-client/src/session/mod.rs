@@ -42,6 +42,7 @@ mod init;
 mod nat;
 pub mod output;
 mod payloads;
+mod ppk;
 mod proposal;
 pub mod redirect;
 pub mod request;
@@ -52,7 +53,8 @@ mod tests;
 
 pub use cause::{CloseCause, CloseReason, DistrustReason, LikelyCause, Retry, SaKind};
 pub use configuration::{
-    ClientAuthentication, Configuration, Continuity, Extensions, GatewayAuthentication, Lifetime, VirtualAddresses,
+    ClientAuthentication, Configuration, Continuity, Extensions, GatewayAuthentication, Lifetime, PostQuantumKey,
+    VirtualAddresses,
 };
 pub use event::{ChildInstalled, Established, Event, Nat, OutboundFrom, Warning};
 pub use output::{Counters, LocalSocket, TimerName, Transmit};

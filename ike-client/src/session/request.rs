@@ -19,6 +19,11 @@ pub struct RequestId(pub u64);
 pub enum Request {
     /// The pre-shared key of the tunnel; answered by [`Answer::Secret`].
     PreSharedKey,
+    /// The post-quantum pre-shared key of the tunnel (RFC 8784); answered by [`Answer::Secret`].
+    PostQuantumPreSharedKey {
+        /// Its name.
+        identity: String,
+    },
     /// The EAP identity; answered by [`Answer::Text`].
     EapIdentity {
         /// What the gateway says, to be shown as plain text; often empty.

@@ -13,6 +13,7 @@ use super::event::Event;
 use super::ike_sa::{IkeSa, Received, Spis};
 use super::init::{AwaitingInitResponse, Negotiated};
 use super::output::TimerName;
+use super::ppk::AwaitingPpk;
 use super::request::Answer;
 use crate::time::Timestamp;
 use crate::wire::{DecodeError, Message, Payload, PayloadType};
@@ -21,6 +22,8 @@ use crate::wire::{DecodeError, Message, Payload, PayloadType};
 pub(super) enum State {
     /// IKE_SA_INIT was sent.
     AwaitingInitResponse(Box<AwaitingInitResponse>),
+    /// The post-quantum pre-shared key was asked for.
+    AwaitingPpk(Box<AwaitingPpk>),
     /// The pre-shared key was asked for.
     AwaitingPreSharedKey(Box<AwaitingPreSharedKey>),
     /// A signature by the own key was asked for.
@@ -53,6 +56,7 @@ impl State {
     pub(super) const fn name(&self) -> &'static str {
         match self {
             Self::AwaitingInitResponse(_) => "awaiting-init-response",
+            Self::AwaitingPpk(_) => "awaiting-ppk",
             Self::AwaitingPreSharedKey(_) => "awaiting-pre-shared-key",
             Self::AwaitingSignature(_) => "awaiting-signature",
             Self::AwaitingAuthResponse(_) => "awaiting-auth-response",
@@ -132,6 +136,7 @@ impl State {
             negotiated.negotiation_ends = negotiated.negotiation_ends + now.saturating_since(question.asked);
         }
         match state {
+            Self::AwaitingPpk(state) => state.answer(answer, context, now),
             Self::AwaitingPreSharedKey(state) => state.answer(answer, context, now),
             Self::AwaitingSignature(state) => state.answer(answer, context, now),
             Self::AwaitingCredential(state) => state.answer(answer, context, now),
@@ -142,6 +147,7 @@ impl State {
     /// Returns the question that stands.
     pub(super) fn question(&self) -> Option<Question> {
         match self {
+            Self::AwaitingPpk(state) => Some(state.question),
             Self::AwaitingPreSharedKey(state) => Some(state.question),
             Self::AwaitingSignature(state) => Some(state.question),
             Self::AwaitingCredential(state) => Some(state.question),
@@ -151,6 +157,7 @@ impl State {
 
     fn negotiated(&self) -> Option<&Negotiated> {
         match self {
+            Self::AwaitingPpk(state) => Some(&state.negotiated),
             Self::AwaitingPreSharedKey(state) => Some(&state.negotiated),
             Self::AwaitingSignature(state) => Some(&state.negotiated),
             Self::AwaitingAuthResponse(state) => Some(&state.negotiated),
@@ -163,6 +170,7 @@ impl State {
 
     fn negotiated_mut(&mut self) -> Option<&mut Negotiated> {
         match self {
+            Self::AwaitingPpk(state) => Some(&mut state.negotiated),
             Self::AwaitingPreSharedKey(state) => Some(&mut state.negotiated),
             Self::AwaitingSignature(state) => Some(&mut state.negotiated),
             Self::AwaitingAuthResponse(state) => Some(&mut state.negotiated),
@@ -176,6 +184,7 @@ impl State {
     /// Takes the half-open IKE SA out of the state.
     fn into_sa(self) -> Option<IkeSa> {
         let negotiated = match self {
+            Self::AwaitingPpk(state) => state.negotiated,
             Self::AwaitingPreSharedKey(state) => state.negotiated,
             Self::AwaitingSignature(state) => state.negotiated,
             Self::AwaitingAuthResponse(state) => state.negotiated,

@@ -55,6 +55,10 @@ pub(super) struct Behaviour {
     pub childless: bool,
     /// Payloads that go beside the first response's.
     pub extra: Vec<Payload>,
+    /// The post-quantum pre-shared key that it has, by name.
+    pub ppk: Option<(&'static str, &'static [u8])>,
+    /// Says nothing of that key although it has one.
+    pub forgets_ppk: bool,
 }
 
 /// The other end of EAP-MSCHAPv2.
@@ -99,6 +103,8 @@ impl Default for Behaviour {
             skips_client_proof: false,
             childless: false,
             extra: Vec::new(),
+            ppk: None,
+            forgets_ppk: false,
         }
     }
 }
@@ -256,6 +262,9 @@ impl Gateway {
             let hashes = SignatureHashes::ours().encode();
             answer.push(Payload::Notify(Notify::new(NotifyType::SIGNATURE_HASH_ALGORITHMS, hashes)));
         }
+        if self.behaviour.ppk.is_some() && payloads.notify(NotifyType::USE_PPK).is_some() {
+            answer.push(Payload::Notify(Notify::new(NotifyType::USE_PPK, Vec::new())));
+        }
         let flags = Flags::new(false, true);
         let header = Header::new(spis.initiator, spis.responder, ExchangeType::IKE_SA_INIT, flags, 0);
         let response = Message::new(header, answer).encode().unwrap();
@@ -307,11 +316,13 @@ impl Gateway {
                 (vec![Payload::Eap(vec![3, 9, 0, 4])], Next::Await(Awaited::FinalAuth))
             }
             (_, Awaited::FinalAuth) => {
+                let (payloads, confirmed) = self.settle_ppk(&mut half_open, payloads);
                 assert!(self.check_shared(&half_open, &payloads, &half_open.msk), "the client's last AUTH");
                 if self.behaviour.forgets_msk {
                     half_open.msk[0] ^= 1;
                 }
-                (vec![self.shared_auth(&half_open, &half_open.msk)], Next::Establish)
+                let answer = [self.shared_auth(&half_open, &half_open.msk)].into_iter().chain(confirmed);
+                (answer.collect(), Next::Establish)
             }
         };
         let mut child = None;
@@ -347,7 +358,10 @@ impl Gateway {
         if let Some(forced) = self.behaviour.forced_auth.take() {
             return (forced, Next::GiveUp);
         }
-        let request = half_open.auth_request.clone();
+        let (request, confirmed) = match self.behaviour.eap {
+            Some(_) => (half_open.auth_request.clone(), None),
+            None => self.settle_ppk(half_open, half_open.auth_request.clone()),
+        };
         let proves = self.behaviour.eap.is_none() && !self.behaviour.skips_client_proof;
         if proves && !self.check_client(half_open, &request) {
             let failed = Notify::new(NotifyType::AUTHENTICATION_FAILED, Vec::new());
@@ -356,6 +370,7 @@ impl Gateway {
         let mut answer = vec![Payload::IdentificationResponder((&self.behaviour.identity).into())];
         answer.extend(self.own_auth(half_open));
         answer.extend(self.behaviour.extra.clone());
+        answer.extend(confirmed);
         let Some(server) = &self.behaviour.eap else { return (answer, Next::Establish) };
         if server.without_proof {
             answer.clear();
@@ -473,6 +488,28 @@ impl Gateway {
         let octets = half_open.gateway_octets(&self.behaviour.identity);
         let data = psk::compute(half_open.sa.keys.prf, key, &octets);
         Payload::Authentication(Authentication { method: AuthenticationMethod::SHARED_KEY, data })
+    }
+
+    /// Takes the keys that go with the post-quantum pre-shared key, if the client names the one that
+    /// is known here; else the AUTH that was made without. Returns the request with the AUTH that
+    /// counts, and what is answered.
+    fn settle_ppk(&self, half_open: &mut HalfOpen, mut request: Vec<Payload>) -> (Vec<Payload>, Option<Payload>) {
+        let notify = |kind| Payloads(&request).notify(kind).map(|notify| notify.data.clone());
+        let (named, without) = (notify(NotifyType::PPK_IDENTITY), notify(NotifyType::NO_PPK_AUTH));
+        if let (Some((name, key)), Some(named)) = (self.behaviour.ppk, named)
+            && named == [&[2], name.as_bytes()].concat()
+        {
+            let mixed = half_open.sa.keys.mix(key).unwrap();
+            half_open.sa.keys.adopt(mixed);
+            let confirmed = Payload::Notify(Notify::new(NotifyType::PPK_IDENTITY, Vec::new()));
+            return (request, (!self.behaviour.forgets_ppk).then_some(confirmed));
+        }
+        for payload in &mut request {
+            if let (Payload::Authentication(authentication), Some(data)) = (payload, &without) {
+                authentication.data.clone_from(data);
+            }
+        }
+        (request, None)
     }
 
     fn flush(&mut self) -> Vec<Vec<u8>> {

@@ -19,6 +19,7 @@ mod lifetimes;
 mod losses;
 mod mobility;
 mod network;
+mod ppk;
 mod redirects;
 mod renewal;
 
@@ -173,6 +174,11 @@ impl Pair {
         answer_psk(&mut client, PSK, now);
         exchange(&mut client, &mut gateway, now);
         let Some(Event::Established(established)) = client.poll_event() else { panic!("{}", client.state_name()) };
+        Self::of(client, gateway, established, now)
+    }
+
+    /// As [`Self::with`], of two that are through.
+    fn of(client: Session, gateway: Gateway, established: Box<Established>, now: Timestamp) -> Self {
         let mut pair = Self {
             client,
             gateway: gateway.into_session(),
