@@ -117,8 +117,12 @@ pub fn isolated(program: &str) -> Command {
 }
 
 /// As [`isolated`], in the caller's process group: Ctrl-C reaches it.
+///
+/// Whatever ends the thread that starts the command, `kill -9` of its process too, ends the
+/// namespaces and all that runs in them: `setpriv` asks the kernel for that, and `unshare` hands it on.
 pub fn isolated_here(program: &str) -> Command {
-    let mut command = Command::new("unshare");
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "unshare"]);
     if !nix::unistd::geteuid().is_root() {
         command.arg("--map-root-user");
     }
@@ -186,5 +190,28 @@ fn wait(child: &mut std::process::Child) -> Result<std::process::ExitStatus> {
             bail!("the scenario took longer than {} s", LIMIT.as_secs());
         }
         std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{BufRead, BufReader};
+    use std::os::unix::process::ExitStatusExt;
+
+    #[test]
+    fn namespaces_end_with_whoever_made_them() {
+        // The kernel looks at the thread that starts the command, so its end stands for a killed process.
+        let starter = std::thread::spawn(|| {
+            let mut command = isolated_here("sh");
+            command.args(["-c", "echo up; exec sleep 1000"]).stdout(Stdio::piped());
+            let mut child = command.spawn().expect("setpriv and unshare are there");
+            let mut said = String::new();
+            let _ = BufReader::new(child.stdout.take().expect("it is piped")).read_line(&mut said);
+            (child, said)
+        });
+        let (mut child, said) = starter.join().expect("the starter does not panic");
+        assert_eq!(said, "up\n", "{ADVICE}");
+        assert_eq!(child.wait().expect("it can be waited for").signal(), Some(9));
     }
 }
