@@ -39,8 +39,8 @@ impl Prompts {
         uid: Option<u32>,
     ) -> Prompt {
         self.last = self.last.saturating_add(1);
-        let prompt =
-            Prompt { id: self.last, tunnel: tunnel.into(), kind, text: text.into(), seconds: within.as_secs() };
+        let (id, seconds) = (self.last, within.as_secs());
+        let prompt = Prompt { id, tunnel: tunnel.into(), kind, text: text.into(), seconds, uid };
         let asked = Asked { prompt: prompt.clone(), tunnel: tunnel.to_owned(), request, uid };
         self.asked.insert(self.last, asked);
         prompt

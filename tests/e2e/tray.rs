@@ -354,6 +354,7 @@ fn question_is_asked() -> Result<()> {
             kind: PromptKind::Password,
             text: "Password of alice".into(),
             seconds: 60,
+            uid: None,
         },
     })?;
     let answer = service.expect("prompt.answer")?;

@@ -121,6 +121,7 @@ mod tests {
             kind: PromptKind::Password,
             text: "100 % sure?\nPassword".into(),
             seconds: 60,
+            uid: None,
         }
     }
 

@@ -168,7 +168,7 @@ impl State<'_> {
         self.model.last_failure = None;
         match command {
             Command::Connect(tunnel) => {
-                let parameters = Connect { tunnel, interactive: true, timeout_seconds: None };
+                let parameters = Connect { tunnel, interactive: true, timeout_seconds: None, supplied: Vec::new() };
                 self.call(writer, Method::Connect, &parameters).await
             }
             Command::Disconnect(tunnel) => self.call(writer, Method::Disconnect, &TunnelName { tunnel }).await,

@@ -60,6 +60,17 @@ pub enum ScanStep {
     Scanning,
 }
 
+impl Event {
+    /// Returns the user for whom it is meant; none for everybody.
+    pub const fn addressee(&self) -> Option<u32> {
+        match self {
+            Self::Prompt { prompt } => prompt.uid,
+            Self::Notice { notice } => notice.uid,
+            _ => None,
+        }
+    }
+}
+
 /// A text that stays until a person dismisses it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notice {

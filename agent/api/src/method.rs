@@ -1,5 +1,6 @@
 //! The table of methods: name, role, parameters, result.
 
+use crate::prompt::PromptKind;
 use crate::text::PlainText;
 use serde::{Deserialize, Serialize};
 
@@ -149,6 +150,9 @@ pub struct Connect {
     /// Seconds until `TimedOut`; the profile's limit when absent.
     #[serde(default)]
     pub timeout_seconds: Option<u64>,
+    /// Answers that this client has at hand: they are asked of it, whatever the service has kept.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub supplied: Vec<PromptKind>,
 }
 
 /// Answers a prompt. The value is a secret: it is wiped after use and never logged.

@@ -43,4 +43,7 @@ pub struct Prompt {
     pub text: PlainText,
     /// Seconds until it lapses.
     pub seconds: u64,
+    /// The user for whom the connection is made, as the system numbers users; others are not asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<u32>,
 }

@@ -35,6 +35,12 @@ impl Answers {
             || !self.lines.is_empty()
     }
 
+    /// Returns the secrets that were given for this connection.
+    pub(super) fn supplied(&self) -> Vec<PromptKind> {
+        let password = self.password.as_ref().map(|_| PromptKind::Password);
+        password.into_iter().chain(self.pre_shared_key.as_ref().map(|_| PromptKind::PreSharedKey)).collect()
+    }
+
     /// Answers one prompt; each given secret answers once, so that a wrong one is not repeated.
     ///
     /// # Errors

@@ -66,6 +66,7 @@ pub(super) async fn run(session: &Session, arguments: Arguments) -> Result<(), F
         tunnel: arguments.tunnel.clone(),
         interactive: answers.can_answer(),
         timeout_seconds: arguments.timeout,
+        supplied: answers.supplied(),
     };
     let status = tokio::select! {
         outcome = bring_up(&client, &mut events, &request, answers) => outcome?,

@@ -13,8 +13,12 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::{mpsc, oneshot};
+
+/// How long the service may take to answer hello: one that hangs is no service.
+const HELLO_LIMIT: Duration = Duration::from_secs(10);
 
 /// Answers that are awaited, by number of the request. None once the connection has ended.
 type Awaited = Arc<Mutex<Option<HashMap<u64, oneshot::Sender<Result<Value, Fault>>>>>>;
@@ -52,6 +56,8 @@ impl Client {
                     break;
                 }
             }
+            // The service hears that this client is gone, and ends what it asked for.
+            let _ = write.shutdown().await;
         });
         let awaited: Awaited = Arc::new(Mutex::new(Some(HashMap::new())));
         let (events_in, events) = mpsc::channel(256);
@@ -64,7 +70,8 @@ impl Client {
         };
         let mut opened = Self { requests, awaited, next_id: AtomicU64::new(1), events: Some(events), welcome };
         let hello = Hello { protocol: PROTOCOL.into(), version: PROTOCOL_VERSION, client: client.into() };
-        opened.welcome = opened.call(Method::Hello, &hello).await?;
+        let greeted = tokio::time::timeout(HELLO_LIMIT, opened.call(Method::Hello, &hello)).await;
+        opened.welcome = greeted.unwrap_or_else(|_| Err(unavailable("the service does not answer in time")))?;
         Ok(opened)
     }
 
@@ -123,8 +130,16 @@ async fn read_all<R: tokio::io::AsyncRead + Unpin>(
 ) {
     while let Ok(Some(line)) = lines.next().await {
         if let Ok(response) = serde_json::from_slice::<Response>(&line)
-            && let Some(id) = response.id
+            && (response.id.is_some() || response.error.is_some())
         {
+            let Some(id) = response.id else {
+                // What is answered to nobody is meant for this connection as a whole.
+                let all = awaited.lock().unwrap_or_else(PoisonError::into_inner).take();
+                for waiting in all.into_iter().flatten().map(|(_, waiting)| waiting) {
+                    let _ = waiting.send(outcome(response.clone()));
+                }
+                return;
+            };
             let waiting = {
                 let mut awaited = awaited.lock().unwrap_or_else(PoisonError::into_inner);
                 awaited.as_mut().and_then(|awaited| awaited.remove(&id))

@@ -7,6 +7,7 @@
 
 pub mod client;
 pub(crate) mod line;
+mod places;
 pub mod server;
 mod transport;
 

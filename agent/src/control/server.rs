@@ -1,6 +1,7 @@
 //! The service's end of the control socket.
 
 use super::line::{LineReader, to_line};
+use super::places::Places;
 use super::transport::{self, Listener, Peer, Stream};
 use postern_api::event::Event;
 use postern_api::fault::{Fault, FaultName};
@@ -15,8 +16,8 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::{Semaphore, broadcast, mpsc};
 use tokio::task::JoinSet;
 
-/// The most connections at a time.
-const MAXIMUM_CONNECTIONS: usize = 64;
+/// The most callers at a time that are told why nobody attends to them.
+const MAXIMUM_FAREWELLS: usize = 8;
 /// The most requests of one connection that are under way at a time.
 const MAXIMUM_UNDER_WAY: usize = 16;
 /// How long a caller may take to say hello.
@@ -51,11 +52,15 @@ pub trait Handler: Clone + Send + Sync + 'static {
 
 /// Serves callers until the future is dropped.
 pub async fn serve<H: Handler>(mut listener: Listener, handler: H) {
-    let places = Arc::new(Semaphore::new(MAXIMUM_CONNECTIONS));
+    let places = Places::default();
+    let farewells = Arc::new(Semaphore::new(MAXIMUM_FAREWELLS));
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         match transport::accept(&mut listener).await {
             Ok((stream, peer)) => {
+                let Some(place) = places.take(&peer) else {
+                    turn_away(stream, &farewells);
+                    continue;
+                };
                 let handler = handler.clone();
                 tokio::spawn(async move {
                     if let Err(error) = attend(stream, peer, handler).await {
@@ -70,6 +75,22 @@ pub async fn serve<H: Handler>(mut listener: Listener, handler: H) {
             }
         }
     }
+}
+
+/// Says why nobody attends to this caller, unless enough others are being told already.
+fn turn_away(mut stream: Stream, farewells: &Arc<Semaphore>) {
+    let Ok(turn) = Arc::clone(farewells).try_acquire_owned() else { return };
+    let fault = Fault::new(
+        FaultName::ServiceUnavailable,
+        "",
+        "the service has as many connections of this user as it serves",
+        "end some of them",
+    );
+    let Ok(line) = to_line(&Response::failure(None, CODE_FAULT, fault)) else { return };
+    tokio::spawn(async move {
+        let _ = tokio::time::timeout(Duration::from_secs(1), stream.write_all(&line)).await;
+        drop(turn);
+    });
 }
 
 async fn attend<H: Handler>(stream: Stream, peer: Peer, handler: H) -> std::io::Result<()> {
@@ -160,6 +181,7 @@ async fn converse<H: Handler>(
             Some(_) = under_way.join_next(), if !under_way.is_empty() => {}
             Some(event) = own_events.recv() => notify(&out, &event).await,
             event = next_of(&mut subscription) => match event {
+                Ok(event) if !concerns(&event, &peer) => {}
                 Ok(event) => notify(&out, &event).await,
                 // A reader that fell behind begins again with a snapshot.
                 Err(broadcast::error::RecvError::Lagged(_)) => {
@@ -171,6 +193,11 @@ async fn converse<H: Handler>(
             },
         }
     }
+}
+
+/// Tells whether a caller may hear of an event: what is meant for one user is not another's.
+fn concerns(event: &Event, peer: &Peer) -> bool {
+    peer.role == Role::Administrator || event.addressee().is_none_or(|uid| peer.uid == Some(uid))
 }
 
 async fn next_of(subscription: &mut Option<broadcast::Receiver<Event>>) -> Result<Event, broadcast::error::RecvError> {

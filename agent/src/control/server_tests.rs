@@ -66,6 +66,46 @@ async fn events_begin_with_a_snapshot() {
     assert_eq!(events.recv().await, Some(Event::PromptEnded { id: 1 }));
 }
 
+#[tokio::test]
+async fn a_user_who_takes_every_place_is_told_and_gets_one_when_another_is_left() {
+    let bench = bench();
+    let mut held = Vec::new();
+    let fault = loop {
+        match Client::open(&bench.socket, "test").await {
+            Ok(client) => held.push(client),
+            Err(fault) => break fault,
+        }
+    };
+    assert_eq!(fault.name, FaultName::ServiceUnavailable);
+    assert!(fault.to_string().contains("as many connections"), "{fault}");
+    drop(held);
+    let again = async {
+        while Client::open(&bench.socket, "test").await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), again).await.unwrap();
+}
+
+#[test]
+fn what_is_meant_for_one_user_is_not_told_another() {
+    let prompt = |uid| Event::Prompt {
+        prompt: postern_api::Prompt {
+            id: 1,
+            tunnel: "work".into(),
+            kind: postern_api::PromptKind::Password,
+            text: "Password of alice".into(),
+            seconds: 60,
+            uid,
+        },
+    };
+    let peer = |uid, role| Peer { uid: Some(uid), role };
+    assert!(concerns(&prompt(Some(1000)), &peer(1000, Role::User)));
+    assert!(!concerns(&prompt(Some(1000)), &peer(1001, Role::User)));
+    assert!(concerns(&prompt(Some(1000)), &peer(0, Role::Administrator)));
+    assert!(concerns(&prompt(None), &peer(1001, Role::User)));
+}
+
 /// Sends raw lines and returns the answers.
 async fn raw(bench: &Bench, lines: &[&str]) -> Vec<String> {
     let mut stream = UnixStream::connect(&bench.socket).await.unwrap();

@@ -39,8 +39,11 @@ pub struct Catalogue {
 
 impl Catalogue {
     /// Reads the local tunnels anew; what is not valid is kept as its error.
-    pub fn load_local(&mut self, paths: &Paths) {
-        self.local.clear();
+    ///
+    /// A tunnel that `is_in_use` keeps what its file said last while the file is gone or not valid: a
+    /// half-written file is no reason to cut a connection, and none to let its policy lapse.
+    pub fn load_local(&mut self, paths: &Paths, is_in_use: impl Fn(&str) -> bool) {
+        self.local.retain(|name, _| is_in_use(name));
         self.broken.clear();
         for file in toml_files(&paths.tunnels()) {
             let Some(name) = file.file_stem().and_then(|stem| stem.to_str()).map(str::to_owned) else { continue };
@@ -119,7 +122,30 @@ fn load_tunnel(file: &Path, name: &str) -> Result<Tunnel, ProfileError> {
             expected: "letters, digits, `-`, `_`, `.` and spaces, the first a letter or a digit".into(),
         });
     }
+    check_owner(file)?;
     document::load(file)
+}
+
+/// A policy that others may write is none.
+#[cfg(unix)]
+fn check_owner(file: &Path) -> Result<(), ProfileError> {
+    use std::os::unix::fs::MetadataExt;
+    // What cannot be looked at cannot be read either, and says so then.
+    let Ok(metadata) = std::fs::metadata(file) else { return Ok(()) };
+    let problem = if metadata.mode() & 0o002 != 0 {
+        format!("can be written by everybody (mode {:o})", metadata.mode() & 0o777)
+    } else if metadata.uid() != 0 && metadata.uid() != nix::unistd::geteuid().as_raw() {
+        format!("belongs to user {}", metadata.uid())
+    } else {
+        return Ok(());
+    };
+    let expected = "a file of root's that nobody else can write".to_owned();
+    Err(ProfileError { file: file.to_owned(), line: 0, element: String::new(), problem, expected })
+}
+
+#[cfg(not(unix))]
+fn check_owner(_file: &Path) -> Result<(), ProfileError> {
+    Ok(())
 }
 
 #[cfg(test)]
@@ -169,9 +195,39 @@ mod tests {
         std::fs::write(paths.tunnel("good"), "gateway = \"a.example.com\"\n").unwrap();
         std::fs::write(paths.tunnel("bad"), "gateway = 7\n").unwrap();
         let mut catalogue = Catalogue::default();
-        catalogue.load_local(&paths);
+        catalogue.load_local(&paths, |_| false);
         assert_eq!(catalogue.entries().len(), 1);
         assert!(catalogue.broken("bad").unwrap().to_string().contains("bad.toml:1: gateway"));
+    }
+
+    #[test]
+    fn a_tunnel_in_use_outlives_a_half_written_file_and_no_longer() {
+        let directory = tempfile::tempdir().unwrap();
+        let paths = Paths::settle(Some(directory.path().into()), None, None);
+        std::fs::create_dir(paths.tunnels()).unwrap();
+        std::fs::write(paths.tunnel("work"), "gateway = \"a.example.com\"\n").unwrap();
+        let mut catalogue = Catalogue::default();
+        catalogue.load_local(&paths, |_| false);
+        std::fs::write(paths.tunnel("work"), "gatew").unwrap();
+        catalogue.load_local(&paths, |name| name == "work");
+        assert_eq!(catalogue.find("work").unwrap().tunnel.gateway, "a.example.com");
+        assert!(catalogue.broken("work").is_some());
+        catalogue.load_local(&paths, |_| false);
+        assert_eq!(catalogue.find("work"), None);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_policy_that_everybody_can_write_is_refused() {
+        use std::os::unix::fs::PermissionsExt;
+        let directory = tempfile::tempdir().unwrap();
+        let paths = Paths::settle(Some(directory.path().into()), None, None);
+        std::fs::create_dir(paths.tunnels()).unwrap();
+        std::fs::write(paths.tunnel("open"), "gateway = \"a.example.com\"\n").unwrap();
+        std::fs::set_permissions(paths.tunnel("open"), std::fs::Permissions::from_mode(0o666)).unwrap();
+        let mut catalogue = Catalogue::default();
+        catalogue.load_local(&paths, |_| false);
+        assert!(catalogue.broken("open").unwrap().to_string().contains("mode 666"));
     }
 
     #[test]

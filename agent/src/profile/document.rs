@@ -1,9 +1,13 @@
 //! TOML texts, and errors that a person can act on.
 
+use crate::profile::file::read_regular;
 use serde::de::DeserializeOwned;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use toml::de::{DeTable, DeValue};
+
+/// The longest profile or settings file, in bytes.
+const MAXIMUM: u64 = 1 << 20;
 
 /// Why a profile or a settings file is not valid: file, line, element, what was expected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -103,13 +107,15 @@ pub fn load<T: Document>(file: &Path) -> Result<T, ProfileError> {
 /// # Errors
 /// [`ProfileError`] with line 0.
 pub fn read(file: &Path) -> Result<String, ProfileError> {
-    std::fs::read_to_string(file).map_err(|error| ProfileError {
+    let unreadable = |problem: String| ProfileError {
         file: file.to_owned(),
         line: 0,
         element: String::new(),
-        problem: error.to_string(),
+        problem,
         expected: "a readable UTF-8 file".into(),
-    })
+    };
+    let octets = read_regular(file, MAXIMUM).map_err(|error| unreadable(error.to_string()))?;
+    String::from_utf8(octets).map_err(|_| unreadable("is not UTF-8".into()))
 }
 
 fn explain(file: &Path, text: &str, element: String, error: &toml::de::Error) -> ProfileError {

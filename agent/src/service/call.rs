@@ -11,11 +11,11 @@ use crate::profile::catalogue::is_name;
 use crate::profile::document;
 use crate::profile::{ProfileError, Tunnel};
 use postern_api::PlainText;
-use postern_api::event::Event;
+use postern_api::event::{Event, Notice};
 use postern_api::fault::{Fault, FaultName};
 use postern_api::method::{
-    Connect, Enroll, Enrolled, Explain, Explanation, Method, PromptAnswer, Repaired, ScanExport, ScanForm, TunnelAdd,
-    TunnelDocument, TunnelName,
+    Connect, Enroll, Enrolled, Explain, Explanation, Method, PromptAnswer, Repaired, Role, ScanExport, ScanForm,
+    TunnelAdd, TunnelDocument, TunnelName,
 };
 use postern_api::state::Origin;
 use posture::ems::protocol::{RefusalCode, facts_object};
@@ -90,7 +90,12 @@ impl Hub {
                 let lines = lines.ok_or_else(|| unknown_tunnel(&subject))?;
                 written(&Explanation { lines })
             }),
-            Method::Notices => written(&self.notices),
+            Method::Notices => {
+                let own = |notice: &&Notice| {
+                    caller.role == Role::Administrator || notice.uid.is_none() || notice.uid == caller.uid
+                };
+                written(&self.notices.iter().filter(own).collect::<Vec<_>>())
+            }
             Method::Health => written(&self.health()),
             Method::Connect => match read(parameters) {
                 Ok(request) => return self.connect(caller, request, reply),
@@ -121,6 +126,8 @@ impl Hub {
 
     fn connect(&mut self, caller: Caller, request: Connect, reply: Reply) {
         let refuse = |reply: Reply, fault| drop(reply.send(Err(fault)));
+        // A file that was written a moment ago is not to be missed.
+        self.take_local();
         let Some(entry) = self.catalogue.find(&request.tunnel) else {
             let fault = match self.catalogue.broken(&request.tunnel) {
                 Some(error) => invalid(error),
@@ -156,7 +163,8 @@ impl Hub {
         }
         let owner = Self::owner(caller.uid, &entry);
         let name = request.tunnel;
-        let waiter = Waiter { reply, caller, interactive: request.interactive, for_up: true };
+        let waiter =
+            Waiter { reply, caller, interactive: request.interactive, supplied: request.supplied, for_up: true };
         match self.connections.get(&name) {
             // Already up is a success; under way is joined.
             Some(Connection::Connected(_) | Connection::Connecting(_)) => {
@@ -195,7 +203,7 @@ impl Hub {
         let slow = names.into_iter().find(|name| self.connections.get(name).is_some_and(|state| !state.rests()));
         match (slow, last) {
             (Some(name), _) if method == Method::Disconnect => {
-                let waiter = Waiter { reply, caller, interactive: false, for_up: false };
+                let waiter = Waiter { reply, caller, interactive: false, supplied: Vec::new(), for_up: false };
                 self.waiters.entry(name).or_default().push(waiter);
             }
             // The keeper works in order: when this job is done, so is what went before.
@@ -253,7 +261,7 @@ impl Hub {
                 kept.map_err(|error| unwritable(&self.paths.secrets(), &error))?;
             }
         }
-        self.reload();
+        self.take_local();
         Ok(Value::Null)
     }
 
@@ -283,16 +291,8 @@ impl Hub {
         std::fs::remove_file(&file).map_err(|error| unwritable(&file, &error))?;
         self.secrets.forget(tunnel);
         self.connections.remove(tunnel);
-        self.reload();
+        self.take_local();
         Ok(Value::Null)
-    }
-
-    fn reload(&mut self) {
-        self.catalogue.load_local(&self.paths);
-        self.revise();
-        self.rejudge();
-        let _ = self.events.send(Event::Snapshot { status: self.status() });
-        self.examine();
     }
 
     fn enroll(&mut self, request: &Enroll, reply: Reply) {

@@ -3,6 +3,7 @@
 use crate::network::plan::{Block, DnsMode, Granted, Places, Routing, TunnelNetworkSettings};
 use crate::network::step::{Device, Mtu};
 use crate::profile::AfterLoss;
+use crate::profile::file::read_regular;
 use crate::profile::tunnel::{AuthenticationKind, CarrierKind, DnsSource, GatewayAuthentication, Tunnel};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
@@ -19,6 +20,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::time::Duration;
 
+/// The longest file of certificates, in bytes; a system's whole bundle takes a quarter of it.
+const MAXIMUM_PEM: u64 = 1 << 20;
 /// The device's name where the profile names none.
 pub const DEVICE: &str = "postern0";
 
@@ -165,7 +168,7 @@ fn gateway(tunnel: &Tunnel) -> Result<session::GatewayAuthentication, String> {
 }
 
 fn certificates(file: &Path) -> Result<Vec<Vec<u8>>, String> {
-    let pem = std::fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?;
+    let pem = read_regular(file, MAXIMUM_PEM).map_err(|error| format!("{}: {error}", file.display()))?;
     from_pem(&file.display().to_string(), &pem)
 }
 

@@ -27,6 +27,7 @@ use postern_api::event::{Event, Notice};
 use postern_api::fault::{Fault, FaultName};
 use postern_api::health::Check;
 use postern_api::method::Method;
+use postern_api::prompt::PromptKind;
 use postern_api::state::PostureStanding;
 use posture::ems::{Delivery, Identity};
 use posture::facts::Facts;
@@ -106,6 +107,8 @@ pub(super) struct Waiter {
     pub(super) reply: Reply,
     pub(super) caller: Caller,
     pub(super) interactive: bool,
+    /// What the caller wants to be asked for, whatever is kept.
+    pub(super) supplied: Vec<PromptKind>,
     /// Whether the wait is for the tunnel to be up; otherwise for it to rest.
     pub(super) for_up: bool,
 }
@@ -250,7 +253,11 @@ impl Hub {
             Message::Enrolled(outcome, reply) => self.enrolled(outcome, reply),
             Message::Left(outcome, reply) => self.left(outcome, reply),
             Message::Answered(id, answer) => self.net.engine(Command::Answer { id, answer }),
-            Message::FilesChanged => self.examine(),
+            Message::FilesChanged => {
+                if !self.take_local() {
+                    self.examine();
+                }
+            }
             Message::Shutdown(stopped) => self.shut_down(stopped),
         }
     }
@@ -475,15 +482,35 @@ impl Hub {
 
     /// Takes over what stood when the service ended last.
     fn begin(&mut self) {
-        self.catalogue.load_local(&self.paths);
-        for (name, error) in self.catalogue.all_broken() {
-            tracing::warn!(tunnel = name, %error, "a tunnel is not valid");
-        }
+        self.catalogue.load_local(&self.paths, |_| false);
+        self.name_broken();
         if let Some((name, last)) = self.read_block() {
             tracing::warn!(tunnel = name, "a block after a lost compliance stands");
             self.connections.insert(name, Connection::Blocked { last, resume: Resume::OnRequest });
         }
         self.begin_posture();
+    }
+
+    fn name_broken(&self) {
+        for (name, error) in self.catalogue.all_broken() {
+            tracing::warn!(tunnel = name, %error, "a tunnel is not valid");
+        }
+    }
+
+    /// Takes what an administrator wrote into the tunnels' files; tells whether it changed anything.
+    pub(super) fn take_local(&mut self) -> bool {
+        let before = self.catalogue.clone();
+        let connections = &self.connections;
+        self.catalogue.load_local(&self.paths, |name| connections.get(name).is_some_and(|state| !state.rests()));
+        let changed = self.catalogue != before;
+        if changed {
+            self.name_broken();
+            self.revise();
+            self.rejudge();
+            let _ = self.events.send(Event::Snapshot { status: self.status() });
+            self.examine();
+        }
+        changed
     }
 
     /// Lists every tunnel by name.

@@ -213,7 +213,7 @@ impl Bench {
 }
 
 fn asked(interactive: bool) -> Connect {
-    Connect { tunnel: "work".into(), interactive, timeout_seconds: None }
+    Connect { tunnel: "work".into(), interactive, timeout_seconds: None, supplied: Vec::new() }
 }
 
 const PSK: &str = "[auth]\nkind = \"psk\"";
@@ -292,6 +292,17 @@ async fn a_question_goes_to_whoever_asked_and_the_answer_to_the_engine() {
 }
 
 #[tokio::test]
+async fn a_secret_that_is_brought_along_goes_before_the_one_that_is_kept() {
+    let mut bench = bench("", password());
+    let secrets = super::secrets::Store::new(bench.directory.path().join("state/secrets"));
+    secrets.write("work", super::secrets::Kind::Password, "the kept one").unwrap();
+    let request = Connect { supplied: vec![PromptKind::Password], ..asked(true) };
+    let _connecting = bench.begin(Method::Connect, request);
+    let event = tokio::time::timeout(LIMIT, bench.events.recv()).await.unwrap();
+    assert!(matches!(event, Some(Event::Prompt { .. })), "{event:?}");
+}
+
+#[tokio::test]
 async fn with_nobody_to_ask_the_connection_fails_by_name() {
     let bench = bench("", password());
     let fault = bench.call(Method::Connect, asked(false)).await.unwrap_err();
@@ -307,4 +318,18 @@ async fn a_caller_that_hangs_up_takes_the_attempt_along() {
     let status = bench.until(ConnectionState::Disconnected).await;
     assert_eq!(status.last_fault.unwrap().name, FaultName::Cancelled);
     assert!(bench.heard().contains(&Heard::Stop(CloseReason::User)));
+}
+
+#[tokio::test]
+async fn what_an_administrator_writes_into_a_file_holds_without_a_restart() {
+    let bench = bench(PSK, None);
+    let file = bench.directory.path().join("etc/tunnels.d/work.toml");
+    let strict = fs::read_to_string(&file).unwrap();
+    fs::write(&file, strict.replace("prohibited = [\"Marked\"]", "prohibited = []")).unwrap();
+    bench.mark();
+    assert_eq!(bench.connect().await.unwrap().state, ConnectionState::Connected);
+    fs::write(&file, strict).unwrap();
+    let _ = bench.inbox.send(Message::FilesChanged);
+    let status = bench.until(ConnectionState::Blocked).await;
+    assert_eq!(status.last_fault.unwrap().name, FaultName::ComplianceLost);
 }

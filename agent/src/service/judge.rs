@@ -8,6 +8,7 @@ use crate::compliance::{EmsView, is_enforced};
 use crate::connection::{Connection, Input, Owner};
 use crate::fault;
 use crate::profile::managed;
+use crate::profile::settings::toml_files;
 use ike_client::Timestamp;
 use ike_client::tunnel::clock;
 use ike_client::tunnel::control::Command;
@@ -49,6 +50,8 @@ pub struct Examination {
     /// When the next look is due.
     next: Timestamp,
     asked: BTreeSet<String>,
+    /// The files that are watched.
+    watching: Vec<PathBuf>,
     /// Names the files that are watched.
     pub watched: mpsc::UnboundedSender<Vec<PathBuf>>,
     pending: Vec<Pending>,
@@ -93,6 +96,7 @@ impl Examination {
             fresh_after: Timestamp::ZERO,
             next: Timestamp::ZERO,
             asked: BTreeSet::new(),
+            watching: Vec::new(),
             watched,
             pending: Vec::new(),
             tickets: 0,
@@ -189,12 +193,16 @@ impl Hub {
         self.examination.gathering = Gathering::UnderWay;
         let tunnels = self.entries();
         let asked = self.view.asked_files(tunnels.iter().map(|(_, entry)| &entry.tunnel));
-        if self.examination.asked != asked || self.examination.gathered.is_none() {
-            let mut files: Vec<PathBuf> = asked.iter().map(PathBuf::from).collect();
-            files.extend(self.examination.collector.package_database());
-            let _ = self.examination.watched.send(files);
-            self.examination.asked.clone_from(&asked);
+        let mut files: Vec<PathBuf> = asked.iter().map(PathBuf::from).collect();
+        files.extend(self.examination.collector.package_database());
+        // A directory changes when files come and go, a file when it is written in its place.
+        files.push(self.paths.tunnels());
+        files.extend(toml_files(&self.paths.tunnels()));
+        if self.examination.watching != files {
+            let _ = self.examination.watched.send(files.clone());
+            self.examination.watching = files;
         }
+        self.examination.asked.clone_from(&asked);
         let (collector, inbox, began) = (Arc::clone(&self.examination.collector), self.inbox.clone(), clock::now());
         self.examination.next = began + self.interval();
         tokio::task::spawn_blocking(move || {

@@ -1,10 +1,12 @@
 //! Pre-shared keys, passwords and private keys: read from files that only their owner can read,
 //! kept in the state directory, never logged.
 
+use crate::profile::file::open_regular;
 use ike_client::auth::PrivateKey;
 use ike_client::crypto::Secret;
 use ike_client::random::SystemRandom;
 use ike_client::session::Answer;
+use postern_api::prompt::PromptKind;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -22,6 +24,16 @@ pub enum Kind {
     Password,
     /// The post-quantum pre-shared key.
     PostQuantumKey,
+}
+
+impl From<Kind> for PromptKind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::PreSharedKey => Self::PreSharedKey,
+            Kind::Password => Self::Password,
+            Kind::PostQuantumKey => Self::PostQuantumKey,
+        }
+    }
 }
 
 /// Secrets that the service keeps for local tunnels.
@@ -88,7 +100,7 @@ pub fn read_private(path: &Path) -> io::Result<Secret> {
 
 fn read_octets(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
-    let file = File::open(path).map_err(named)?;
+    let file = open_regular(path).map_err(named)?;
     check_closed(&file, path)?;
     let mut octets = Zeroizing::new(Vec::new());
     file.take(MAXIMUM).read_to_end(&mut octets).map_err(named)?;

@@ -166,7 +166,10 @@ impl Hub {
             return self.refuse(id, "the tunnel is gone");
         };
         let tunnel = entry.tunnel;
-        let kept = |kind, file: &Option<std::path::PathBuf>| match file {
+        let waiting = self.waiters.get(name).map(Vec::as_slice).unwrap_or_default();
+        let kept = |kind: Kind, file: &Option<std::path::PathBuf>| match file {
+            // What somebody brings along for this very connection goes before what is kept.
+            _ if waiting.iter().any(|waiter| waiter.supplied.contains(&kind.into())) => Ok(None),
             Some(file) => secrets::read_private(file).map(Some).map_err(|error| error.to_string()),
             None => Ok(self.secrets.read(name, kind)),
         };
