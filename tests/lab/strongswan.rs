@@ -10,7 +10,7 @@ use std::time::Duration;
 
 /// The plugins that the gateway loads; `kernel-libipsec` before `kernel-netlink`, so that ESP is
 /// done in userspace.
-pub(crate) const PLUGINS: &str = "random nonce openssl pem pkcs1 pkcs8 pubkey x509 constraints revocation curve25519 aes gcm sha2 sha1 \
+pub(crate) const PLUGINS: &str = "random nonce openssl pem pkcs1 pkcs8 pubkey x509 constraints revocation curve25519 aes gcm ctr cmac xcbc gmp sha2 sha1 \
      md4 md5 hmac kdf drbg chapoly kernel-libipsec kernel-netlink socket-default vici updown resolve attr \
      eap-identity eap-mschapv2 eap-md5 eap-tls eap-ttls error-notify counters";
 

@@ -37,7 +37,7 @@ pub fn psk_carries_data() -> Result<()> {
 }
 
 /// Runs a ping through the tunnel while `disturb` works, and fails when one is lost.
-fn no_ping_lost(network: &Network, disturb: impl FnOnce() -> Result<()>) -> Result<()> {
+pub fn no_ping_lost(network: &Network, disturb: impl FnOnce() -> Result<()>) -> Result<()> {
     lab::ping::once(&network.client, CORPORATE.parse()?, LIMIT)?;
     let series = Series::start(&network.client, CORPORATE.parse()?, Duration::from_millis(5))?;
     disturb()?;

@@ -4,12 +4,16 @@
 //! |---|---|
 //! | [`gateways`] | the gateways' configurations and the tunnels that fit them |
 //! | [`carries`] | data, rekeys, deletion, liveness, by pre-shared key and the FortiGate habit |
+//! | [`algorithms`] | the rest of the algorithm tables, each with rekeys |
+//! | [`ppk`] | post-quantum pre-shared keys |
 //! | [`certificates`] | certificates on one side or both, every AUTH method |
 //! | [`refusals`] | what goes wrong, and the name it has |
 
+mod algorithms;
 mod carries;
 mod certificates;
 mod gateways;
+mod ppk;
 mod refusals;
 
 use lab::scenario::{self, Scenario};
@@ -24,6 +28,26 @@ const SCENARIOS: &[Scenario] = &[
     ("strongswan psk: a gateway that stops dead is noticed", carries::psk_gateway_dead),
     ("strongswan psk: an IPv6 address inside", carries::psk_ipv6_inside),
     ("strongswan psk: every cipher suite carries data", carries::psk_suites),
+    ("strongswan psk: MODP-3072, AES-CBC, HMAC-SHA-512", algorithms::modp3072),
+    ("strongswan psk: MODP-4096, AES-CTR", algorithms::modp4096_counter),
+    ("strongswan psk: MODP-6144, AES-192, AES-XCBC", algorithms::modp6144_xcbc),
+    ("strongswan psk: MODP-8192, AES-CTR", algorithms::modp8192_counter),
+    ("strongswan psk: P-521, PRF AES-CMAC", algorithms::ecp521_cmac),
+    ("strongswan psk: AES-CTR with AES-XCBC", algorithms::counter_xcbc),
+    ("strongswan psk: AES-192-GCM", algorithms::gcm_192),
+    ("strongswan psk: AES-GCM with 12 octets", algorithms::gcm_12),
+    ("strongswan psk: AES-GCM with 8 octets, by name", algorithms::gcm_8),
+    ("strongswan psk: MODP-1536, by name", algorithms::modp1536),
+    ("strongswan psk: MODP-1024 and SHA-1, by name", algorithms::modp1024),
+    ("strongswan ppk: required by both", ppk::required_by_both),
+    ("strongswan ppk: optional for both, and used", ppk::optional_for_both),
+    ("strongswan ppk: optional and unknown to the gateway", ppk::optional_and_unknown),
+    ("strongswan ppk: optional and absent at the gateway", ppk::optional_and_absent),
+    ("strongswan ppk: required and unknown to the gateway", ppk::required_and_unknown),
+    ("strongswan ppk: required and absent at the gateway", ppk::required_and_absent),
+    ("strongswan ppk: of another value", ppk::wrong_key),
+    ("strongswan ppk: required by the gateway alone", ppk::required_by_the_gateway_alone),
+    ("strongswan ppk: beside a certificate and eap-mschapv2", ppk::with_eap),
     ("strongswan psk and eap-mschapv2, the FortiGate habit", carries::fortigate_habit),
     ("strongswan certificate and eap-mschapv2", certificates::certificate_and_eap),
     ("strongswan certificates, RSA by method 1", certificates::rsa_method_1),

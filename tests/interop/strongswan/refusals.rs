@@ -10,7 +10,7 @@ use lab::rogue::{Lie, Opening, Proof, RogueGateway};
 use postern_api::FaultName;
 
 /// Connects and expects that exit code and that name; nothing may be left behind.
-fn refused(network: &Network, tunnel: &str, secrets: &[(&str, &str)], code: i32, name: FaultName) -> Result<()> {
+pub fn refused(network: &Network, tunnel: &str, secrets: &[(&str, &str)], code: i32, name: FaultName) -> Result<()> {
     let endpoint = network.endpoint(tunnel, secrets)?;
     let said = endpoint.expect(code, &["connect", "work"])?;
     ensure!(said.contains(name.as_str()) && said.contains("Next: "), "{said}");
