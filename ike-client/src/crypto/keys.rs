@@ -95,7 +95,25 @@ impl IkeKeys {
         nonces: Nonces<'_>,
         spis: IkeSpis,
     ) -> Result<Self, ExpansionTooLong> {
-        let skeyseed = self.prf.compute(self.sk_d.expose(), &[shared.expose(), nonces.initiator, nonces.responder]);
+        self.rekey_with(suite, shared, &[], nonces, spis)
+    }
+
+    /// As [`Self::rekey`], with the secrets of the additional key exchanges in their order
+    /// (RFC 9370 §2.2.4).
+    ///
+    /// # Errors
+    /// [`ExpansionTooLong`], which no suite of the tables reaches.
+    pub fn rekey_with(
+        &self,
+        suite: &IkeSuite,
+        shared: &SharedSecret,
+        additional: &[SharedSecret],
+        nonces: Nonces<'_>,
+        spis: IkeSpis,
+    ) -> Result<Self, ExpansionTooLong> {
+        let mut seed = vec![shared.expose(), nonces.initiator, nonces.responder];
+        seed.extend(additional.iter().map(Secret::expose));
+        let skeyseed = self.prf.compute(self.sk_d.expose(), &seed);
         Self::expand(suite, &skeyseed, nonces, spis)
     }
 
@@ -124,10 +142,26 @@ impl IkeKeys {
         shared: Option<&SharedSecret>,
         nonces: Nonces<'_>,
     ) -> Result<ChildKeys, ExpansionTooLong> {
+        self.child_with(suite, shared, &[], nonces)
+    }
+
+    /// As [`Self::child`], with the secrets of the additional key exchanges in their order
+    /// (RFC 9370 §2.2.4).
+    ///
+    /// # Errors
+    /// [`ExpansionTooLong`], which no suite of the tables reaches.
+    pub fn child_with(
+        &self,
+        suite: &EspSuite,
+        shared: Option<&SharedSecret>,
+        additional: &[SharedSecret],
+        nonces: Nonces<'_>,
+    ) -> Result<ChildKeys, ExpansionTooLong> {
         let encryption = suite.encryption.key_material_length();
         let integrity = suite.integrity.map_or(0, Integrity::key_length);
         let fresh = shared.map_or(&[][..], Secret::expose);
-        let seed = [fresh, nonces.initiator, nonces.responder];
+        let mut seed = vec![fresh, nonces.initiator, nonces.responder];
+        seed.extend(additional.iter().map(Secret::expose));
         let material = self.prf.expand(self.sk_d.expose(), &seed, 2 * (encryption + integrity))?;
         let mut rest = material.expose();
         Ok(ChildKeys {

@@ -9,13 +9,16 @@
 //! | [`retransmission`] | when a request is repeated, and when it is given up |
 //! | [`window`] | message ids: which response is awaited, which request is new, old or cached |
 //! | [`protection`] | SK payloads: seal and open, whole or in fragments |
+//! | [`intermediate`] | what binds IKE_INTERMEDIATE into AUTH |
 //! | [`reassembly`] | fragments that came until their message is whole (RFC 7383), bounded |
 
+pub mod intermediate;
 pub mod protection;
 pub mod reassembly;
 pub mod retransmission;
 pub mod window;
 
+pub use intermediate::IntermediateTranscript;
 pub use protection::{OpenError, Protection, SealError};
 pub use reassembly::Reassembly;
 pub use retransmission::{RetransmissionPolicy, Retransmitter};

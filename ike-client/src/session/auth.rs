@@ -489,19 +489,24 @@ impl Negotiated {
     pub(super) fn own_octets(&self, identity: &Identification) -> Vec<u8> {
         let keys = &self.sa.keys;
         let sk_pi = if let Ppk::Mixed(mixed) = &self.ppk { &mixed.sk_pi } else { &keys.sk_pi };
-        signed_octets(keys.prf, sk_pi.expose(), &self.request, &self.responder_nonce, &identity.body())
+        let octets = signed_octets(keys.prf, sk_pi.expose(), &self.request, &self.responder_nonce, &identity.body());
+        [octets, self.sa.intermediate_octets()].concat()
     }
 
     /// Returns what the own AUTH without the post-quantum pre-shared key covers.
     pub(super) fn own_octets_without_ppk(&self, identity: &Identification) -> Vec<u8> {
         let keys = &self.sa.keys;
-        signed_octets(keys.prf, keys.sk_pi.expose(), &self.request, &self.responder_nonce, &identity.body())
+        let sk_pi = keys.sk_pi.expose();
+        let octets = signed_octets(keys.prf, sk_pi, &self.request, &self.responder_nonce, &identity.body());
+        [octets, self.sa.intermediate_octets()].concat()
     }
 
     /// Returns what the gateway's AUTH covers.
     fn gateway_octets(&self, identity: &Identification) -> Vec<u8> {
         let keys = &self.sa.keys;
-        signed_octets(keys.prf, keys.sk_pr.expose(), &self.response, &self.initiator_nonce, &identity.body())
+        let sk_pr = keys.sk_pr.expose();
+        let octets = signed_octets(keys.prf, sk_pr, &self.response, &self.initiator_nonce, &identity.body());
+        [octets, self.sa.intermediate_octets()].concat()
     }
 }
 

@@ -8,6 +8,7 @@
 mod crash;
 mod create_child;
 mod delete;
+mod followup;
 mod informational;
 mod lifetimes;
 mod liveness;
@@ -33,6 +34,7 @@ use crate::time::Timestamp;
 use crate::wire::{DecodeError, ExchangeType, Message, Notify, NotifyType, Payload, ProtocolId};
 use crash::CrashToken;
 use create_child::ChildCreation;
+use followup::{Followup, Pending};
 use mobility::{AddressUpdate, Mobility};
 use reauthenticate::Authentication;
 use rekey_child::ChildRekey;
@@ -72,6 +74,8 @@ pub(super) struct EstablishedSa {
     mobility: Mobility,
     authentication: Authentication,
     crash_token: CrashToken,
+    /// The peer's negotiation that goes on after CREATE_CHILD_SA.
+    pending: Option<Box<Pending>>,
 }
 
 /// An IKE SA and the own exchange that is under way on it.
@@ -116,6 +120,7 @@ enum Task {
     CreateChild(Box<ChildCreation>),
     DeleteChild(EspSpi),
     DeleteIke,
+    Followup(Box<Followup>),
     Liveness,
     RekeyChild(Box<ChildRekey>),
     RekeyIke(Box<IkeRekey>),
@@ -215,6 +220,7 @@ impl EstablishedSa {
             mobility: Mobility { supported: false, moves: 0 },
             authentication: Authentication::default(),
             crash_token: CrashToken::default(),
+            pending: None,
         }
     }
 
@@ -360,6 +366,7 @@ impl EstablishedSa {
                     _ => self.answer_create_child(which, payloads, context, now),
                 }
             }
+            ExchangeType::IKE_FOLLOWUP_KE => self.answer_followup(which, payloads, context, now),
             _ => {
                 context.counters.unexpected += 1;
                 Ok(NotifyType::INVALID_SYNTAX.into())
@@ -381,7 +388,7 @@ impl EstablishedSa {
             Err(error) => {
                 context.counters.malformed += 1;
                 return match task {
-                    Task::CreateChild(_) | Task::RekeyChild(_) | Task::RekeyIke(_) => {
+                    Task::CreateChild(_) | Task::RekeyChild(_) | Task::RekeyIke(_) | Task::Followup(_) => {
                         Err(CloseCause::misbehaved(error.to_string()).into())
                     }
                     _ => Ok(()),
@@ -389,7 +396,9 @@ impl EstablishedSa {
             }
         };
         let payloads = Payloads(&payloads);
+        let Some(task) = self.follow_up(which, task, payloads, context, now)? else { return Ok(()) };
         match task {
+            Task::Followup(followup) => self.followed_up(*followup, payloads, context, now),
             Task::Liveness => Ok(()),
             Task::DeleteChild(inbound) => {
                 self.retire_child(inbound, context);

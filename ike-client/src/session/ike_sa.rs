@@ -7,10 +7,12 @@ use crate::crypto::suite::IkeSuite;
 use crate::exchange::protection::Opened;
 use crate::exchange::reassembly::Placed;
 use crate::exchange::window::Due;
-use crate::exchange::{Incoming, IncomingWindow, OutgoingWindow, Protection, Reassembly, RetransmissionPolicy};
+use crate::exchange::{
+    Incoming, IncomingWindow, IntermediateTranscript, OutgoingWindow, Protection, Reassembly, RetransmissionPolicy,
+};
 use crate::time::Timestamp;
 use crate::wire::{
-    DecodeError, ExchangeType, Flags, Header, InitiatorSpi, Message, Payload, ResponderSpi, decode_chain,
+    DecodeError, ExchangeType, Flags, Header, InitiatorSpi, Message, Payload, ResponderSpi, decode_chain, encode_chain,
 };
 
 /// The SPIs of an IKE SA.
@@ -37,6 +39,8 @@ pub(super) struct IkeSa {
     /// Whether the peer takes fragments.
     pub fragmentation: bool,
     protection: Protection,
+    /// What AUTH covers of the IKE_INTERMEDIATE exchanges.
+    intermediate: IntermediateTranscript,
     /// The kind of the exchange that is under way.
     asked: ExchangeType,
     outgoing: OutgoingWindow,
@@ -83,6 +87,7 @@ impl IkeSa {
             keys,
             fragmentation,
             protection,
+            intermediate: IntermediateTranscript::default(),
             asked: ExchangeType::INFORMATIONAL,
             outgoing: OutgoingWindow::new(first_request),
             incoming: IncomingWindow::new(first_of_peer),
@@ -90,6 +95,18 @@ impl IkeSa {
             responses: Reassembly::default(),
             first_fragment: None,
         })
+    }
+
+    /// Takes the keys of an additional key exchange into use; message ids go on.
+    pub(super) fn renew_keys(&mut self, keys: IkeKeys) -> Result<(), CloseCause> {
+        self.protection = Protection::new(&keys, self.side)?;
+        self.keys = keys;
+        Ok(())
+    }
+
+    /// Returns what AUTH covers of the IKE_INTERMEDIATE exchanges (RFC 9242 §3.3.1).
+    pub(super) fn intermediate_octets(&self) -> Vec<u8> {
+        self.intermediate.octets()
     }
 
     /// Tells whether a request can be sent now.
@@ -156,6 +173,10 @@ impl IkeSa {
     ) -> Result<Vec<Vec<u8>>, CloseCause> {
         let flags = Flags::new(self.side == Side::Initiator, response);
         let header = Header::new(self.spis.initiator, self.spis.responder, exchange, flags, message_id);
+        if exchange == ExchangeType::IKE_INTERMEDIATE {
+            let (first, content) = encode_chain(payloads)?;
+            self.intermediate.note(&self.keys, &header, first, &content);
+        }
         let largest = self.fragmentation.then_some(context.configuration.fragment_size);
         Ok(self.protection.seal(context.random.as_mut(), header, payloads, largest)?)
     }
@@ -222,6 +243,9 @@ impl IkeSa {
                 }
             }
         };
+        if header.exchange == ExchangeType::IKE_INTERMEDIATE {
+            self.intermediate.note(&self.keys, header, first_payload, &content);
+        }
         let payloads = decode_chain(first_payload, &content);
         if response {
             self.outgoing.answered();

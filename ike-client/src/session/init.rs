@@ -16,7 +16,7 @@ use super::output::LocalSocket;
 use super::payloads::Payloads;
 use super::ppk::{self, Ppk};
 use super::state::State;
-use super::{auth, nat, proposal, redirect};
+use super::{intermediate, nat, proposal, redirect};
 use crate::auth::signature::SignatureHashes;
 use crate::crypto::kex::{KeyExchange, KeyExchangeError};
 use crate::crypto::keys::{IkeKeys, IkeSpis, Nonces, Side};
@@ -156,6 +156,7 @@ impl AwaitingInitResponse {
         let status = status.into_iter().chain(redirect);
         payloads.extend(status.map(|(kind, data)| Payload::Notify(Notify::new(kind, data))));
         payloads.extend(ppk::announcement(&context.configuration));
+        payloads.extend(intermediate::announcement(&context.configuration));
         let flags = Flags::new(true, false);
         let header = Header::new(self.spi, ResponderSpi::ZERO, ExchangeType::IKE_SA_INIT, flags, 0);
         attempt.request = Message::new(header, payloads).encode()?;
@@ -227,7 +228,7 @@ impl AwaitingInitResponse {
         let outcome = match Answer::of(&message.payloads) {
             Some(answer) if header.responder_spi != ResponderSpi::ZERO => {
                 return match self.accept(&answer, datagram, message, context) {
-                    Ok(negotiated) => auth::begin(negotiated, context, now),
+                    Ok(negotiated) => intermediate::begin(negotiated, context, now),
                     Err(Unaccepted::Answer(awaiting, cause)) => awaiting.refused(cause, now),
                     Err(Unaccepted::Value(awaiting, group, cause)) => awaiting.again(group, cause, context, now),
                     Err(Unaccepted::Session(cause)) => State::closed(cause, context),
@@ -357,7 +358,8 @@ impl AwaitingInitResponse {
             .unwrap_or_default();
         let fragmentation = payloads.notify(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED).is_some();
         let childless = payloads.notify(NotifyType::CHILDLESS_IKEV2_SUPPORTED).is_some();
-        let ppk = match ppk::agreed(&context.configuration, payloads) {
+        let agreed = intermediate::check(&suite, payloads);
+        let ppk = match agreed.and_then(|()| ppk::agreed(&context.configuration, payloads)) {
             Ok(ppk) => ppk,
             Err(cause) => return Err(Unaccepted::Answer(self, cause)),
         };
@@ -430,7 +432,8 @@ impl<'a> Answer<'a> {
     }
 }
 
-fn generate(group: Group, context: &mut Context) -> Result<KeyExchange, CloseCause> {
+/// Draws a key exchange.
+pub(super) fn generate(group: Group, context: &mut Context) -> Result<KeyExchange, CloseCause> {
     KeyExchange::generate(group, context.random.as_mut()).map_err(|error| match error {
         KeyExchangeError::Random(_) => CloseCause::RandomUnavailable,
         other => CloseCause::unusable(other.to_string()),

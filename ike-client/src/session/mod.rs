@@ -39,6 +39,7 @@ mod established;
 pub mod event;
 mod ike_sa;
 mod init;
+mod intermediate;
 mod nat;
 pub mod output;
 mod payloads;

@@ -12,6 +12,7 @@ use super::established::EstablishedSa;
 use super::event::Event;
 use super::ike_sa::{IkeSa, Received, Spis};
 use super::init::{AwaitingInitResponse, Negotiated};
+use super::intermediate::AwaitingIntermediateResponse;
 use super::output::TimerName;
 use super::ppk::AwaitingPpk;
 use super::request::Answer;
@@ -22,6 +23,8 @@ use crate::wire::{DecodeError, Message, Payload, PayloadType};
 pub(super) enum State {
     /// IKE_SA_INIT was sent.
     AwaitingInitResponse(Box<AwaitingInitResponse>),
+    /// An additional key exchange was sent.
+    AwaitingIntermediateResponse(Box<AwaitingIntermediateResponse>),
     /// The post-quantum pre-shared key was asked for.
     AwaitingPpk(Box<AwaitingPpk>),
     /// The pre-shared key was asked for.
@@ -56,6 +59,7 @@ impl State {
     pub(super) const fn name(&self) -> &'static str {
         match self {
             Self::AwaitingInitResponse(_) => "awaiting-init-response",
+            Self::AwaitingIntermediateResponse(_) => "awaiting-intermediate-response",
             Self::AwaitingPpk(_) => "awaiting-ppk",
             Self::AwaitingPreSharedKey(_) => "awaiting-pre-shared-key",
             Self::AwaitingSignature(_) => "awaiting-signature",
@@ -114,6 +118,7 @@ impl State {
             }
         };
         match self {
+            Self::AwaitingIntermediateResponse(state) => state.respond(&payloads, context, now),
             Self::AwaitingAuthResponse(state) => state.respond(&payloads, context, now),
             Self::AwaitingEapMessage(state) => state.respond(&payloads, context, now),
             Self::AwaitingFinalAuth(state) => state.respond(&payloads, context, now),
@@ -157,6 +162,7 @@ impl State {
 
     fn negotiated(&self) -> Option<&Negotiated> {
         match self {
+            Self::AwaitingIntermediateResponse(state) => Some(&state.negotiated),
             Self::AwaitingPpk(state) => Some(&state.negotiated),
             Self::AwaitingPreSharedKey(state) => Some(&state.negotiated),
             Self::AwaitingSignature(state) => Some(&state.negotiated),
@@ -170,6 +176,7 @@ impl State {
 
     fn negotiated_mut(&mut self) -> Option<&mut Negotiated> {
         match self {
+            Self::AwaitingIntermediateResponse(state) => Some(&mut state.negotiated),
             Self::AwaitingPpk(state) => Some(&mut state.negotiated),
             Self::AwaitingPreSharedKey(state) => Some(&mut state.negotiated),
             Self::AwaitingSignature(state) => Some(&mut state.negotiated),
@@ -184,6 +191,7 @@ impl State {
     /// Takes the half-open IKE SA out of the state.
     fn into_sa(self) -> Option<IkeSa> {
         let negotiated = match self {
+            Self::AwaitingIntermediateResponse(state) => state.negotiated,
             Self::AwaitingPpk(state) => state.negotiated,
             Self::AwaitingPreSharedKey(state) => state.negotiated,
             Self::AwaitingSignature(state) => state.negotiated,

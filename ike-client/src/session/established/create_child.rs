@@ -9,8 +9,10 @@
 //! after the other does not want the tunnel: what was lost within [`SHORT_LIVED`] is not asked for
 //! again.
 
+use super::followup::complete;
 use super::rekey_child::{agree, generate, key_exchange, wanted_group};
 use super::{Ending, EstablishedSa, Operation, Reply, Task, Which};
+use crate::crypto::Secret;
 use crate::crypto::kex::KeyExchange;
 use crate::crypto::keys::{Nonces, Side};
 use crate::crypto::transform::Group;
@@ -30,11 +32,13 @@ const WITHOUT_CHILD: Duration = Duration::from_secs(60);
 
 /// The own request for a CHILD SA that is under way.
 pub(super) struct ChildCreation {
-    offer: ChildOffer,
+    pub offer: ChildOffer,
     nonce: Vec<u8>,
     exchange: Option<KeyExchange>,
     /// The group of another attempt, after INVALID_KE_PAYLOAD.
     again_with: Option<Group>,
+    /// The secrets of the additional key exchanges, once they are done.
+    pub additional: Vec<Secret>,
 }
 
 impl EstablishedSa {
@@ -57,7 +61,7 @@ impl EstablishedSa {
         payloads.extend(exchange.as_ref().map(key_exchange));
         payloads.extend([initiator, responder]);
         self.current.sa.request(ExchangeType::CREATE_CHILD_SA, &payloads, context, now)?;
-        let creation = ChildCreation { offer, nonce, exchange, again_with: group };
+        let creation = ChildCreation { offer, nonce, exchange, again_with: group, additional: Vec::new() };
         Ok(Some(Task::CreateChild(Box::new(creation))))
     }
 
@@ -72,13 +76,15 @@ impl EstablishedSa {
         if let Some(notify) = payloads.error() {
             return self.child_creation_refused(&creation, notify, context, now);
         }
-        let ChildCreation { offer, nonce, exchange, .. } = creation;
+        let ChildCreation { offer, nonce, exchange, additional, .. } = creation;
         let missing = || CloseCause::misbehaved("a CHILD SA was answered without a nonce");
         let theirs = payloads.nonce().ok_or_else(missing)?;
         let agreed = offer.agreed(payloads)?;
         let shared = agree(&agreed.suite, exchange, payloads)?;
+        complete(agreed.suite.additional, &additional)?;
         let nonces = Nonces { initiator: &nonce, responder: theirs };
-        let keys = self.current.sa.keys.child(&agreed.suite, shared.as_ref(), nonces).map_err(CloseCause::from)?;
+        let keys = self.current.sa.keys.child_with(&agreed.suite, shared.as_ref(), &additional, nonces);
+        let keys = keys.map_err(CloseCause::from)?;
         let child = agreed.to_child(context, now)?;
         agreed.install(&keys, Side::Initiator, None, context)?;
         if agreed.suite.is_weak() {

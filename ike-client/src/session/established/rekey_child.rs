@@ -7,6 +7,7 @@
 //! names the exchange whose SA goes: the side that started it deletes it, and the other side
 //! deletes the SA that was renewed.
 
+use super::followup::{Unmade, complete};
 use super::{Ending, EstablishedSa, Operation, RETIREMENT, Reply, Task, Which};
 use crate::crypto::Secret;
 use crate::crypto::kex::{KeyExchange, KeyExchangeError};
@@ -26,12 +27,14 @@ use crate::wire::{self, ExchangeType, KeyExchangeGroup, Notify, NotifyType, Payl
 /// The own renewal that is under way.
 pub(super) struct ChildRekey {
     /// The CHILD SA that is renewed.
-    replaces: EspSpi,
-    offer: ChildOffer,
+    pub replaces: EspSpi,
+    pub offer: ChildOffer,
     nonce: Vec<u8>,
     exchange: Option<KeyExchange>,
     /// The group of another attempt, after INVALID_KE_PAYLOAD.
     again_with: Option<Group>,
+    /// The secrets of the additional key exchanges, once they are done.
+    pub additional: Vec<Secret>,
     /// The peer's renewal of the same SA, answered meanwhile.
     collision: Option<Collision>,
 }
@@ -73,7 +76,16 @@ impl EstablishedSa {
         payloads.extend(exchange.as_ref().map(key_exchange));
         payloads.extend([initiator, responder]);
         self.current.sa.request(ExchangeType::CREATE_CHILD_SA, &payloads, context, now)?;
-        let rekey = ChildRekey { replaces: inbound, offer, nonce, exchange, again_with: group, collision: None };
+        let again_with = group;
+        let rekey = ChildRekey {
+            replaces: inbound,
+            offer,
+            nonce,
+            exchange,
+            again_with,
+            additional: Vec::new(),
+            collision: None,
+        };
         Ok(Some(Task::RekeyChild(Box::new(rekey))))
     }
 
@@ -88,13 +100,15 @@ impl EstablishedSa {
         if let Some(notify) = payloads.error() {
             return self.child_rekey_refused(&rekey, notify, context, now);
         }
-        let ChildRekey { replaces, offer, nonce, exchange, collision, .. } = rekey;
+        let ChildRekey { replaces, offer, nonce, exchange, additional, collision, .. } = rekey;
         let missing = || CloseCause::misbehaved("a renewal was answered without a nonce");
         let theirs = payloads.nonce().ok_or_else(missing)?;
         let agreed = offer.agreed(payloads)?;
         let shared = agree(&agreed.suite, exchange, payloads)?;
+        complete(agreed.suite.additional, &additional)?;
         let nonces = Nonces { initiator: &nonce, responder: theirs };
-        let keys = self.current.sa.keys.child(&agreed.suite, shared.as_ref(), nonces).map_err(CloseCause::from)?;
+        let keys = self.current.sa.keys.child_with(&agreed.suite, shared.as_ref(), &additional, nonces);
+        let keys = keys.map_err(CloseCause::from)?;
         let mut child = agreed.to_child(context, now)?;
 
         let lowest = nonce.as_slice().min(theirs);
@@ -158,7 +172,7 @@ impl EstablishedSa {
         context: &mut Context,
         now: Timestamp,
     ) -> Result<Reply, CloseCause> {
-        if which != Which::Current || matches!(self.task(), Some(Task::RekeyIke(_))) {
+        if which != Which::Current || matches!(self.task(), Some(Task::RekeyIke(_) | Task::Followup(_))) {
             return Ok(NotifyType::TEMPORARY_FAILURE.into());
         }
         // The SPI is the one that the peer receives on.
@@ -217,9 +231,22 @@ impl EstablishedSa {
         let Ok(shared) = agree(&selection.suite, exchange, payloads) else {
             return Ok(NotifyType::INVALID_SYNTAX.into());
         };
+        if !selection.suite.additional.is_empty() && self.task().is_some_and(Task::is_about_sas) {
+            return Ok(NotifyType::TEMPORARY_FAILURE.into());
+        }
         let nonce = context.nonce()?;
         let inbound = context.esp_spi()?;
         let agreed = Agreed { inbound, outbound, suite: selection.suite, ends };
+        let mut reply = vec![Payload::SecurityAssociation(selection.answer(&inbound.0.to_be_bytes()))];
+        reply.push(Payload::Nonce(nonce.clone()));
+        reply.extend(public);
+        reply.push(Payload::TrafficSelectorsInitiator(agreed.ends.remote.clone()));
+        reply.push(Payload::TrafficSelectorsResponder(agreed.ends.local.clone()));
+        if !agreed.suite.additional.is_empty() {
+            let nonces = [theirs.to_vec(), nonce];
+            reply.push(self.remember(Unmade::Child(replaces, agreed, shared), nonces, context)?);
+            return Ok(reply.into());
+        }
         let nonces = Nonces { initiator: theirs, responder: &nonce };
         let keys = self.current.sa.keys.child(&agreed.suite, shared.as_ref(), nonces)?;
         let child = agreed.to_child(context, now)?;
@@ -234,15 +261,10 @@ impl EstablishedSa {
             let lowest = nonce.as_slice().min(theirs).to_vec();
             own.collision = Some(Collision { inbound, lowest });
         }
-        let mut reply = vec![Payload::SecurityAssociation(selection.answer(&inbound.0.to_be_bytes()))];
-        reply.push(Payload::Nonce(nonce));
-        reply.extend(public);
-        reply.push(Payload::TrafficSelectorsInitiator(agreed.ends.remote));
-        reply.push(Payload::TrafficSelectorsResponder(agreed.ends.local));
         Ok(reply.into())
     }
 
-    fn mark_replaced(&mut self, inbound: EspSpi, now: Timestamp) {
+    pub(super) fn mark_replaced(&mut self, inbound: EspSpi, now: Timestamp) {
         if let Some(child) = self.child(inbound) {
             child.standing = Standing::Replaced { until: now + RETIREMENT };
             child.rekey = None;

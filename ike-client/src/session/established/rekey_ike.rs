@@ -8,10 +8,12 @@
 //! response is here the peer's new SA stands beside the current one as a candidate.
 
 use super::crash::CrashToken;
+use super::followup::{Unmade, complete};
 use super::rekey_child::{generate, key_exchange, wanted_group};
 use super::{
     Ending, EstablishedSa, IkeLifetime, Line, Operation, Other, OtherStanding, RETIREMENT, Reply, Task, Then, Which,
 };
+use crate::crypto::Secret;
 use crate::crypto::kex::KeyExchange;
 use crate::crypto::keys::{IkeSpis, Nonces, Side};
 use crate::crypto::suite::IkeSuite;
@@ -30,7 +32,9 @@ pub(super) struct IkeRekey {
     spi: InitiatorSpi,
     nonce: Vec<u8>,
     exchange: KeyExchange,
-    suites: Vec<IkeSuite>,
+    pub suites: Vec<IkeSuite>,
+    /// The secrets of the additional key exchanges, once they are done.
+    pub additional: Vec<Secret>,
     /// The group of another attempt, after INVALID_KE_PAYLOAD.
     again_with: Option<Group>,
 }
@@ -55,7 +59,7 @@ impl EstablishedSa {
             key_exchange(&exchange),
         ];
         self.current.sa.request(ExchangeType::CREATE_CHILD_SA, &payloads, context, now)?;
-        let rekey = IkeRekey { spi, nonce, exchange, suites, again_with: group };
+        let rekey = IkeRekey { spi, nonce, exchange, suites, additional: Vec::new(), again_with: group };
         Ok(Some(Task::RekeyIke(Box::new(rekey))))
     }
 
@@ -70,7 +74,7 @@ impl EstablishedSa {
         if let Some(notify) = payloads.error() {
             return Ok(self.ike_rekey_refused(&rekey, notify, context, now)?);
         }
-        let IkeRekey { spi, nonce, exchange, suites, .. } = rekey;
+        let IkeRekey { spi, nonce, exchange, suites, additional, .. } = rekey;
         let missing = || CloseCause::misbehaved("a payload is missing in the answer to the IKE SA's renewal");
         let theirs = payloads.nonce().ok_or_else(missing)?;
         let public = payloads.key_exchange().ok_or_else(missing)?;
@@ -83,7 +87,9 @@ impl EstablishedSa {
         }
         let spis = Spis { initiator: spi, responder };
         let nonces = Nonces { initiator: &nonce, responder: theirs };
-        let sa = self.renewed(spis, Side::Initiator, suite, exchange, &public.data, nonces)?;
+        complete(suite.additional, &additional)?;
+        let shared = exchange.agree(&public.data).map_err(|error| CloseCause::misbehaved(error.to_string()))?;
+        let sa = self.renewed(spis, Side::Initiator, suite, &shared, &additional, nonces)?;
         let lowest = nonce.as_slice().min(theirs);
         match self.take_candidate() {
             Some((candidate, of_candidate)) if lowest < of_candidate.as_slice() => {
@@ -132,7 +138,10 @@ impl EstablishedSa {
         payloads: Payloads<'_>,
         context: &mut Context,
     ) -> Result<Reply, CloseCause> {
-        let busy = matches!(self.task(), Some(Task::CreateChild(_) | Task::RekeyChild(_) | Task::DeleteChild(_)));
+        let busy = matches!(
+            self.task(),
+            Some(Task::CreateChild(_) | Task::RekeyChild(_) | Task::DeleteChild(_) | Task::Followup(_))
+        );
         let has_candidate = self.others.iter().any(Other::is_candidate);
         if which != Which::Current || busy || has_candidate {
             return Ok(NotifyType::TEMPORARY_FAILURE.into());
@@ -159,9 +168,19 @@ impl EstablishedSa {
         let own_public = key_exchange(&exchange);
         let nonces = Nonces { initiator: theirs, responder: &nonce };
         let spis = Spis { initiator, responder };
-        let Ok(sa) = self.renewed(spis, Side::Responder, suite, exchange, &public.data, nonces) else {
+        let Ok(shared) = exchange.agree(&public.data) else {
             return Ok(NotifyType::INVALID_SYNTAX.into());
         };
+        if !suite.additional.is_empty() {
+            if self.task().is_some_and(Task::is_about_sas) {
+                return Ok(NotifyType::TEMPORARY_FAILURE.into());
+            }
+            let answer = Payload::SecurityAssociation(selection.answer(&responder.to_bytes()));
+            let mut reply = vec![answer, Payload::Nonce(nonce.clone()), own_public];
+            reply.push(self.remember(Unmade::Ike(spis, suite, shared), [theirs.to_vec(), nonce], context)?);
+            return Ok(reply.into());
+        }
+        let sa = self.renewed(spis, Side::Responder, suite, &shared, &[], nonces)?;
         let lowest = nonce.as_slice().min(theirs).to_vec();
         let answer = Payload::SecurityAssociation(selection.answer(&responder.to_bytes()));
         let payloads = vec![answer, Payload::Nonce(nonce), own_public];
@@ -209,18 +228,17 @@ impl EstablishedSa {
     }
 
     /// Derives the keys of the IKE SA that takes the current one's place.
-    fn renewed(
+    pub(super) fn renewed(
         &self,
         spis: Spis,
         side: Side,
         suite: IkeSuite,
-        exchange: KeyExchange,
-        public: &[u8],
+        shared: &Secret,
+        additional: &[Secret],
         nonces: Nonces<'_>,
     ) -> Result<IkeSa, CloseCause> {
-        let shared = exchange.agree(public).map_err(|error| CloseCause::misbehaved(error.to_string()))?;
         let ends = IkeSpis { initiator: spis.initiator.to_bytes(), responder: spis.responder.to_bytes() };
-        let keys = self.current.sa.keys.rekey(&suite, &shared, nonces, ends)?;
+        let keys = self.current.sa.keys.rekey_with(&suite, shared, additional, nonces, ends)?;
         IkeSa::new(spis, side, suite, keys, (0, 0), self.current.sa.fragmentation)
     }
 }

@@ -12,7 +12,7 @@ use crate::auth::eap::packet::kind;
 use crate::auth::octets::signed_octets;
 use crate::auth::signature::{PublicKey, SignatureHashes, SignaturePolicy};
 use crate::auth::{Identity, PrivateKey, certificate, psk, signature};
-use crate::crypto::kex::KeyExchange;
+use crate::crypto::kex::{self, KeyExchange};
 use crate::crypto::keys::{IkeKeys, IkeSpis, Nonces, Side};
 use crate::crypto::suite::IkeSuite;
 use crate::wire::{
@@ -59,6 +59,10 @@ pub(super) struct Behaviour {
     pub ppk: Option<(&'static str, &'static [u8])>,
     /// Says nothing of that key although it has one.
     pub forgets_ppk: bool,
+    /// Does not announce IKE_INTERMEDIATE although it chose additional key exchanges.
+    pub hides_intermediate: bool,
+    /// Makes its AUTH as if there had been no IKE_INTERMEDIATE.
+    pub forgets_intermediate: bool,
 }
 
 /// The other end of EAP-MSCHAPv2.
@@ -105,6 +109,8 @@ impl Default for Behaviour {
             extra: Vec::new(),
             ppk: None,
             forgets_ppk: false,
+            hides_intermediate: false,
+            forgets_intermediate: false,
         }
     }
 }
@@ -131,6 +137,8 @@ enum Stage {
 /// What a half-open SA awaits.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Awaited {
+    /// The additional key exchange of that place among those of the suite.
+    Intermediate(usize),
     Auth,
     EapIdentity,
     EapResponse,
@@ -262,6 +270,10 @@ impl Gateway {
             let hashes = SignatureHashes::ours().encode();
             answer.push(Payload::Notify(Notify::new(NotifyType::SIGNATURE_HASH_ALGORITHMS, hashes)));
         }
+        if !suite.additional.is_empty() && !self.behaviour.hides_intermediate {
+            assert!(payloads.notify(NotifyType::INTERMEDIATE_EXCHANGE_SUPPORTED).is_some());
+            answer.push(Payload::Notify(Notify::new(NotifyType::INTERMEDIATE_EXCHANGE_SUPPORTED, Vec::new())));
+        }
         if self.behaviour.ppk.is_some() && payloads.notify(NotifyType::USE_PPK).is_some() {
             answer.push(Payload::Notify(Notify::new(NotifyType::USE_PPK, Vec::new())));
         }
@@ -280,7 +292,7 @@ impl Gateway {
             self.behaviour.fragmentation && payloads.notify(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED).is_some();
         let sa = IkeSa::new(spis, Side::Responder, suite, keys, (0, 1), fragmentation).unwrap();
         self.stage = Stage::HalfOpen(Box::new(HalfOpen {
-            awaited: Awaited::Auth,
+            awaited: if suite.additional.is_empty() { Awaited::Auth } else { Awaited::Intermediate(0) },
             sa,
             init: datagram.to_vec(),
             init_response: response.clone(),
@@ -305,7 +317,13 @@ impl Gateway {
             return self.flush();
         };
         let payloads = payloads.unwrap();
+        if let (ExchangeType::IKE_INTERMEDIATE, Awaited::Intermediate(place)) = (exchange, half_open.awaited) {
+            self.additional(&mut half_open, place, (message_id, &datagram), &payloads);
+            self.stage = Stage::HalfOpen(half_open);
+            return self.flush();
+        }
         let (mut answer, next) = match (exchange, half_open.awaited) {
+            (_, Awaited::Intermediate(_)) => panic!("an additional key exchange was left out"),
             // The client gives up.
             (ExchangeType::INFORMATIONAL, _) => (Vec::new(), Next::GiveUp),
             (_, Awaited::Auth) => self.first(&mut half_open, payloads),
@@ -345,6 +363,31 @@ impl Gateway {
             _ => Stage::Gone,
         };
         answers
+    }
+
+    /// Answers KEi(n) by KEr(n), under the keys before it, and goes on with those after it.
+    fn additional(
+        &mut self,
+        half_open: &mut HalfOpen,
+        place: usize,
+        (message_id, datagram): (u32, &[u8]),
+        payloads: &[Payload],
+    ) {
+        let suite = half_open.sa.suite;
+        let (_, group) = suite.additional.iter().nth(place).unwrap();
+        let theirs = Payloads(payloads).key_exchange().unwrap();
+        assert_eq!(theirs.group.0, group.id());
+        let (data, shared) = kex::respond(group, &theirs.data, self.context.random.as_mut()).unwrap();
+        let answer = Payload::KeyExchange(wire::KeyExchange { group: theirs.group, data });
+        let request = (message_id, ExchangeType::IKE_INTERMEDIATE);
+        half_open.sa.respond(request, datagram, &[answer], &mut self.context).unwrap();
+        let nonces = Nonces { initiator: &half_open.nonces[0], responder: &half_open.nonces[1] };
+        let spis = half_open.sa.spis;
+        let spis = IkeSpis { initiator: spis.initiator.to_bytes(), responder: spis.responder.to_bytes() };
+        let keys = half_open.sa.keys.rekey(&suite, &shared, nonces, spis).unwrap();
+        half_open.sa.renew_keys(keys).unwrap();
+        let last = place + 1 == suite.additional.iter().count();
+        half_open.awaited = if last { Awaited::Auth } else { Awaited::Intermediate(place + 1) };
     }
 
     /// Answers IDi [AUTH] ... by IDr AUTH, and EAP or what goes with a CHILD SA.
@@ -485,7 +528,10 @@ impl Gateway {
     }
 
     fn shared_auth(&self, half_open: &HalfOpen, key: &[u8]) -> Payload {
-        let octets = half_open.gateway_octets(&self.behaviour.identity);
+        let mut octets = half_open.gateway_octets(&self.behaviour.identity);
+        if self.behaviour.forgets_intermediate {
+            octets.truncate(octets.len() - half_open.sa.intermediate_octets().len());
+        }
         let data = psk::compute(half_open.sa.keys.prf, key, &octets);
         Payload::Authentication(Authentication { method: AuthenticationMethod::SHARED_KEY, data })
     }
@@ -521,12 +567,14 @@ impl HalfOpen {
     fn client_octets(&self) -> Vec<u8> {
         let keys = &self.sa.keys;
         let body = self.identity.as_ref().map(Identification::body).unwrap_or_default();
-        signed_octets(keys.prf, keys.sk_pi.expose(), &self.init, &self.nonces[1], &body)
+        let octets = signed_octets(keys.prf, keys.sk_pi.expose(), &self.init, &self.nonces[1], &body);
+        [octets, self.sa.intermediate_octets()].concat()
     }
 
     fn gateway_octets(&self, identity: &Identity) -> Vec<u8> {
         let keys = &self.sa.keys;
         let body = Identification::from(identity).body();
-        signed_octets(keys.prf, keys.sk_pr.expose(), &self.init_response, &self.nonces[0], &body)
+        let octets = signed_octets(keys.prf, keys.sk_pr.expose(), &self.init_response, &self.nonces[0], &body);
+        [octets, self.sa.intermediate_octets()].concat()
     }
 }

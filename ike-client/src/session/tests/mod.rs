@@ -19,6 +19,7 @@ mod lifetimes;
 mod losses;
 mod mobility;
 mod network;
+mod post_quantum;
 mod ppk;
 mod redirects;
 mod renewal;
