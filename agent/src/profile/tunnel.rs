@@ -4,7 +4,7 @@ use crate::profile::document::{Complaint, Document};
 use crate::profile::span;
 use crate::profile::tags::{AfterLoss, TagSettings};
 use ike_client::auth::Identity;
-use ike_client::auth::eap::{EapMethod, EapProfile};
+use ike_client::auth::eap::{EapMethod, EapProfile, InnerMethod, TlsVersion};
 use ike_client::crypto::suite::{EspSuite, IkeSuite};
 use ike_client::tunnel::control::AddressFamily;
 use ipnet::IpNet;
@@ -106,6 +106,31 @@ pub struct Authentication {
     /// PEM file with its private key, mode 0600.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key_file: Option<PathBuf>,
+    /// Whom EAP-TLS and EAP-TTLS trust, and what TTLS carries.
+    pub tls: LoginTls,
+}
+
+/// The login's own TLS: its server may be another one than the gateway.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LoginTls {
+    /// The name that the login server's certificate must be for; the gateway's by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server_name: Option<String>,
+    /// PEM files with the authorities that may vouch for the login server; the gateway's
+    /// `gateway_ca_files` by default, never the system's.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ca_files: Vec<PathBuf>,
+    /// SHA-256 of the login server's public key, `sha256//BASE64`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub pins: Vec<String>,
+    /// The lowest version of TLS: `1.2` or `1.3`.
+    pub minimum_version: TlsVersion,
+    /// What TTLS carries: `mschapv2`, or `pap`, which shows the server the password.
+    pub inner: InnerMethod,
+    /// What TTLS calls the user outside, where the way to the login server can read it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outer_identity: Option<String>,
 }
 
 impl Default for Authentication {
@@ -122,6 +147,7 @@ impl Default for Authentication {
             ppk_required: true,
             certificate_file: None,
             key_file: None,
+            tls: LoginTls::default(),
         }
     }
 }
@@ -144,6 +170,8 @@ pub enum AuthenticationKind {
 pub enum GatewayAuthentication {
     /// A certificate that leads to a trusted authority.
     Certificate,
+    /// The login alone (RFC 5998); only with EAP-TLS.
+    Eap,
     /// The pre-shared key; with EAP that is a FortiGate habit and carries a standing warning.
     Psk,
 }
@@ -377,12 +405,18 @@ impl Document for Tunnel {
         if self.auth.eap_methods.is_empty() {
             return complain("auth.eap_methods", "is empty", "at least one method");
         }
-        if self.auth.kind == AuthenticationKind::Certificate {
+        let by_login = self.gateway_authentication() == GatewayAuthentication::Eap;
+        if by_login && (self.auth.kind != AuthenticationKind::Eap || self.auth.eap_methods != [EapMethod::Tls]) {
+            return complain("gateway_auth", "is eap", "auth.kind = eap and auth.eap_methods = [\"tls\"] with it");
+        }
+        let with_key = self.auth.kind == AuthenticationKind::Certificate
+            || (self.auth.kind == AuthenticationKind::Eap && self.auth.eap_methods.contains(&EapMethod::Tls));
+        if with_key {
             if self.auth.certificate_file.is_none() {
-                return complain("auth.certificate_file", "is missing", "a PEM file, because auth.kind is certificate");
+                return complain("auth.certificate_file", "is missing", "a PEM file, because of auth.kind or EAP-TLS");
             }
             if self.auth.key_file.is_none() {
-                return complain("auth.key_file", "is missing", "a PEM file, because auth.kind is certificate");
+                return complain("auth.key_file", "is missing", "a PEM file, because of auth.kind or EAP-TLS");
             }
         }
         if self.auth.ppk_id.is_none() && self.auth.ppk_file.is_some() {

@@ -7,7 +7,7 @@ use crate::profile::file::read_regular;
 use crate::profile::tunnel::{AuthenticationKind, CarrierKind, DnsSource, GatewayAuthentication, Tunnel};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
-use ike_client::auth::eap::EapProfile;
+use ike_client::auth::eap::{EapMethod, EapProfile, TlsProfile};
 use ike_client::session::{
     self, ClientAuthentication, Configuration, Extensions, Lifetime, PostQuantumKey, VirtualAddresses,
 };
@@ -40,7 +40,11 @@ pub fn engine(name: &str, tunnel: &Tunnel) -> Result<TunnelConfiguration, Fault>
         AuthenticationKind::Psk => ClientAuthentication::PreSharedKey,
         AuthenticationKind::Eap => ClientAuthentication::Eap {
             identity: auth.user.clone(),
-            profile: EapProfile { methods: auth.eap_methods.clone(), ..EapProfile::default() },
+            profile: EapProfile {
+                methods: auth.eap_methods.clone(),
+                tls: login_tls(tunnel).map_err(invalid)?,
+                ..EapProfile::default()
+            },
         },
         AuthenticationKind::Certificate => {
             let file =
@@ -146,9 +150,46 @@ fn lifetime(whole: Duration) -> Lifetime {
     Lifetime { rekey_after, jitter: rekey_after.mul_f64(0.1), expire_after: whole }
 }
 
+/// Makes what the methods that run in TLS are told; none where no such method is named.
+fn login_tls(tunnel: &Tunnel) -> Result<Option<TlsProfile>, String> {
+    let auth = &tunnel.auth;
+    if !auth.eap_methods.iter().any(|method| matches!(method, EapMethod::Tls | EapMethod::Ttls)) {
+        return Ok(None);
+    }
+    let tls = &auth.tls;
+    let mut server_anchors = Vec::new();
+    let files = if tls.ca_files.is_empty() { &tunnel.gateway_ca_files } else { &tls.ca_files };
+    for file in files {
+        server_anchors.extend(certificates(file)?);
+    }
+    if let (true, Some(pem)) = (tls.ca_files.is_empty(), &tunnel.gateway_ca_pem) {
+        server_anchors.extend(from_pem("gateway_ca_pem", pem.as_bytes())?);
+    }
+    let server_pins = tls.pins.iter().map(|pin| parse_pin(pin)).collect::<Result<Vec<_>, _>>()?;
+    if server_anchors.is_empty() && server_pins.is_empty() {
+        return Err("auth.tls.ca_files: nothing says which login server to trust; name its authority or a pin".into());
+    }
+    let client_chain = match (&auth.certificate_file, auth.eap_methods.contains(&EapMethod::Tls)) {
+        (Some(file), true) => certificates(file)?,
+        _ => Vec::new(),
+    };
+    let bare = tunnel.gateway.trim().trim_matches(['[', ']']);
+    Ok(Some(TlsProfile {
+        server_name: tls.server_name.clone().unwrap_or_else(|| bare.to_owned()),
+        server_anchors,
+        server_pins,
+        minimum_version: tls.minimum_version,
+        client_chain,
+        inner: tls.inner,
+        outer_identity: tls.outer_identity.clone(),
+    }))
+}
+
 fn gateway(tunnel: &Tunnel) -> Result<session::GatewayAuthentication, String> {
-    if tunnel.gateway_authentication() == GatewayAuthentication::Psk {
-        return Ok(session::GatewayAuthentication::PreSharedKey);
+    match tunnel.gateway_authentication() {
+        GatewayAuthentication::Psk => return Ok(session::GatewayAuthentication::PreSharedKey),
+        GatewayAuthentication::Eap => return Ok(session::GatewayAuthentication::Eap),
+        GatewayAuthentication::Certificate => {}
     }
     let mut anchors = Vec::new();
     for file in &tunnel.gateway_ca_files {

@@ -3,6 +3,7 @@
 
 use crate::profile::file::open_regular;
 use ike_client::auth::PrivateKey;
+use ike_client::auth::signature::SignatureAlgorithm;
 use ike_client::crypto::Secret;
 use ike_client::random::SystemRandom;
 use ike_client::session::Answer;
@@ -132,12 +133,27 @@ pub fn sign(
     octets: &[u8],
     announced: &ike_client::auth::signature::SignatureHashes,
 ) -> Result<Answer, String> {
-    let pem = read_octets(key_file).map_err(|error| error.to_string())?;
-    let pem = std::str::from_utf8(&pem).map_err(|_| format!("{} is not PEM", key_file.display()))?;
-    let key = PrivateKey::from_pem(pem).map_err(|error| format!("{}: {error}", key_file.display()))?;
+    let key = private_key(key_file)?;
     let signed = ike_client::auth::signature::sign(&key, announced, octets, &mut SystemRandom)
         .map_err(|error| format!("{}: {error}", key_file.display()))?;
     Ok(Answer::Signature { method: signed.scheme.method(), data: signed.data })
+}
+
+/// Signs within TLS with the private key in a PEM file.
+///
+/// # Errors
+/// In words, where the key cannot be read or cannot sign so.
+pub fn sign_tls(key_file: &Path, octets: &[u8], algorithm: SignatureAlgorithm) -> Result<Answer, String> {
+    let key = private_key(key_file)?;
+    let octets = ike_client::auth::signature::sign_bare(&key, algorithm, octets, &mut SystemRandom)
+        .map_err(|error| format!("{}: {error}", key_file.display()))?;
+    Ok(Answer::Octets { octets })
+}
+
+fn private_key(file: &Path) -> Result<PrivateKey, String> {
+    let pem = read_octets(file).map_err(|error| error.to_string())?;
+    let pem = std::str::from_utf8(&pem).map_err(|_| format!("{} is not PEM", file.display()))?;
+    PrivateKey::from_pem(pem).map_err(|error| format!("{}: {error}", file.display()))
 }
 
 #[cfg(all(test, unix))]

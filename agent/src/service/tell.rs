@@ -6,6 +6,7 @@ use super::secrets::{self, Kind};
 use crate::connection::{Connection, Input, Session, Told, sign_of};
 use crate::fault;
 use crate::profile::Tunnel;
+use ike_client::auth::signature::SignatureAlgorithm;
 use ike_client::crypto::Secret;
 use ike_client::session::{Answer, Request, RequestId};
 use ike_client::tunnel::clock;
@@ -177,6 +178,9 @@ impl Hub {
             Request::Sign { octets, announced } => {
                 return self.sign(&tunnel, id, octets.clone(), announced.clone());
             }
+            Request::SignTls { algorithm, octets } => {
+                return self.sign_tls(&tunnel, id, octets.clone(), *algorithm);
+            }
             Request::PreSharedKey => {
                 (kept(Kind::PreSharedKey, &tunnel.auth.psk_file), PromptKind::PreSharedKey, "Pre-shared key".to_owned())
             }
@@ -275,6 +279,18 @@ impl Hub {
         tokio::task::spawn_blocking(move || {
             let answer =
                 secrets::sign(&file, &octets, &announced).unwrap_or_else(|because| Answer::Refused { because });
+            let _ = inbox.send(Message::Answered(id, answer));
+        });
+    }
+
+    fn sign_tls(&self, tunnel: &Tunnel, id: RequestId, octets: Vec<u8>, algorithm: SignatureAlgorithm) {
+        let Some(file) = tunnel.auth.key_file.clone() else {
+            return self.refuse(id, "auth.key_file is missing");
+        };
+        let inbox = self.inbox.clone();
+        tokio::task::spawn_blocking(move || {
+            let answer =
+                secrets::sign_tls(&file, &octets, algorithm).unwrap_or_else(|because| Answer::Refused { because });
             let _ = inbox.send(Message::Answered(id, answer));
         });
     }

@@ -5,6 +5,7 @@
 //! the password (RFC 7296 §2.16: the responder authenticates first).
 
 use super::certificate::{self, CertificateError, Trust, VerifiedGateway};
+use super::eap::MutualLogin;
 use super::identity::{Identity, IdentityError};
 use super::psk;
 use super::signature::{SignatureError, SignaturePolicy, SignatureScheme};
@@ -24,7 +25,7 @@ pub struct Claim<'a> {
     pub octets: &'a [u8],
 }
 
-/// Witness that the gateway proved who it is. Only the two functions of this module make one.
+/// Witness that the gateway proved who it is. Only the functions of this module make one.
 #[derive(Debug)]
 pub struct GatewayProven {
     identity: Identity,
@@ -43,6 +44,8 @@ pub enum ProvenBy {
         /// How it signed; [`SignatureScheme::RsaSha1`] deserves a warning.
         scheme: SignatureScheme,
     },
+    /// The login proved it, and nothing else did (RFC 5998).
+    Login,
 }
 
 /// The gateway did not prove to be the configured one.
@@ -142,6 +145,25 @@ pub fn prove_by_certificate(
             }
         })?;
     Ok(GatewayProven { identity, by: ProvenBy::Certificate { gateway: Box::new(gateway), scheme } })
+}
+
+/// Takes a gateway for proven by a login that proved both sides to each other (RFC 5998). Its IDr must be `expected`;
+/// what ties it to the login is the AUTH payload under the login's key, which is still to be checked.
+///
+/// # Errors
+/// [`GatewayRejected::IdentityMismatch`].
+pub fn prove_by_login(
+    identity: Identity,
+    expected: &Identity,
+    _login: MutualLogin,
+) -> Result<GatewayProven, GatewayRejected> {
+    if !expected.matches(&identity) {
+        return Err(GatewayRejected::IdentityMismatch {
+            expected: expected.to_string(),
+            presented: identity.to_string(),
+        });
+    }
+    Ok(GatewayProven { identity, by: ProvenBy::Login })
 }
 
 #[cfg(test)]

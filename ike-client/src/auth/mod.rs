@@ -3,7 +3,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`identity`], [`distinguished_name`] | IDi and IDr as typed values |
-//! | [`signature`] | methods 1, 9, 10 and 14 |
+//! | [`signature`] | methods 1, 9, 10, 11 and 14 |
 //! | [`private_key`] | the own key, from PEM |
 //! | [`octets`], [`psk`] | what AUTH covers; AUTH by a shared key |
 //! | [`gateway`] | the gateway's proof, and the token that it yields |

@@ -1,6 +1,7 @@
 //! The own private key, as read from PEM.
 //!
-//! PKCS#8, PKCS#1 (RSA) and SEC1 (ECDSA) files are read; RSA of 2048 to 4096 bits, ECDSA on P-256 and P-384.
+//! PKCS#8, PKCS#1 (RSA) and SEC1 (ECDSA) files are read; RSA of 2048 to 4096 bits, ECDSA on P-256, P-384 and P-521,
+//! Ed25519.
 //! The key lives where files may be read and signs there; it never crosses to the process that speaks
 //! with the gateway. Our copies are wiped on drop; ring's, made for the length of one signature, are not.
 
@@ -8,7 +9,7 @@ use super::der::{Reader, element, oid, tag};
 use super::signature::KeyKind;
 use p256::elliptic_curve::sec1::ToSec1Point;
 use p256::pkcs8::SecretDocument;
-use ring::signature::RsaKeyPair;
+use ring::signature::{Ed25519KeyPair, KeyPair, RsaKeyPair};
 use zeroize::Zeroizing;
 
 /// A private key that signs AUTH payloads. It cannot be printed or copied.
@@ -21,6 +22,8 @@ pub(super) enum Material {
     Rsa(Zeroizing<Vec<u8>>),
     /// A scalar and its uncompressed point.
     Ecdsa { kind: KeyKind, scalar: Zeroizing<Vec<u8>>, point: Vec<u8> },
+    /// A seed and the public key that follows from it.
+    Ed25519 { seed: Zeroizing<[u8; 32]>, public: Vec<u8> },
 }
 
 /// A file does not hold a private key that can be used.
@@ -37,7 +40,7 @@ pub enum PrivateKeyError {
     #[error("the private key is malformed: {0}")]
     Malformed(&'static str),
     /// A kind of key that cannot be used.
-    #[error("{0} keys are not supported; use RSA (2048 to 4096 bits) or ECDSA on P-256 or P-384")]
+    #[error("{0} keys are not supported; use RSA (2048 to 4096 bits), Ed25519, or ECDSA on P-256, P-384 or P-521")]
     Unsupported(&'static str),
     /// An RSA key of a size that is not accepted.
     #[error("an RSA key of {bits} bits; 2048 to 4096 are accepted")]
@@ -77,6 +80,7 @@ impl PrivateKey {
         match &self.material {
             Material::Rsa(_) => KeyKind::Rsa,
             Material::Ecdsa { kind, .. } => *kind,
+            Material::Ed25519 { .. } => KeyKind::Ed25519,
         }
     }
 
@@ -89,11 +93,16 @@ impl PrivateKey {
                 (algorithm, rsa_public_key(der).unwrap_or_default())
             }
             Material::Ecdsa { kind, point, .. } => {
-                let curve = if *kind == KeyKind::EcdsaP256 { oid::PRIME256V1 } else { oid::SECP384R1 };
+                let curve = match kind {
+                    KeyKind::EcdsaP256 => oid::PRIME256V1,
+                    KeyKind::EcdsaP384 => oid::SECP384R1,
+                    _ => oid::SECP521R1,
+                };
                 let mut algorithm = element(tag::OBJECT_IDENTIFIER, oid::EC_PUBLIC_KEY);
                 algorithm.extend(element(tag::OBJECT_IDENTIFIER, curve));
                 (algorithm, point.clone())
             }
+            Material::Ed25519 { public, .. } => (element(tag::OBJECT_IDENTIFIER, oid::ED25519), public.clone()),
         };
         let mut info = element(tag::SEQUENCE, &algorithm);
         info.extend(element(tag::BIT_STRING, &[&[0], key.as_slice()].concat()));
@@ -118,7 +127,8 @@ impl PrivateKey {
                 Self::from_sec1(key, Some(curve))
             }
             oid::RSASSA_PSS => Err(PrivateKeyError::Unsupported("RSA keys restricted to PSS")),
-            oid::ED25519 | oid::ED448 => Err(PrivateKeyError::Unsupported("Edwards curve")),
+            oid::ED25519 => Self::from_ed25519(key),
+            oid::ED448 => Err(PrivateKeyError::Unsupported("Ed448")),
             _ => Err(PrivateKeyError::Unsupported("these")),
         }
     }
@@ -131,6 +141,15 @@ impl PrivateKey {
         }
         RsaKeyPair::from_der(der).map_err(|rejected| PrivateKeyError::Inconsistent(rejected.to_string()))?;
         Ok(Self { material: Material::Rsa(Zeroizing::new(der.to_vec())) })
+    }
+
+    /// Reads a CurvePrivateKey (RFC 8410 §7): a seed in an OCTET STRING of its own.
+    fn from_ed25519(key: &[u8]) -> Result<Self, PrivateKeyError> {
+        const MALFORMED: PrivateKeyError = PrivateKeyError::Malformed("not a CurvePrivateKey");
+        let seed = Reader::new(key).content(tag::OCTET_STRING).ok_or(MALFORMED)?;
+        let seed = Zeroizing::new(<[u8; 32]>::try_from(seed).map_err(|_| MALFORMED)?);
+        let pair = Ed25519KeyPair::from_seed_unchecked(seed.as_slice()).map_err(|_| MALFORMED)?;
+        Ok(Self { material: Material::Ed25519 { public: pair.public_key().as_ref().to_vec(), seed } })
     }
 
     fn from_sec1(der: &[u8], curve: Option<&[u8]>) -> Result<Self, PrivateKeyError> {
@@ -155,7 +174,10 @@ impl PrivateKey {
                 let secret = p384::SecretKey::from_slice(&scalar).map_err(out_of_range)?;
                 (KeyKind::EcdsaP384, secret.public_key().to_sec1_point(false).as_bytes().to_vec())
             }
-            Some(oid::SECP521R1) => return Err(PrivateKeyError::Unsupported("ECDSA P-521")),
+            Some(oid::SECP521R1) => {
+                let secret = p521::SecretKey::from_slice(&scalar).map_err(out_of_range)?;
+                (KeyKind::EcdsaP521, secret.public_key().to_sec1_point(false).as_bytes().to_vec())
+            }
             Some(_) => return Err(PrivateKeyError::Unsupported("ECDSA on other curves")),
             None => return Err(PrivateKeyError::Malformed("the elliptic curve is not named")),
         };
@@ -249,6 +271,12 @@ mod tests {
     }
 
     #[test]
+    fn the_curves_beyond_ring_are_read_too() {
+        assert_eq!(read(pem!("p521.sec1.pem")).unwrap().kind(), KeyKind::EcdsaP521);
+        assert_eq!(read(pem!("ed25519.pem")).unwrap().kind(), KeyKind::Ed25519);
+    }
+
+    #[test]
     fn windows_line_ends_and_text_around_the_key_do_no_harm() {
         let pem = format!("Bag Attributes\r\n{}\r\ntrailing\r\n", pem!("p256.pkcs8.pem").replace('\n', "\r\n"));
         assert_eq!(read(&pem).unwrap().kind(), KeyKind::EcdsaP256);
@@ -263,8 +291,6 @@ mod tests {
         assert_eq!(error(pem!("rsa-encrypted.pkcs8.pem")), E::Encrypted);
         assert_eq!(error(pem!("rsa-encrypted.pkcs1.pem")), E::Encrypted);
         assert_eq!(error(pem!("rsa1024.pem")), E::RsaSize { bits: 1024 });
-        assert_eq!(error(pem!("p521.sec1.pem")), E::Unsupported("ECDSA P-521"));
-        assert_eq!(error(pem!("ed25519.pem")), E::Unsupported("Edwards curve"));
         let cut: String = pem!("rsa2048.pkcs8.pem").lines().take(5).collect::<Vec<_>>().join("\n");
         assert_eq!(error(&cut), E::Malformed("its END line is missing"));
         let not_base64 = "-----BEGIN PRIVATE KEY-----\n!!!!\n-----END PRIVATE KEY-----\n";

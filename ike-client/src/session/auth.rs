@@ -224,6 +224,9 @@ fn first_request(
     if configuration.initial_contact {
         payloads.push(Payload::Notify(Notify::new(NotifyType::INITIAL_CONTACT, Vec::new())));
     }
+    if configuration.gateway_auth == GatewayAuthentication::Eap {
+        payloads.push(Payload::Notify(Notify::new(NotifyType::EAP_ONLY_AUTHENTICATION, Vec::new())));
+    }
     let private = configuration.extensions.notifies.iter();
     payloads.extend(private.map(|(kind, data)| Payload::Notify(Notify::new(NotifyType(*kind), data.clone()))));
     if let GatewayAuthentication::Certificate { anchors, .. } = &configuration.gateway_auth {
@@ -276,6 +279,19 @@ impl AwaitingAuthResponse {
             let cause = CloseCause::of_refusal(notify, SaKind::Child, &likely(&negotiated, context));
             return State::closed(cause, context);
         }
+        let by_login = context.configuration.gateway_auth == GatewayAuthentication::Eap;
+        if let (true, Some(idr), Some(packet)) = (by_login, payloads.responder_identity(), payloads.eap()) {
+            let standing = match Identity::try_from(idr) {
+                Ok(identity) => eap::Standing::ByLogin(identity),
+                Err(error) => {
+                    let cause = CloseCause::misbehaved(error.to_string());
+                    return closing::farewell(negotiated.sa, cause, context, now);
+                }
+            };
+            let gateway = Some(idr.clone());
+            let round = eap::Round { standing, offer, warnings, identity, gateway };
+            return eap::begin(negotiated, round, packet, context, now);
+        }
         // With EAP the gateway's first AUTH is made without the post-quantum key (RFC 8784 §4).
         let settled = match &context.configuration.client_auth {
             ClientAuthentication::Eap { .. } => Ok(()),
@@ -297,7 +313,7 @@ impl AwaitingAuthResponse {
         match (&context.configuration.client_auth, payloads.eap()) {
             (ClientAuthentication::Eap { .. }, Some(packet)) => {
                 let gateway = payloads.responder_identity().cloned();
-                let round = eap::Round { proven, offer, warnings, identity, gateway };
+                let round = eap::Round { standing: eap::Standing::Proven(proven), offer, warnings, identity, gateway };
                 eap::begin(negotiated, round, packet, context, now)
             }
             (ClientAuthentication::Eap { .. }, None) => {
@@ -375,7 +391,8 @@ fn verify(
         (GatewayAuthentication::PreSharedKey, Some(psk)) => {
             gateway::prove_by_psk(&claim, negotiated.sa.keys.prf, psk.expose(), expected)
         }
-        (GatewayAuthentication::PreSharedKey, None) => return Err(missing()),
+        // Where the login is the proof, a response without EAP proves nothing.
+        (GatewayAuthentication::PreSharedKey, None) | (GatewayAuthentication::Eap, _) => return Err(missing()),
         (GatewayAuthentication::Certificate { anchors, spki_pins, allow_rsa_sha1 }, _) => {
             let dialled = ExpectedIdentity::Host(&configuration.gateway_name);
             let expected = expected.map_or(dialled, ExpectedIdentity::Profile);

@@ -141,6 +141,10 @@ pub enum GatewayAuthentication {
         #[serde(default = "enabled")]
         allow_rsa_sha1: bool,
     },
+    /// By the login alone (RFC 5998): only with EAP methods that prove both sides, make a key and
+    /// give a listener no password to guess. IDr must be [`Configuration::remote_identity`], or the
+    /// dialled name.
+    Eap,
     /// By the pre-shared key. Together with EAP every holder of the key can pose as the gateway:
     /// accepted only by this name and with a standing [`Warning`](super::Warning).
     PreSharedKey,

@@ -16,21 +16,31 @@ use super::payloads::Payloads;
 use super::ppk::Ppk;
 use super::request::{Answer, Request};
 use super::state::State;
+use crate::auth::certificate::ExpectedIdentity;
 use crate::auth::eap::mschapv2::{Decline, Declined};
+use crate::auth::eap::tls::TlsError;
 use crate::auth::eap::{EapFailure, EapKey, EapProfile, Peer, Step};
-use crate::auth::{GatewayProven, psk};
+use crate::auth::{GatewayProven, Identity, gateway, psk};
 use crate::time::Timestamp;
 use crate::wire::{Authentication, AuthenticationMethod, ExchangeType, Identification, Payload};
 
 /// What stays the same through all rounds.
 pub(super) struct Round {
-    pub proven: GatewayProven,
+    pub standing: Standing,
     pub offer: FirstChild,
     pub warnings: Vec<Warning>,
     /// IDi, which the own last AUTH will cover.
     pub identity: Identification,
     /// IDr, which the gateway's last AUTH will cover.
     pub gateway: Option<Identification>,
+}
+
+/// What is known of the gateway while the login runs.
+pub(super) enum Standing {
+    /// It has proven itself before.
+    Proven(GatewayProven),
+    /// It calls itself so, and the login is to be its proof.
+    ByLogin(Identity),
 }
 
 /// Awaits the gateway's next EAP packet.
@@ -64,7 +74,15 @@ pub(super) fn begin(
         ClientAuthentication::Eap { identity, profile } => (identity.clone(), profile.clone()),
         _ => (None, EapProfile::default()),
     };
-    let peer = Peer::new(&round.proven, name, profile);
+    let unix_now = context.unix(now);
+    let peer = match &round.standing {
+        Standing::Proven(proven) => Some(Peer::new(proven, name, profile, unix_now)),
+        Standing::ByLogin(_) => Peer::alone(name, profile, unix_now),
+    };
+    let Some(peer) = peer else {
+        let cause = CloseCause::unusable("its EAP methods do not suffice to prove the gateway: only TLS does");
+        return closing::farewell(negotiated.sa, cause, context, now);
+    };
     AwaitingEapMessage { negotiated, round, peer, passwords: 0 }.handle(packet, context, now)
 }
 
@@ -86,7 +104,7 @@ impl AwaitingEapMessage {
     }
 
     fn handle(mut self, packet: &[u8], context: &mut Context, now: Timestamp) -> State {
-        let step = self.peer.handle(packet);
+        let step = self.peer.handle(packet, context.random.as_mut());
         self.step(step, context, now)
     }
 
@@ -107,6 +125,7 @@ impl AwaitingEapMessage {
             Step::NeedCode { identity, challenge } => {
                 self.ask(Request::EapCode { identity, prompt: challenge }, context, now)
             }
+            Step::NeedSignature { algorithm, octets } => self.ask(Request::SignTls { algorithm, octets }, context, now),
             Step::Success(key) => self.succeed(key, context, now),
             Step::Failed { reason, farewell } => self.fail(reason, farewell, context, now),
         }
@@ -138,8 +157,14 @@ impl AwaitingEapMessage {
 
     /// Sends the AUTH that the method's key makes.
     fn succeed(self, key: EapKey, context: &mut Context, now: Timestamp) -> State {
-        let Self { mut negotiated, round, .. } = self;
-        let Round { proven, offer, warnings, identity, gateway } = round;
+        let Self { mut negotiated, round, peer, .. } = self;
+        let Round { standing, offer, warnings, identity, gateway } = round;
+        let proven = match prove(standing, peer, context) {
+            Ok(proven) => proven,
+            Err(why) => {
+                return closing::farewell(negotiated.sa, CloseCause::GatewayNotTrusted { why }, context, now);
+            }
+        };
         let keys = &negotiated.sa.keys;
         let sk_pi = if let Ppk::Mixed(mixed) = &negotiated.ppk { &mixed.sk_pi } else { &keys.sk_pi };
         let data = psk::compute(keys.prf, key.secret(sk_pi.expose()), &negotiated.own_octets(&identity));
@@ -177,6 +202,20 @@ impl AwaitingEapMessage {
     }
 }
 
+/// Makes the gateway's proof of the login where it has no other.
+fn prove(standing: Standing, peer: Peer, context: &Context) -> Result<GatewayProven, DistrustReason> {
+    match standing {
+        Standing::Proven(proven) => Ok(proven),
+        Standing::ByLogin(identity) => {
+            let login = peer.into_mutual().ok_or(DistrustReason::EapProofMissing)?;
+            let configuration = &context.configuration;
+            let dialled = || ExpectedIdentity::Host(&configuration.gateway_name).identity();
+            let expected = configuration.remote_identity.clone().unwrap_or_else(dialled);
+            Ok(gateway::prove_by_login(identity, &expected, login)?)
+        }
+    }
+}
+
 impl AwaitingCredential {
     /// Returns why the session ends when nobody answers.
     pub(super) fn unanswered(&self, because: String) -> CloseCause {
@@ -189,8 +228,9 @@ impl AwaitingCredential {
     pub(super) fn answer(self, answer: Answer, context: &mut Context, now: Timestamp) -> State {
         let Self { negotiated, round, mut peer, passwords, .. } = self;
         let step = match answer {
-            Answer::Text { text } => peer.identity(text),
+            Answer::Text { text } => peer.identity(text, context.random.as_mut()),
             Answer::Secret { secret } => peer.secret(&secret, context.random.as_mut()),
+            Answer::Octets { octets } => peer.signature(octets),
             Answer::Signature { .. } | Answer::Refused { .. } => {
                 let cause = CloseCause::InputRefused { because: "the answer is of another kind".to_owned() };
                 return closing::farewell(negotiated.sa, cause, context, now);
@@ -209,6 +249,10 @@ impl From<EapFailure> for CloseCause {
             EapFailure::EarlySuccess | EapFailure::ServerUnproven => {
                 Self::GatewayNotTrusted { why: DistrustReason::EapProofMissing }
             }
+            EapFailure::Tls(TlsError::Certificate(error)) => {
+                Self::GatewayNotTrusted { why: DistrustReason::Certificate { error: error.to_string() } }
+            }
+            EapFailure::Tls(TlsError::Unusable(what)) => Self::unusable(what),
             EapFailure::CredentialUnusable => Self::InputRefused { because: failure.to_string() },
             EapFailure::Random(_) => Self::RandomUnavailable,
             other => Self::misbehaved(other.to_string()),

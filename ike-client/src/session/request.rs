@@ -4,7 +4,7 @@
 //! and answers are plain values, because they may have to cross a process boundary: the one who
 //! speaks with the gateway holds neither passwords nor private keys.
 
-use crate::auth::signature::SignatureHashes;
+use crate::auth::signature::{SignatureAlgorithm, SignatureHashes};
 use crate::crypto::Secret;
 use serde::{Deserialize, Serialize};
 
@@ -53,6 +53,14 @@ pub enum Request {
         /// What the gateway says, to be shown as plain text.
         prompt: String,
     },
+    /// A signature within TLS by the private key of the own certificate; answered by
+    /// [`Answer::Octets`] with the bare signature in the form that TLS has.
+    SignTls {
+        /// By which algorithm.
+        algorithm: SignatureAlgorithm,
+        /// What is to be signed, before any hash (RFC 5246 §7.4.8, RFC 8446 §4.4.3).
+        octets: Vec<u8>,
+    },
     /// A signature by the private key of the own certificate; answered by [`Answer::Signature`].
     Sign {
         /// What is to be signed, before any hash (RFC 7296 §2.15).
@@ -84,6 +92,11 @@ pub enum Answer {
         method: u8,
         /// The authentication data; for method 14 with its AlgorithmIdentifier (RFC 7427 §3).
         data: Vec<u8>,
+    },
+    /// Octets that are no secret; what they are the request says.
+    Octets {
+        /// The octets.
+        octets: Vec<u8>,
     },
     /// There is none: the person declined, nobody is there to ask, or the key cannot be used.
     Refused {

@@ -64,14 +64,14 @@ pub fn eap(bytes: &[u8]) {
     let identity = Identification::fqdn("vpn.example.com");
     let claim = Claim { identity: &identity, authentication: &authentication, certificates: &[], octets: b"octets" };
     let proven = prove_by_psk(&claim, prf, b"key", None).expect("the right key proves the gateway");
-    let mut peer = Peer::new(&proven, None, EapProfile::default());
+    let mut peer = Peer::new(&proven, None, EapProfile::default(), 0);
     let mut rest = bytes;
     while let Some((length, packets)) = rest.split_first() {
         let (packet, after) = packets.split_at_checked(usize::from(*length)).unwrap_or((packets, &[]));
         rest = after;
-        let mut step = peer.handle(packet);
+        let mut step = peer.handle(packet, &mut SeededRandom::new(1));
         if matches!(step, Step::NeedIdentity { .. }) {
-            step = peer.identity("alice".to_owned());
+            step = peer.identity("alice".to_owned(), &mut SeededRandom::new(1));
         }
         if matches!(step, Step::NeedPassword { .. }) {
             step = peer.secret(&Secret::from(b"Passw0rd".as_slice()), &mut SeededRandom::new(1));

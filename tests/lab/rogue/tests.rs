@@ -165,7 +165,7 @@ fn every_lie_is_refused_and_the_truth_accepted() {
     let judged = |lie: Lie, pki: Option<&Pki>| judge(&talk(&mut Rogue::new(lie)), pki).unwrap();
 
     let good = judged(certified(&pki.gateway), Some(&pki)).unwrap();
-    let _ = Peer::new(&good, None, ike_client::auth::eap::EapProfile::default());
+    let _ = Peer::new(&good, None, ike_client::auth::eap::EapProfile::default(), 0);
     assert!(judged(named(Proof::PreSharedKey(PSK.to_vec())), None).is_ok());
 
     assert_eq!(

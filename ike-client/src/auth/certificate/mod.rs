@@ -12,6 +12,7 @@
 mod chain;
 mod error;
 mod names;
+mod p521;
 #[cfg(test)]
 mod tests;
 mod verify;
@@ -42,6 +43,16 @@ pub enum ExpectedIdentity<'a> {
     Profile(&'a Identity),
     /// The host name or address that was dialled: the certificate must be for it, and also for whatever IDr says.
     Host(&'a str),
+}
+
+impl ExpectedIdentity<'_> {
+    /// Returns it as an identity: a host that is no address is a name.
+    pub fn identity(self) -> Identity {
+        match self {
+            Self::Profile(identity) => identity.clone(),
+            Self::Host(name) => name.parse().map_or_else(|_| Identity::Fqdn(name.to_owned()), Identity::Address),
+        }
+    }
 }
 
 /// A gateway's certificate that passed every check.

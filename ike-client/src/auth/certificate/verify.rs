@@ -2,14 +2,14 @@
 
 use super::chain::{self, Chain};
 use super::names::Names;
-use super::{CertificateError, ExpectedIdentity, Trust, VerifiedGateway};
+use super::{CertificateError, ExpectedIdentity, Trust, VerifiedGateway, p521};
 use crate::auth::der::{Reader, tag};
 use crate::auth::distinguished_name::DistinguishedName;
 use crate::auth::identity::Identity;
 use crate::auth::signature::PublicKey;
 use crate::wire;
 use ring::digest;
-use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime};
+use rustls_pki_types::{CertificateDer, SignatureVerificationAlgorithm, TrustAnchor, UnixTime};
 use std::time::Duration;
 use webpki::{
     EndEntityCert, ExtendedKeyUsageValidator, KeyPurposeId, KeyPurposeIdIter, KeyUsage, RequiredEkuNotFoundContext,
@@ -79,14 +79,7 @@ fn identity(
     presented: &Identity,
     pinned_alone: bool,
 ) -> Result<(), CertificateError> {
-    let host;
-    let wanted = match expected {
-        ExpectedIdentity::Profile(identity) => identity,
-        ExpectedIdentity::Host(name) => {
-            host = name.parse().map_or_else(|_| Identity::Fqdn(name.to_owned()), Identity::Address);
-            &host
-        }
-    };
+    let wanted = &expected.identity();
     if matches!(expected, ExpectedIdentity::Profile(_)) && !wanted.matches(presented) {
         return Err(CertificateError::mismatch(wanted, vec![presented.to_string()]));
     }
@@ -111,18 +104,12 @@ fn path(
         let unusable = |reason: String| CertificateError::AnchorUnusable { number: index + 1, reason };
         trusted.push(webpki::anchor_from_trusted_cert(anchor).map_err(|error| unusable(error.to_string()))?);
     }
+    let algorithms: Vec<&dyn SignatureVerificationAlgorithm> =
+        webpki::ALL_VERIFICATION_ALGS.iter().copied().chain(p521::ALGORITHMS).collect();
     let end_entity = EndEntityCert::try_from(&chain.leaf).map_err(|error| explain(error, leaf))?;
     let time = UnixTime::since_unix_epoch(Duration::from_secs(unix_now));
     let found = end_entity
-        .verify_for_usage(
-            webpki::ALL_VERIFICATION_ALGS,
-            &trusted,
-            &chain.intermediates,
-            time,
-            GatewayPurpose,
-            None,
-            None,
-        )
+        .verify_for_usage(&algorithms, &trusted, &chain.intermediates, time, GatewayPurpose, None, None)
         .map_err(|error| explain(error, leaf))?;
     // webpki takes anchors as timeless; an authority whose own certificate has run out vouches for nobody here.
     let used = trusted.iter().position(|anchor| anchor == found.anchor()).and_then(|index| anchors.get(index));

@@ -2,6 +2,7 @@
 
 use super::mschapv2::{Declined, MalformedPacket, ResponseError};
 use super::packet::PacketError;
+use super::tls::{FramingError, TlsError};
 use crate::random::RandomUnavailable;
 
 /// Why a conversation ended badly.
@@ -32,6 +33,12 @@ pub enum EapFailure {
     /// A packet of the method that is malformed.
     #[error(transparent)]
     Method(#[from] MalformedPacket),
+    /// TLS in EAP that is malformed, or more than any login needs.
+    #[error(transparent)]
+    Framing(#[from] FramingError),
+    /// The TLS channel to the login server failed.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// A packet that has no place now.
     #[error("the gateway sent {0}, which has no place at this point of the login")]
     Unexpected(&'static str),

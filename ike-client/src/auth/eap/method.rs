@@ -1,7 +1,8 @@
 //! What the methods have in common: how a conversation runs one without knowing which it is.
 
 use super::profile::{EapMethod, EapProfile};
-use super::{EapFailure, EapKey, gtc, mschapv2, packet};
+use super::tls::Wanted;
+use super::{EapFailure, EapKey, gtc, mschapv2, packet, tls, ttls};
 use crate::crypto::Secret;
 use crate::random::Random;
 
@@ -9,6 +10,17 @@ use crate::random::Random;
 pub(super) enum Method {
     Gtc(gtc::Login),
     Mschapv2(mschapv2::Login),
+    Tls(Box<tls::Login>),
+    Ttls(Box<ttls::Login>),
+}
+
+/// What a method is started with.
+pub(super) struct Start<'a> {
+    pub name: String,
+    pub profile: &'a EapProfile,
+    pub unix_now: u64,
+    /// Marks what comes after a finished login.
+    pub second: bool,
 }
 
 /// What a method does with what it was given.
@@ -30,15 +42,27 @@ pub(super) enum Question {
     NewPassword { server: String },
     /// A code that is good once; with the server's challenge.
     Code { challenge: String },
+    /// A signature by the key of the client's certificate.
+    Signature(Wanted),
+}
+
+impl Turn {
+    /// An answer after which the method goes on.
+    pub(super) const fn reply(data: Vec<u8>) -> Self {
+        Self::Reply { data, success: None }
+    }
 }
 
 impl Method {
-    /// Starts `method` for the user `name`. `second` marks what comes after a finished login.
-    pub(super) fn start(method: EapMethod, name: String, profile: &EapProfile, second: bool) -> Self {
-        match method {
+    /// Starts `method`; none when the profile does not say what it needs.
+    pub(super) fn start(method: EapMethod, start: Start<'_>) -> Option<Self> {
+        let Start { name, profile, unix_now, second } = start;
+        Some(match method {
             EapMethod::Gtc => Self::Gtc(gtc::Login::new(second)),
             EapMethod::Mschapv2 => Self::Mschapv2(mschapv2::Login::new(name, profile.short_master_session_key)),
-        }
+            EapMethod::Tls => Self::Tls(Box::new(tls::Login::new(profile.tls.clone()?, unix_now))),
+            EapMethod::Ttls => Self::Ttls(Box::new(ttls::Login::new(name, profile.tls.clone()?, unix_now))),
+        })
     }
 
     /// Returns the method's type number.
@@ -46,6 +70,8 @@ impl Method {
         match self {
             Self::Gtc(_) => packet::kind::GTC,
             Self::Mschapv2(_) => packet::kind::MSCHAPV2,
+            Self::Tls(_) => packet::kind::TLS,
+            Self::Ttls(_) => packet::kind::TTLS,
         }
     }
 
@@ -54,14 +80,18 @@ impl Method {
         match self {
             Self::Gtc(_) => false,
             Self::Mschapv2(login) => login.has_proven_server(),
+            Self::Tls(login) => login.has_proven_server(),
+            Self::Ttls(login) => login.has_proven_server(),
         }
     }
 
     /// Takes the server's request, without its type.
-    pub(super) fn request(&mut self, data: &[u8]) -> Result<Turn, EapFailure> {
+    pub(super) fn request(&mut self, data: &[u8], random: &mut dyn Random) -> Result<Turn, EapFailure> {
         match self {
             Self::Gtc(login) => Ok(login.request(data)),
             Self::Mschapv2(login) => login.request(data),
+            Self::Tls(login) => login.request(data, random),
+            Self::Ttls(login) => login.request(data, random),
         }
     }
 
@@ -70,6 +100,19 @@ impl Method {
         match self {
             Self::Gtc(login) => login.secret(secret),
             Self::Mschapv2(login) => login.secret(secret, random),
+            Self::Ttls(login) => login.secret(secret, random),
+            Self::Tls(_) => Err(EapFailure::Unexpected("no request for a password, yet one was answered")),
+        }
+    }
+
+    /// Takes the signature that [`Question::Signature`] asked for.
+    pub(super) fn signature(&mut self, signature: Vec<u8>) -> Result<Turn, EapFailure> {
+        match self {
+            Self::Tls(login) => login.signature(signature),
+            Self::Ttls(login) => login.signature(signature),
+            Self::Gtc(_) | Self::Mschapv2(_) => {
+                Err(EapFailure::Unexpected("no request for a signature, yet one was answered"))
+            }
         }
     }
 }

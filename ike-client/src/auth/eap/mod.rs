@@ -17,7 +17,7 @@
 //! | [`profile`] | which methods a login may use |
 //! | [`packet`] | EAP's own packet |
 //! | `method` | what the methods have in common |
-//! | [`mschapv2`], `gtc` | the methods |
+//! | [`mschapv2`], `gtc`, [`tls`], `ttls` | the methods |
 //!
 //! **FortiGate's second factor** is a form of its own: where the profile says
 //! [`token_after_success`](EapProfile::token_after_success), and only after MSCHAPv2 has proven the server, a
@@ -33,18 +33,23 @@ pub mod packet;
 pub mod profile;
 #[cfg(test)]
 pub(crate) mod tests;
+pub mod tls;
+mod ttls;
 
 use super::gateway::GatewayProven;
+use crate::auth::signature::SignatureAlgorithm;
 use crate::crypto::Secret;
 use crate::random::Random;
-use method::{Method, Question, Turn};
+use method::{Method, Question, Start, Turn};
 use packet::{Packet, kind};
 
 pub use failure::EapFailure;
-pub use profile::{EapMethod, EapProfile};
+pub use profile::{EapMethod, EapProfile, InnerMethod, TlsProfile, TlsVersion};
 
 /// Requests that are answered before the peer gives up; a whole MSCHAPv2 takes four.
-const MAX_ROUNDS: u8 = 16;
+const MAX_ROUNDS: u16 = 16;
+/// Requests of a method in TLS, whose certificates travel in fragments.
+const MAX_TLS_ROUNDS: u16 = 160;
 
 /// The peer of one EAP conversation.
 pub struct Peer {
@@ -52,8 +57,16 @@ pub struct Peer {
     profile: EapProfile,
     name: Option<String>,
     notice: Option<String>,
-    rounds: u8,
+    rounds: u16,
+    unix_now: u64,
+    /// Whether the login has proven both sides to each other.
+    mutual: bool,
 }
+
+/// Witness of a login that proved both sides to each other and left a key, by which alone a gateway can be proven
+/// ([`prove_by_login`](super::gateway::prove_by_login)). Only a finished [`Peer`] makes one.
+#[derive(Debug)]
+pub struct MutualLogin(());
 
 enum State {
     /// The server's next request: Identity, Notification, or the start of a method.
@@ -105,6 +118,13 @@ pub enum Step {
         /// What the server says, to be shown as plain text.
         challenge: String,
     },
+    /// Have the key of the client's certificate sign and hand the signature to [`Peer::signature`].
+    NeedSignature {
+        /// By which algorithm; the signature is bare, in the form that TLS has.
+        algorithm: SignatureAlgorithm,
+        /// What is to be signed, before any hash.
+        octets: Vec<u8>,
+    },
     /// The conversation has ended well. Both sides now prove in AUTH that they have this key.
     Success(EapKey),
     /// The conversation has ended badly.
@@ -138,18 +158,39 @@ impl EapKey {
 
 impl Peer {
     /// Starts a conversation with a gateway that has been proven; without `name` the peer will ask for it.
-    pub const fn new(_proven: &GatewayProven, name: Option<String>, profile: EapProfile) -> Self {
+    /// `unix_now` is the time in seconds since 1970, by which certificates are judged.
+    pub const fn new(_proven: &GatewayProven, name: Option<String>, profile: EapProfile, unix_now: u64) -> Self {
         let state = State::AwaitingRequest { refused_method: None };
-        Self { state, profile, name, notice: None, rounds: 0 }
+        Self { state, profile, name, notice: None, rounds: 0, unix_now, mutual: false }
+    }
+
+    /// Starts a conversation with a gateway whose proof is the login itself (RFC 5998); none unless every method
+    /// of the profile [suffices for that](EapMethod::suffices_alone).
+    pub fn alone(name: Option<String>, profile: EapProfile, unix_now: u64) -> Option<Self> {
+        let suffices = !profile.methods.is_empty() && profile.methods.iter().all(|method| method.suffices_alone());
+        let state = State::AwaitingRequest { refused_method: None };
+        (suffices && !profile.token_after_success).then_some(Self {
+            state,
+            profile,
+            name,
+            notice: None,
+            rounds: 0,
+            unix_now,
+            mutual: false,
+        })
     }
 
     /// Takes the content of an EAP payload.
-    pub fn handle(&mut self, packet: &[u8]) -> Step {
+    pub fn handle(&mut self, packet: &[u8], random: &mut dyn Random) -> Step {
         let state = std::mem::replace(&mut self.state, State::Ended);
         let outcome = match Packet::decode(packet) {
-            Ok(Packet::Request { identifier, kind, data }) => self.request(state, identifier, kind, data),
+            Ok(Packet::Request { identifier, kind, data }) => self.request(state, identifier, kind, data, random),
             Ok(Packet::Success) => match state {
-                State::InMethod { success: Some(key), .. } => Ok(Step::Success(key)),
+                State::InMethod { success: Some(key), method } => {
+                    let alone = self.profile.methods.iter().find(|known| known.kind() == method.kind());
+                    self.mutual = method.has_proven_server() && alone.is_some_and(|known| known.suffices_alone());
+                    Ok(Step::Success(key))
+                }
                 State::Ended => Err(EapFailure::Unexpected("a packet after the end")),
                 _ => Err(EapFailure::EarlySuccess),
             },
@@ -165,18 +206,16 @@ impl Peer {
     }
 
     /// Takes the name that [`Step::NeedIdentity`] asked for.
-    pub fn identity(&mut self, name: String) -> Step {
+    pub fn identity(&mut self, name: String, random: &mut dyn Random) -> Step {
         let outcome = match std::mem::replace(&mut self.state, State::Ended) {
             State::AwaitingName { identifier } => {
                 self.state = State::AwaitingRequest { refused_method: None };
-                let reply = reply(identifier, kind::IDENTITY, name.as_bytes());
                 self.name = Some(name);
-                reply
+                reply(identifier, kind::IDENTITY, self.outer_identity().as_bytes())
             }
             State::AwaitingNameFor { identifier, method, data } => {
-                self.name = Some(name.clone());
-                let method = Method::start(method, name, &self.profile, false);
-                self.in_method(identifier, method, &data)
+                self.name = Some(name);
+                self.begin(identifier, method, false, &data, random)
             }
             _ => Err(EapFailure::Unexpected("no request for a name, yet one was answered")),
         };
@@ -194,14 +233,38 @@ impl Peer {
         self.settle(outcome)
     }
 
+    /// Takes the signature that [`Step::NeedSignature`] asked for.
+    pub fn signature(&mut self, signature: Vec<u8>) -> Step {
+        let outcome = match std::mem::replace(&mut self.state, State::Ended) {
+            State::AwaitingAnswer { identifier, mut method } => {
+                method.signature(signature).and_then(|turn| self.turn(identifier, method, turn))
+            }
+            _ => Err(EapFailure::Unexpected("no request for a signature, yet one was answered")),
+        };
+        self.settle(outcome)
+    }
+
+    /// Returns the witness of a login that has ended well and has proven both sides to each other.
+    pub fn into_mutual(self) -> Option<MutualLogin> {
+        self.mutual.then_some(MutualLogin(()))
+    }
+
     /// Takes the text of the server's last Notification, to be shown as plain text.
     pub fn take_notice(&mut self) -> Option<String> {
         self.notice.take()
     }
 
-    fn request(&mut self, state: State, identifier: u8, kind: u8, data: &[u8]) -> Result<Step, EapFailure> {
+    fn request(
+        &mut self,
+        state: State,
+        identifier: u8,
+        kind: u8,
+        data: &[u8],
+        random: &mut dyn Random,
+    ) -> Result<Step, EapFailure> {
         self.rounds = self.rounds.saturating_add(1);
-        if self.rounds > MAX_ROUNDS {
+        let in_tls = matches!(&state, State::InMethod { method: Method::Tls(_) | Method::Ttls(_), .. });
+        if self.rounds > if in_tls { MAX_TLS_ROUNDS } else { MAX_ROUNDS } {
             return Err(EapFailure::TooManyRounds);
         }
         match (state, kind) {
@@ -214,10 +277,10 @@ impl Peer {
                 self.notice = Some(mschapv2::display_text(data));
                 reply(identifier, kind::NOTIFICATION, &[])
             }
-            (State::AwaitingRequest { refused_method }, kind::IDENTITY) => match self.name.clone() {
-                Some(name) => {
+            (State::AwaitingRequest { refused_method }, kind::IDENTITY) => match &self.name {
+                Some(_) => {
                     self.state = State::AwaitingRequest { refused_method };
-                    reply(identifier, kind::IDENTITY, name.as_bytes())
+                    reply(identifier, kind::IDENTITY, self.outer_identity().as_bytes())
                 }
                 None => {
                     self.state = State::AwaitingName { identifier };
@@ -225,30 +288,31 @@ impl Peer {
                 }
             },
             (State::AwaitingRequest { .. }, kind::NAK) => Err(EapFailure::Unexpected("a Nak")),
-            (State::AwaitingRequest { .. }, other) => self.start(identifier, other, data),
-            (State::AwaitingSecondFactor, kind::GTC) => {
-                let name = self.name.clone().unwrap_or_default();
-                let method = Method::start(EapMethod::Gtc, name, &self.profile, true);
-                self.in_method(identifier, method, data)
-            }
+            (State::AwaitingRequest { .. }, other) => self.start(identifier, other, data, random),
+            (State::AwaitingSecondFactor, kind::GTC) => self.begin(identifier, EapMethod::Gtc, true, data, random),
             (State::AwaitingSecondFactor, _) => Err(EapFailure::Unexpected("another method than was announced")),
-            (State::InMethod { method, .. }, kind) if method.kind() == kind => self.in_method(identifier, method, data),
+            (State::InMethod { method, .. }, kind) if method.kind() == kind => {
+                self.in_method(identifier, method, data, random)
+            }
             (State::InMethod { .. }, _) => Err(EapFailure::Unexpected("a request of another method")),
         }
     }
 
     /// The first request of a method; one that the profile does not name gets a Nak with those that it does.
-    fn start(&mut self, identifier: u8, kind: u8, data: &[u8]) -> Result<Step, EapFailure> {
-        let Some(method) = self.profile.methods.iter().copied().find(|method| method.kind() == kind) else {
+    fn start(&mut self, identifier: u8, kind: u8, data: &[u8], random: &mut dyn Random) -> Result<Step, EapFailure> {
+        let allowed: Vec<EapMethod> =
+            self.profile.methods.iter().copied().filter(|method| self.profile.allows(*method)).collect();
+        let Some(method) = allowed.iter().copied().find(|method| method.kind() == kind) else {
+            let mut wanted: Vec<u8> = allowed.into_iter().map(EapMethod::kind).collect();
+            if wanted.is_empty() {
+                // "None at all" (RFC 3748 §5.3.1).
+                wanted.push(0);
+            }
             self.state = State::AwaitingRequest { refused_method: Some(kind) };
-            let wanted: Vec<u8> = self.profile.methods.iter().map(|method| method.kind()).collect();
             return reply(identifier, kind::NAK, &wanted);
         };
-        match self.name.clone() {
-            Some(name) => {
-                let method = Method::start(method, name, &self.profile, false);
-                self.in_method(identifier, method, data)
-            }
+        match self.name {
+            Some(_) => self.begin(identifier, method, false, data, random),
             None => {
                 self.state = State::AwaitingNameFor { identifier, method, data: data.to_vec() };
                 Ok(Step::NeedIdentity { prompt: String::new() })
@@ -269,8 +333,36 @@ impl Peer {
         }
     }
 
-    fn in_method(&mut self, identifier: u8, mut method: Method, data: &[u8]) -> Result<Step, EapFailure> {
-        let turn = method.request(data)?;
+    /// Starts a method with the server's first request of it.
+    fn begin(
+        &mut self,
+        identifier: u8,
+        method: EapMethod,
+        second: bool,
+        data: &[u8],
+        random: &mut dyn Random,
+    ) -> Result<Step, EapFailure> {
+        let name = self.name.clone().unwrap_or_default();
+        let start = Start { name, profile: &self.profile, unix_now: self.unix_now, second };
+        let run = Method::start(method, start).ok_or(EapFailure::NoSharedMethod { offered: method.kind() })?;
+        self.in_method(identifier, run, data, random)
+    }
+
+    /// What is said outside of any protection but the IKE SA's; the server behind the gateway gets the name inside.
+    fn outer_identity(&self) -> &str {
+        let only_ttls = self.profile.methods == [EapMethod::Ttls];
+        let outer = self.profile.tls.as_ref().and_then(|tls| tls.outer_identity.as_deref()).filter(|_| only_ttls);
+        outer.or(self.name.as_deref()).unwrap_or_default()
+    }
+
+    fn in_method(
+        &mut self,
+        identifier: u8,
+        mut method: Method,
+        data: &[u8],
+        random: &mut dyn Random,
+    ) -> Result<Step, EapFailure> {
+        let turn = method.request(data, random)?;
         self.turn(identifier, method, turn)
     }
 
@@ -288,6 +380,9 @@ impl Peer {
                     Question::Code { challenge } => Step::NeedCode { identity, challenge },
                     Question::NewPassword { server } => Step::NeedNewPassword { identity, server },
                     Question::Password { server } => Step::NeedPassword { identity, server },
+                    Question::Signature(wanted) => {
+                        Step::NeedSignature { algorithm: wanted.algorithm, octets: wanted.octets }
+                    }
                 })
             }
             Turn::Decline { reason, farewell } => {

@@ -18,6 +18,10 @@ pub mod kind {
     pub const NAK: u8 = 3;
     /// Generic Token Card: a text, and an answer in the clear.
     pub const GTC: u8 = 6;
+    /// TLS.
+    pub const TLS: u8 = 13;
+    /// Tunneled TLS.
+    pub const TTLS: u8 = 21;
     /// MSCHAPv2.
     pub const MSCHAPV2: u8 = 26;
 }

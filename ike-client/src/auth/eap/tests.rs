@@ -9,7 +9,7 @@ use crate::wire;
 const PASSWORD: &str = "clientPass";
 
 /// The only way to a token is a proof that verifies.
-fn proven() -> GatewayProven {
+pub(crate) fn proven() -> GatewayProven {
     let prf = Prf::new(PseudoRandomFunction::HmacSha256);
     let authentication = wire::Authentication {
         method: wire::AuthenticationMethod::SHARED_KEY,
@@ -21,7 +21,23 @@ fn proven() -> GatewayProven {
 }
 
 fn peer(name: Option<&str>) -> Peer {
-    Peer::new(&proven(), name.map(str::to_owned), EapProfile::default())
+    Peer::new(&proven(), name.map(str::to_owned), EapProfile::default(), 0)
+}
+
+/// The calls with a seeded source of randomness.
+trait Seeded {
+    fn take(&mut self, packet: &[u8]) -> Step;
+    fn name(&mut self, name: String) -> Step;
+}
+
+impl Seeded for Peer {
+    fn take(&mut self, packet: &[u8]) -> Step {
+        self.handle(packet, &mut SeededRandom::new(2))
+    }
+
+    fn name(&mut self, name: String) -> Step {
+        self.identity(name, &mut SeededRandom::new(2))
+    }
 }
 
 fn give(peer: &mut Peer, secret: &str) -> Step {
@@ -83,9 +99,9 @@ pub(crate) fn server_side(response: &[u8], password: &str, user: &str) -> (Strin
 /// Runs up to the response to the challenge.
 fn responded() -> (Peer, Vec<u8>) {
     let mut peer = peer(Some("User"));
-    reply_of(peer.handle(&request(1, kind::IDENTITY, b"")));
+    reply_of(peer.take(&request(1, kind::IDENTITY, b"")));
     let asked = Step::NeedPassword { identity: "User".into(), server: "radius".into() };
-    assert_eq!(peer.handle(&challenge()), asked);
+    assert_eq!(peer.take(&challenge()), asked);
     let response = reply_of(give(&mut peer, PASSWORD));
     (peer, response)
 }
@@ -93,20 +109,20 @@ fn responded() -> (Peer, Vec<u8>) {
 #[test]
 fn a_whole_login_ends_with_the_key_that_the_server_has() {
     let mut peer = peer(None);
-    assert_eq!(peer.handle(&request(1, kind::IDENTITY, b"who?")), Step::NeedIdentity { prompt: "who?".into() });
-    assert_eq!(reply_of(peer.identity("CORP\\User".into())), *b"\x02\x01\0\x0e\x01CORP\\User");
-    assert!(matches!(peer.handle(&challenge()), Step::NeedPassword { .. }));
+    assert_eq!(peer.take(&request(1, kind::IDENTITY, b"who?")), Step::NeedIdentity { prompt: "who?".into() });
+    assert_eq!(reply_of(peer.name("CORP\\User".into())), *b"\x02\x01\0\x0e\x01CORP\\User");
+    assert!(matches!(peer.take(&challenge()), Step::NeedPassword { .. }));
     let response = reply_of(give(&mut peer, PASSWORD));
     let (proof, msk) = server_side(&response, PASSWORD, "User");
-    assert_eq!(reply_of(peer.handle(&method(3, proof.as_bytes()))), [2, 9, 0, 6, kind::MSCHAPV2, 3]);
-    assert_eq!(peer.handle(&SUCCESS), Step::Success(EapKey::MasterSessionKey(Secret::new(msk))));
+    assert_eq!(reply_of(peer.take(&method(3, proof.as_bytes()))), [2, 9, 0, 6, kind::MSCHAPV2, 3]);
+    assert_eq!(peer.take(&SUCCESS), Step::Success(EapKey::MasterSessionKey(Secret::new(msk))));
 }
 
 #[test]
 fn a_server_that_asks_no_identity_still_gets_a_name() {
     let mut peer = peer(None);
-    assert_eq!(peer.handle(&challenge()), Step::NeedIdentity { prompt: String::new() });
-    assert!(matches!(peer.identity("User".into()), Step::NeedPassword { .. }));
+    assert_eq!(peer.take(&challenge()), Step::NeedIdentity { prompt: String::new() });
+    assert!(matches!(peer.name("User".into()), Step::NeedPassword { .. }));
     let response = reply_of(give(&mut peer, PASSWORD));
     assert!(response.ends_with(b"User"));
 }
@@ -114,30 +130,30 @@ fn a_server_that_asks_no_identity_still_gets_a_name() {
 #[test]
 fn success_before_the_server_has_proven_itself_ends_the_login() {
     let mut fresh = peer(Some("User"));
-    assert_eq!(failure(&fresh.handle(&SUCCESS)), &EapFailure::EarlySuccess);
+    assert_eq!(failure(&fresh.take(&SUCCESS)), &EapFailure::EarlySuccess);
 
     let mut named = peer(Some("User"));
-    reply_of(named.handle(&request(1, kind::IDENTITY, b"")));
-    assert_eq!(failure(&named.handle(&SUCCESS)), &EapFailure::EarlySuccess);
+    reply_of(named.take(&request(1, kind::IDENTITY, b"")));
+    assert_eq!(failure(&named.take(&SUCCESS)), &EapFailure::EarlySuccess);
 
     let (mut waiting, _) = responded();
-    assert_eq!(failure(&waiting.handle(&SUCCESS)), &EapFailure::EarlySuccess);
+    assert_eq!(failure(&waiting.take(&SUCCESS)), &EapFailure::EarlySuccess);
 
     let mut asked = peer(Some("User"));
-    asked.handle(&challenge());
-    assert_eq!(failure(&asked.handle(&SUCCESS)), &EapFailure::EarlySuccess);
+    asked.take(&challenge());
+    assert_eq!(failure(&asked.take(&SUCCESS)), &EapFailure::EarlySuccess);
     // And it stays ended: the password that comes now goes nowhere.
     assert!(matches!(give(&mut asked, PASSWORD), Step::Failed { .. }));
 
     let mut unasked = peer(Some("User"));
     let forged = format!("S={}", "00".repeat(20));
-    assert_eq!(failure(&unasked.handle(&method(3, forged.as_bytes()))), &EapFailure::EarlySuccess);
+    assert_eq!(failure(&unasked.take(&method(3, forged.as_bytes()))), &EapFailure::EarlySuccess);
 }
 
 #[test]
 fn a_success_with_five_octets_is_malformed() {
     let (mut peer, _) = responded();
-    let step = peer.handle(&[3, 9, 0, 5, 6]);
+    let step = peer.take(&[3, 9, 0, 5, 6]);
     assert!(matches!(failure(&step), EapFailure::Packet(packet::PacketError::Length { .. })));
 }
 
@@ -145,11 +161,11 @@ fn a_success_with_five_octets_is_malformed() {
 fn a_server_that_does_not_know_the_password_gets_no_success_answer() {
     let (mut peer, response) = responded();
     let (wrong, _) = server_side(&response, "another", "User");
-    let step = peer.handle(&method(3, wrong.as_bytes()));
+    let step = peer.take(&method(3, wrong.as_bytes()));
     assert_eq!(step, Step::Failed { reason: EapFailure::ServerUnproven, farewell: None });
     let (right, _) = server_side(&response, PASSWORD, "User");
-    assert!(matches!(peer.handle(&method(3, right.as_bytes())), Step::Failed { .. }));
-    assert!(matches!(peer.handle(&SUCCESS), Step::Failed { .. }));
+    assert!(matches!(peer.take(&method(3, right.as_bytes())), Step::Failed { .. }));
+    assert!(matches!(peer.take(&SUCCESS), Step::Failed { .. }));
 }
 
 #[test]
@@ -159,78 +175,74 @@ fn a_refusal_keeps_its_reason_and_says_goodbye() {
         ("E=647 R=0 C=00 V=3 M=off", mschapv2::Decline::AccountDisabled),
     ] {
         let (mut peer, _) = responded();
-        let Step::Failed { reason: EapFailure::Declined(declined), farewell } =
-            peer.handle(&method(4, text.as_bytes()))
+        let Step::Failed { reason: EapFailure::Declined(declined), farewell } = peer.take(&method(4, text.as_bytes()))
         else {
             panic!("no refusal");
         };
         assert_eq!(declined.reason, reason);
         assert_eq!(farewell, Some(vec![2, 9, 0, 6, kind::MSCHAPV2, 4]));
-        assert!(matches!(peer.handle(&SUCCESS), Step::Failed { .. }));
+        assert!(matches!(peer.take(&SUCCESS), Step::Failed { .. }));
     }
     let (mut peer, _) = responded();
-    assert_eq!(failure(&peer.handle(&FAILURE)), &EapFailure::Refused);
+    assert_eq!(failure(&peer.take(&FAILURE)), &EapFailure::Refused);
 }
 
 #[test]
 fn an_unknown_method_is_answered_with_nak_and_named_if_the_server_insists() {
     let mut peer = peer(Some("User"));
-    let md5 = reply_of(peer.handle(&request(4, 4, &[16; 17])));
+    let md5 = reply_of(peer.take(&request(4, 4, &[16; 17])));
     assert_eq!(md5, [2, 4, 0, 6, kind::NAK, kind::MSCHAPV2]);
-    let ttls = reply_of(peer.handle(&request(5, 21, &[0x20])));
+    let ttls = reply_of(peer.take(&request(5, 21, &[0x20])));
     assert_eq!(ttls, [2, 5, 0, 6, kind::NAK, kind::MSCHAPV2]);
-    assert_eq!(failure(&peer.handle(&FAILURE)), &EapFailure::NoSharedMethod { offered: 21 });
+    assert_eq!(failure(&peer.take(&FAILURE)), &EapFailure::NoSharedMethod { offered: 21 });
 }
 
 #[test]
 fn after_a_nak_the_method_that_was_asked_for_is_taken() {
     let mut peer = peer(Some("User"));
-    reply_of(peer.handle(&request(4, 13, &[0x20])));
-    assert!(matches!(peer.handle(&challenge()), Step::NeedPassword { .. }));
+    reply_of(peer.take(&request(4, 13, &[0x20])));
+    assert!(matches!(peer.take(&challenge()), Step::NeedPassword { .. }));
 }
 
 #[test]
 fn a_notification_is_acknowledged_and_kept_for_the_user() {
     let mut peer = peer(Some("User"));
-    assert_eq!(reply_of(peer.handle(&request(6, kind::NOTIFICATION, b"maintenance at noon"))), [2, 6, 0, 5, 2]);
+    assert_eq!(reply_of(peer.take(&request(6, kind::NOTIFICATION, b"maintenance at noon"))), [2, 6, 0, 5, 2]);
     assert_eq!(peer.take_notice().as_deref(), Some("maintenance at noon"));
     assert_eq!(peer.take_notice(), None);
     let (mut later, response) = responded();
-    reply_of(later.handle(&request(6, kind::NOTIFICATION, b"hold on")));
+    reply_of(later.take(&request(6, kind::NOTIFICATION, b"hold on")));
     let (proof, _) = server_side(&response, PASSWORD, "User");
-    reply_of(later.handle(&method(3, proof.as_bytes())));
+    reply_of(later.take(&method(3, proof.as_bytes())));
 }
 
 #[test]
 fn a_second_method_or_challenge_is_refused() {
     let (mut peer, _) = responded();
-    assert_eq!(
-        failure(&peer.handle(&request(9, 6, b"token?"))),
-        &EapFailure::Unexpected("a request of another method")
-    );
+    assert_eq!(failure(&peer.take(&request(9, 6, b"token?"))), &EapFailure::Unexpected("a request of another method"));
     let (mut peer, _) = responded();
-    assert_eq!(failure(&peer.handle(&challenge())), &EapFailure::Unexpected("a second challenge"));
+    assert_eq!(failure(&peer.take(&challenge())), &EapFailure::Unexpected("a second challenge"));
     let (mut peer, response) = responded();
     let (proof, _) = server_side(&response, PASSWORD, "User");
-    reply_of(peer.handle(&method(3, proof.as_bytes())));
-    assert!(matches!(peer.handle(&request(9, 6, b"token?")), Step::Failed { .. }));
+    reply_of(peer.take(&method(3, proof.as_bytes())));
+    assert!(matches!(peer.take(&request(9, 6, b"token?")), Step::Failed { .. }));
 }
 
 #[test]
 fn a_server_that_keeps_asking_is_left() {
     let mut peer = peer(Some("User"));
     for round in 0..MAX_ROUNDS {
-        reply_of(peer.handle(&request(round, kind::IDENTITY, b"")));
+        reply_of(peer.take(&request(u8::try_from(round).unwrap(), kind::IDENTITY, b"")));
     }
-    assert_eq!(failure(&peer.handle(&request(0, kind::IDENTITY, b""))), &EapFailure::TooManyRounds);
+    assert_eq!(failure(&peer.take(&request(0, kind::IDENTITY, b""))), &EapFailure::TooManyRounds);
 }
 
 #[test]
 fn answers_that_nobody_asked_for_send_nothing() {
     let mut peer = peer(Some("User"));
     assert!(matches!(give(&mut peer, "pw"), Step::Failed { farewell: None, .. }));
-    let mut peer = Peer::new(&proven(), None, EapProfile::default());
-    assert!(matches!(peer.identity("User".into()), Step::Failed { farewell: None, .. }));
+    let mut peer = Peer::new(&proven(), None, EapProfile::default(), 0);
+    assert!(matches!(peer.name("User".into()), Step::Failed { farewell: None, .. }));
 }
 
 #[test]
@@ -259,72 +271,72 @@ fn an_expired_password_is_changed_and_the_server_proves_that_it_knows_the_new_on
     let (mut peer, _) = responded();
     let text = format!("E=648 R=1 C={} V=3 M=Password Expired", "C4".repeat(16));
     let asked = Step::NeedNewPassword { identity: "User".into(), server: "Password Expired".into() };
-    assert_eq!(peer.handle(&method(4, text.as_bytes())), asked);
+    assert_eq!(peer.take(&method(4, text.as_bytes())), asked);
     let packet = reply_of(give(&mut peer, "another Pass"));
     assert_eq!((packet.len(), packet[5], packet[6]), (591, 7, 4));
     // The old password proves nothing any more.
     let (proof, msk) = changed_side(&packet, "another Pass", "User");
-    assert_eq!(reply_of(peer.handle(&method(3, proof.as_bytes()))), [2, 9, 0, 6, kind::MSCHAPV2, 3]);
-    assert_eq!(peer.handle(&SUCCESS), Step::Success(EapKey::MasterSessionKey(Secret::new(msk))));
+    assert_eq!(reply_of(peer.take(&method(3, proof.as_bytes()))), [2, 9, 0, 6, kind::MSCHAPV2, 3]);
+    assert_eq!(peer.take(&SUCCESS), Step::Success(EapKey::MasterSessionKey(Secret::new(msk))));
 }
 
 #[test]
 fn an_expired_password_is_asked_for_once_and_a_refused_change_ends_the_login() {
     for number in [648, 709] {
         let (mut peer, _) = responded();
-        assert!(matches!(peer.handle(&method(4, b"E=648 R=0")), Step::NeedNewPassword { .. }));
+        assert!(matches!(peer.take(&method(4, b"E=648 R=0")), Step::NeedNewPassword { .. }));
         reply_of(give(&mut peer, "another Pass"));
-        let step = peer.handle(&method(4, format!("E={number} R=1").as_bytes()));
+        let step = peer.take(&method(4, format!("E={number} R=1").as_bytes()));
         assert!(matches!(failure(&step), EapFailure::Declined(_)), "{step:?}");
     }
     let (mut peer, _) = responded();
-    peer.handle(&method(4, b"E=648 R=0"));
-    assert_eq!(failure(&peer.handle(&SUCCESS)), &EapFailure::EarlySuccess);
+    peer.take(&method(4, b"E=648 R=0"));
+    assert_eq!(failure(&peer.take(&SUCCESS)), &EapFailure::EarlySuccess);
 }
 
 #[test]
 fn the_short_key_has_the_octets_that_are_not_zero() {
     let profile = EapProfile { short_master_session_key: true, ..EapProfile::default() };
-    let mut peer = Peer::new(&proven(), Some("User".to_owned()), profile);
-    peer.handle(&challenge());
+    let mut peer = Peer::new(&proven(), Some("User".to_owned()), profile, 0);
+    peer.take(&challenge());
     let response = reply_of(give(&mut peer, PASSWORD));
     let (proof, msk) = server_side(&response, PASSWORD, "User");
-    reply_of(peer.handle(&method(3, proof.as_bytes())));
-    let Step::Success(EapKey::MasterSessionKey(key)) = peer.handle(&SUCCESS) else { panic!("no success") };
+    reply_of(peer.take(&method(3, proof.as_bytes())));
+    let Step::Success(EapKey::MasterSessionKey(key)) = peer.take(&SUCCESS) else { panic!("no success") };
     assert_eq!(key.expose(), &msk[..32]);
 }
 
 fn gtc_peer() -> Peer {
     let profile = EapProfile { methods: vec![EapMethod::Gtc, EapMethod::Mschapv2], ..EapProfile::default() };
-    Peer::new(&proven(), Some("User".to_owned()), profile)
+    Peer::new(&proven(), Some("User".to_owned()), profile, 0)
 }
 
 #[test]
 fn a_token_card_is_asked_in_the_servers_words_and_makes_no_key() {
     let mut peer = gtc_peer();
     let asked = Step::NeedPassword { identity: "User".into(), server: "Password: ".into() };
-    assert_eq!(peer.handle(&request(3, kind::GTC, b"Password: ")), asked);
+    assert_eq!(peer.take(&request(3, kind::GTC, b"Password: ")), asked);
     assert_eq!(reply_of(give(&mut peer, "open sesame")), *b"\x02\x03\0\x10\x06open sesame");
     let asked = Step::NeedCode { identity: "User".into(), challenge: "Next token".into() };
-    assert_eq!(peer.handle(&request(4, kind::GTC, b"Next token")), asked);
+    assert_eq!(peer.take(&request(4, kind::GTC, b"Next token")), asked);
     assert_eq!(reply_of(give(&mut peer, "123456")), *b"\x02\x04\0\x0b\x06123456");
-    assert_eq!(peer.handle(&SUCCESS), Step::Success(EapKey::None));
+    assert_eq!(peer.take(&SUCCESS), Step::Success(EapKey::None));
 }
 
 #[test]
 fn a_token_card_that_the_profile_does_not_name_gets_a_nak_and_no_secret() {
     let mut peer = peer(Some("User"));
-    assert_eq!(reply_of(peer.handle(&request(3, kind::GTC, b"Password: "))), [2, 3, 0, 6, kind::NAK, kind::MSCHAPV2]);
+    assert_eq!(reply_of(peer.take(&request(3, kind::GTC, b"Password: "))), [2, 3, 0, 6, kind::NAK, kind::MSCHAPV2]);
     let mut gtc = gtc_peer();
-    assert_eq!(reply_of(gtc.handle(&request(3, 4, &[16; 17]))), [2, 3, 0, 7, kind::NAK, kind::GTC, kind::MSCHAPV2]);
-    assert_eq!(failure(&gtc_peer().handle(&SUCCESS)), &EapFailure::EarlySuccess);
+    assert_eq!(reply_of(gtc.take(&request(3, 4, &[16; 17]))), [2, 3, 0, 7, kind::NAK, kind::GTC, kind::MSCHAPV2]);
+    assert_eq!(failure(&gtc_peer().take(&SUCCESS)), &EapFailure::EarlySuccess);
 }
 
 #[test]
 fn a_token_that_is_empty_or_too_long_is_not_sent() {
     for secret in ["", &"x".repeat(513)] {
         let mut peer = gtc_peer();
-        peer.handle(&request(3, kind::GTC, b"Password: "));
+        peer.take(&request(3, kind::GTC, b"Password: "));
         assert_eq!(failure(&give(&mut peer, secret)), &EapFailure::CredentialUnusable);
     }
 }
@@ -335,28 +347,28 @@ const SUCCESS_THEN_GTC: [u8; 5] = [3, 9, 0, 5, 6];
 /// A peer whose MSCHAPv2 has run to its end, where a second factor is allowed.
 fn before_second_factor() -> Peer {
     let profile = EapProfile { token_after_success: true, ..EapProfile::default() };
-    let mut peer = Peer::new(&proven(), Some("User".to_owned()), profile);
-    peer.handle(&challenge());
+    let mut peer = Peer::new(&proven(), Some("User".to_owned()), profile, 0);
+    peer.take(&challenge());
     let response = reply_of(give(&mut peer, PASSWORD));
     let (proof, _) = server_side(&response, PASSWORD, "User");
-    reply_of(peer.handle(&method(3, proof.as_bytes())));
+    reply_of(peer.take(&method(3, proof.as_bytes())));
     peer
 }
 
 #[test]
 fn the_second_factor_follows_a_success_of_five_octets() {
     let mut peer = before_second_factor();
-    assert_eq!(peer.handle(&SUCCESS_THEN_GTC), Step::Continue);
+    assert_eq!(peer.take(&SUCCESS_THEN_GTC), Step::Continue);
     let asked = Step::NeedCode { identity: "User".into(), challenge: "Token?".into() };
-    assert_eq!(peer.handle(&request(10, kind::GTC, b"Token?")), asked);
+    assert_eq!(peer.take(&request(10, kind::GTC, b"Token?")), asked);
     assert_eq!(reply_of(give(&mut peer, "123456")), *b"\x02\x0a\0\x0b\x06123456");
-    assert_eq!(peer.handle(&SUCCESS), Step::Success(EapKey::None));
+    assert_eq!(peer.take(&SUCCESS), Step::Success(EapKey::None));
 }
 
 #[test]
 fn a_success_of_five_octets_out_of_its_place_is_malformed() {
     let malformed = |peer: &mut Peer, packet: &[u8]| {
-        let step = peer.handle(packet);
+        let step = peer.take(packet);
         assert!(matches!(failure(&step), EapFailure::Packet(packet::PacketError::Length { .. })), "{step:?}");
     };
     let allowed = || EapProfile { token_after_success: true, ..EapProfile::default() };
@@ -364,19 +376,19 @@ fn a_success_of_five_octets_out_of_its_place_is_malformed() {
     // GTC; with another method announced.
     let (mut not_allowed, response) = responded();
     let (proof, _) = server_side(&response, PASSWORD, "User");
-    reply_of(not_allowed.handle(&method(3, proof.as_bytes())));
+    reply_of(not_allowed.take(&method(3, proof.as_bytes())));
     malformed(&mut not_allowed, &SUCCESS_THEN_GTC);
-    malformed(&mut Peer::new(&proven(), Some("User".to_owned()), allowed()), &SUCCESS_THEN_GTC);
-    let mut early = Peer::new(&proven(), Some("User".to_owned()), allowed());
-    early.handle(&challenge());
+    malformed(&mut Peer::new(&proven(), Some("User".to_owned()), allowed(), 0), &SUCCESS_THEN_GTC);
+    let mut early = Peer::new(&proven(), Some("User".to_owned()), allowed(), 0);
+    early.take(&challenge());
     reply_of(give(&mut early, PASSWORD));
     malformed(&mut early, &SUCCESS_THEN_GTC);
     let mut twice = before_second_factor();
-    twice.handle(&SUCCESS_THEN_GTC);
+    twice.take(&SUCCESS_THEN_GTC);
     malformed(&mut twice, &SUCCESS_THEN_GTC);
     let mut after = before_second_factor();
-    after.handle(&SUCCESS_THEN_GTC);
-    after.handle(&request(10, kind::GTC, b"Token?"));
+    after.take(&SUCCESS_THEN_GTC);
+    after.take(&request(10, kind::GTC, b"Token?"));
     reply_of(give(&mut after, "123456"));
     malformed(&mut after, &SUCCESS_THEN_GTC);
     malformed(&mut before_second_factor(), &[3, 9, 0, 5, 26]);
@@ -385,11 +397,11 @@ fn a_success_of_five_octets_out_of_its_place_is_malformed() {
 #[test]
 fn after_the_announcement_nothing_but_a_token_is_taken() {
     let mut peer = before_second_factor();
-    peer.handle(&SUCCESS_THEN_GTC);
-    assert_eq!(failure(&peer.handle(&SUCCESS)), &EapFailure::EarlySuccess);
+    peer.take(&SUCCESS_THEN_GTC);
+    assert_eq!(failure(&peer.take(&SUCCESS)), &EapFailure::EarlySuccess);
     let mut peer = before_second_factor();
-    peer.handle(&SUCCESS_THEN_GTC);
-    assert!(matches!(failure(&peer.handle(&challenge())), EapFailure::Unexpected(_)));
+    peer.take(&SUCCESS_THEN_GTC);
+    assert!(matches!(failure(&peer.take(&challenge())), EapFailure::Unexpected(_)));
 }
 
 proptest::proptest! {
@@ -409,7 +421,7 @@ proptest::proptest! {
     ) {
         let mut peer = peer(Some("User"));
         for packet in packets {
-            let mut step = peer.handle(&packet);
+            let mut step = peer.take(&packet);
             if matches!(step, Step::NeedPassword { .. }) {
                 step = give(&mut peer, PASSWORD);
             }

@@ -25,6 +25,7 @@ pub(super) fn decode(der: &[u8]) -> Option<SignatureAlgorithm> {
         ECDSA_SHA256 => (SignatureAlgorithm::EcdsaSha256, Parameters::Absent),
         ECDSA_SHA384 => (SignatureAlgorithm::EcdsaSha384, Parameters::Absent),
         ECDSA_SHA512 => (SignatureAlgorithm::EcdsaSha512, Parameters::Absent),
+        oid::ED25519 => (SignatureAlgorithm::Ed25519, Parameters::Absent),
         oid::RSASSA_PSS => return pss(identifier),
         _ => return None,
     };
@@ -94,6 +95,7 @@ pub(super) fn encode(algorithm: SignatureAlgorithm) -> Vec<u8> {
         SignatureAlgorithm::EcdsaSha256 => (ECDSA_SHA256, Vec::new()),
         SignatureAlgorithm::EcdsaSha384 => (ECDSA_SHA384, Vec::new()),
         SignatureAlgorithm::EcdsaSha512 => (ECDSA_SHA512, Vec::new()),
+        SignatureAlgorithm::Ed25519 => (oid::ED25519, Vec::new()),
         SignatureAlgorithm::RsaPssSha256 => (oid::RSASSA_PSS, pss_parameters(SHA256, 32)),
         SignatureAlgorithm::RsaPssSha384 => (oid::RSASSA_PSS, pss_parameters(SHA384, 48)),
         SignatureAlgorithm::RsaPssSha512 => (oid::RSASSA_PSS, pss_parameters(SHA512, 64)),
@@ -126,6 +128,8 @@ mod tests {
             (A::EcdsaSha256, "300a 0608 2a8648ce3d040302"),
             (A::EcdsaSha384, "300a 0608 2a8648ce3d040303"),
             (A::EcdsaSha512, "300a 0608 2a8648ce3d040304"),
+            // RFC 8420 §3.
+            (A::Ed25519, "3005 0603 2b6570"),
         ] {
             assert_eq!(encode(algorithm), bytes(der));
         }
@@ -185,7 +189,7 @@ mod tests {
 
         #[test]
         fn a_changed_byte_never_reads_as_another_algorithm_of_the_same_bytes(
-            index in 0usize..9, position in 0usize..64, value in proptest::num::u8::ANY,
+            index in 0usize..10, position in 0usize..64, value in proptest::num::u8::ANY,
         ) {
             let algorithm = SignatureAlgorithm::ALL[index];
             let mut der = encode(algorithm);

@@ -31,9 +31,9 @@ pub struct SignatureHashes(Vec<HashAlgorithm>);
 pub struct HashListMalformed(usize);
 
 impl SignatureHashes {
-    /// What this client announces: SHA2-256, SHA2-384, SHA2-512.
+    /// What this client announces: SHA2-256, SHA2-384, SHA2-512, and Identity for Ed25519.
     pub fn ours() -> Self {
-        Self(vec![HashAlgorithm::SHA2_256, HashAlgorithm::SHA2_384, HashAlgorithm::SHA2_512])
+        Self(vec![HashAlgorithm::SHA2_256, HashAlgorithm::SHA2_384, HashAlgorithm::SHA2_512, HashAlgorithm::IDENTITY])
     }
 
     /// Reads the notify's data.
@@ -95,6 +95,6 @@ mod tests {
 
     #[test]
     fn sha1_is_never_announced() {
-        assert_eq!(SignatureHashes::ours().encode(), [0, 2, 0, 3, 0, 4]);
+        assert_eq!(SignatureHashes::ours().encode(), [0, 2, 0, 3, 0, 4, 0, 5]);
     }
 }

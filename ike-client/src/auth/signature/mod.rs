@@ -1,4 +1,4 @@
-//! Signatures in the AUTH payload: methods 1, 9, 10 and 14.
+//! Signatures in the AUTH payload: methods 1, 9, 10, 11 and 14.
 //!
 //! [`sign()`] is given the own [`PrivateKey`](super::PrivateKey) and what the peer announced; [`choose`] says how.
 //! [`PublicKey::verify`] is given what a [`SignaturePolicy`] allows. Both sides hash for themselves: what goes
@@ -15,5 +15,5 @@ mod verify;
 
 pub use hashes::{HashAlgorithm, HashListMalformed, SignatureHashes};
 pub use scheme::{KeyKind, SignatureAlgorithm, SignatureScheme, choose, method};
-pub use sign::{SignError, Signed, sign, sign_with};
+pub use sign::{SignError, Signed, sign, sign_bare, sign_with};
 pub use verify::{PublicKey, PublicKeyError, SignatureError, SignaturePolicy};

@@ -13,6 +13,8 @@ pub mod method {
     pub const ECDSA_256: u8 = 9;
     /// ECDSA with SHA-384 on P-384.
     pub const ECDSA_384: u8 = 10;
+    /// ECDSA with SHA-512 on P-521.
+    pub const ECDSA_521: u8 = 11;
     /// Digital signature with an AlgorithmIdentifier in front.
     pub const DIGITAL_SIGNATURE: u8 = 14;
 }
@@ -27,6 +29,10 @@ pub enum KeyKind {
     EcdsaP256,
     /// ECDSA on NIST P-384.
     EcdsaP384,
+    /// ECDSA on NIST P-521.
+    EcdsaP521,
+    /// EdDSA on Curve25519.
+    Ed25519,
 }
 
 impl std::fmt::Display for KeyKind {
@@ -35,6 +41,8 @@ impl std::fmt::Display for KeyKind {
             Self::Rsa => "RSA",
             Self::EcdsaP256 => "ECDSA P-256",
             Self::EcdsaP384 => "ECDSA P-384",
+            Self::EcdsaP521 => "ECDSA P-521",
+            Self::Ed25519 => "Ed25519",
         })
     }
 }
@@ -49,6 +57,8 @@ pub enum SignatureScheme {
     EcdsaP256,
     /// Method 10: raw r and s of 48 bytes each.
     EcdsaP384,
+    /// Method 11: raw r and s of 66 bytes each.
+    EcdsaP521,
     /// Method 14 with this algorithm.
     Rfc7427(SignatureAlgorithm),
 }
@@ -75,11 +85,13 @@ pub enum SignatureAlgorithm {
     EcdsaSha384,
     /// ECDSA with SHA2-512, r and s in DER.
     EcdsaSha512,
+    /// EdDSA on Curve25519, which hashes by itself (RFC 8420).
+    Ed25519,
 }
 
 impl SignatureAlgorithm {
     /// Every algorithm, in the order of preference among those that fit a key.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::RsaPkcs1Sha256,
         Self::RsaPkcs1Sha384,
         Self::RsaPkcs1Sha512,
@@ -89,6 +101,7 @@ impl SignatureAlgorithm {
         Self::EcdsaSha256,
         Self::EcdsaSha384,
         Self::EcdsaSha512,
+        Self::Ed25519,
     ];
 
     /// Returns the hash it uses.
@@ -97,13 +110,17 @@ impl SignatureAlgorithm {
             Self::RsaPkcs1Sha256 | Self::RsaPssSha256 | Self::EcdsaSha256 => HashAlgorithm::SHA2_256,
             Self::RsaPkcs1Sha384 | Self::RsaPssSha384 | Self::EcdsaSha384 => HashAlgorithm::SHA2_384,
             Self::RsaPkcs1Sha512 | Self::RsaPssSha512 | Self::EcdsaSha512 => HashAlgorithm::SHA2_512,
+            Self::Ed25519 => HashAlgorithm::IDENTITY,
         }
     }
 
     /// Returns true when a key of `kind` can make or check it.
     pub const fn fits(self, kind: KeyKind) -> bool {
         match self {
-            Self::EcdsaSha256 | Self::EcdsaSha384 | Self::EcdsaSha512 => !matches!(kind, KeyKind::Rsa),
+            Self::EcdsaSha256 | Self::EcdsaSha384 | Self::EcdsaSha512 => {
+                matches!(kind, KeyKind::EcdsaP256 | KeyKind::EcdsaP384 | KeyKind::EcdsaP521)
+            }
+            Self::Ed25519 => matches!(kind, KeyKind::Ed25519),
             _ => matches!(kind, KeyKind::Rsa),
         }
     }
@@ -116,6 +133,7 @@ impl SignatureScheme {
             Self::RsaSha1 => method::RSA,
             Self::EcdsaP256 => method::ECDSA_256,
             Self::EcdsaP384 => method::ECDSA_384,
+            Self::EcdsaP521 => method::ECDSA_521,
             Self::Rfc7427(_) => method::DIGITAL_SIGNATURE,
         }
     }
@@ -128,17 +146,22 @@ impl SignatureScheme {
 ///
 /// PKCS#1 v1.5 goes before PSS because method 14 has no way to learn whether the peer knows PSS.
 pub fn choose(kind: KeyKind, announced: &SignatureHashes) -> Option<SignatureScheme> {
-    use SignatureAlgorithm::{EcdsaSha256, EcdsaSha384};
+    use SignatureAlgorithm::{EcdsaSha256, EcdsaSha384, EcdsaSha512, Ed25519};
     let preferred: &[SignatureAlgorithm] = match kind {
         KeyKind::Rsa => &SignatureAlgorithm::ALL,
         KeyKind::EcdsaP256 => &[EcdsaSha256],
         KeyKind::EcdsaP384 => &[EcdsaSha384],
+        KeyKind::EcdsaP521 => &[EcdsaSha512],
+        KeyKind::Ed25519 => &[Ed25519],
     };
     let shared = preferred.iter().find(|algorithm| algorithm.fits(kind) && announced.contains(algorithm.hash()));
     match (shared, kind) {
         (Some(algorithm), _) => Some(SignatureScheme::Rfc7427(*algorithm)),
         (None, KeyKind::EcdsaP256) => Some(SignatureScheme::EcdsaP256),
         (None, KeyKind::EcdsaP384) => Some(SignatureScheme::EcdsaP384),
+        (None, KeyKind::EcdsaP521) => Some(SignatureScheme::EcdsaP521),
+        // Method 14 is the only one there is for it.
+        (None, KeyKind::Ed25519) => None,
         (None, KeyKind::Rsa) if announced.is_empty() => Some(SignatureScheme::RsaSha1),
         (None, KeyKind::Rsa) => None,
     }
@@ -160,6 +183,7 @@ mod tests {
             (KeyKind::Rsa, &[4], A::RsaPkcs1Sha512),
             (KeyKind::EcdsaP256, &[2], A::EcdsaSha256),
             (KeyKind::EcdsaP384, &[2, 3], A::EcdsaSha384),
+            (KeyKind::EcdsaP521, &[2, 4], A::EcdsaSha512),
         ] {
             assert_eq!(choose(kind, &announced(hashes)), Some(SignatureScheme::Rfc7427(algorithm)));
         }
@@ -169,6 +193,15 @@ mod tests {
     fn ecdsa_has_a_method_of_its_own_to_fall_back_to() {
         assert_eq!(choose(KeyKind::EcdsaP256, &announced(&[])), Some(SignatureScheme::EcdsaP256));
         assert_eq!(choose(KeyKind::EcdsaP384, &announced(&[2])), Some(SignatureScheme::EcdsaP384));
+        assert_eq!(choose(KeyKind::EcdsaP521, &announced(&[2])), Some(SignatureScheme::EcdsaP521));
+    }
+
+    #[test]
+    fn ed25519_needs_a_peer_that_announced_it() {
+        let algorithm = SignatureScheme::Rfc7427(SignatureAlgorithm::Ed25519);
+        assert_eq!(choose(KeyKind::Ed25519, &announced(&[2, 5])), Some(algorithm));
+        assert_eq!(choose(KeyKind::Ed25519, &announced(&[2, 3, 4])), None);
+        assert_eq!(choose(KeyKind::Ed25519, &announced(&[])), None);
     }
 
     #[test]

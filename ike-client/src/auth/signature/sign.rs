@@ -4,8 +4,9 @@ use super::{SignatureAlgorithm, SignatureHashes, SignatureScheme, algorithm_iden
 use crate::auth::private_key::{Material, PrivateKey};
 use crate::auth::signature::KeyKind;
 use crate::random::{Random, RandomUnavailable};
+use p256::ecdsa::signature::hazmat::PrehashSigner;
 use ring::rand::SystemRandom;
-use ring::signature::{self, EcdsaKeyPair, EcdsaSigningAlgorithm, RsaKeyPair};
+use ring::signature::{self, EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair, RsaKeyPair};
 
 /// What goes into the AUTH payload.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,18 +63,7 @@ pub fn sign_with(
     octets: &[u8],
     random: &mut dyn Random,
 ) -> Result<Signed, SignError> {
-    let signature = match (key.material(), scheme) {
-        (Material::Rsa(pkcs1), SignatureScheme::RsaSha1) => rsa_sha1::sign(pkcs1, octets, random)?,
-        (Material::Rsa(pkcs1), SignatureScheme::Rfc7427(algorithm)) => {
-            let padding = rsa_padding(algorithm).ok_or(SignError::SchemeMismatch(key.kind()))?;
-            rsa(pkcs1, padding, octets)?
-        }
-        (Material::Ecdsa { kind, scalar, point }, scheme) => {
-            let algorithm = ecdsa_algorithm(*kind, scheme).ok_or(SignError::SchemeMismatch(key.kind()))?;
-            ecdsa(algorithm, scalar, point, octets)?
-        }
-        _ => return Err(SignError::SchemeMismatch(key.kind())),
-    };
+    let signature = signature(key, scheme, octets, random)?;
     let data = match scheme {
         SignatureScheme::Rfc7427(algorithm) => {
             let identifier = algorithm_identifier::encode(algorithm);
@@ -83,6 +73,56 @@ pub fn sign_with(
         _ => signature,
     };
     Ok(Signed { scheme, data })
+}
+
+/// Signs `octets` by `algorithm` and gives the bare signature, as TLS wants it: ECDSA's in DER.
+///
+/// # Errors
+/// See [`SignError`].
+pub fn sign_bare(
+    key: &PrivateKey,
+    algorithm: SignatureAlgorithm,
+    octets: &[u8],
+    random: &mut dyn Random,
+) -> Result<Vec<u8>, SignError> {
+    signature(key, SignatureScheme::Rfc7427(algorithm), octets, random)
+}
+
+fn signature(
+    key: &PrivateKey,
+    scheme: SignatureScheme,
+    octets: &[u8],
+    random: &mut dyn Random,
+) -> Result<Vec<u8>, SignError> {
+    match (key.material(), scheme) {
+        (Material::Rsa(pkcs1), SignatureScheme::RsaSha1) => rsa_sha1::sign(pkcs1, octets, random),
+        (Material::Rsa(pkcs1), SignatureScheme::Rfc7427(algorithm)) => {
+            let padding = rsa_padding(algorithm).ok_or(SignError::SchemeMismatch(key.kind()))?;
+            rsa(pkcs1, padding, octets)
+        }
+        (Material::Ecdsa { kind: KeyKind::EcdsaP521, scalar, .. }, scheme) => p521(scalar, scheme, octets),
+        (Material::Ecdsa { kind, scalar, point }, scheme) => {
+            let algorithm = ecdsa_algorithm(*kind, scheme).ok_or(SignError::SchemeMismatch(key.kind()))?;
+            ecdsa(algorithm, scalar, point, octets)
+        }
+        (Material::Ed25519 { seed, public }, SignatureScheme::Rfc7427(SignatureAlgorithm::Ed25519)) => {
+            let pair = Ed25519KeyPair::from_seed_and_public_key(seed.as_slice(), public);
+            Ok(pair.map_err(|_| SignError::KeyUnusable)?.sign(octets).as_ref().to_vec())
+        }
+        _ => Err(SignError::SchemeMismatch(key.kind())),
+    }
+}
+
+/// ring has no P-521. The nonce follows from key and message (RFC 6979), so no randomness can spoil it.
+fn p521(scalar: &[u8], scheme: SignatureScheme, octets: &[u8]) -> Result<Vec<u8>, SignError> {
+    let key = p521::ecdsa::SigningKey::from_slice(scalar).map_err(|_| SignError::KeyUnusable)?;
+    let digest = ring::digest::digest(&ring::digest::SHA512, octets);
+    let signed: p521::ecdsa::Signature = key.sign_prehash(digest.as_ref()).map_err(|_| SignError::KeyUnusable)?;
+    match scheme {
+        SignatureScheme::EcdsaP521 => Ok(signed.to_bytes().to_vec()),
+        SignatureScheme::Rfc7427(SignatureAlgorithm::EcdsaSha512) => Ok(signed.to_der().as_bytes().to_vec()),
+        _ => Err(SignError::SchemeMismatch(KeyKind::EcdsaP521)),
+    }
 }
 
 fn rsa_padding(algorithm: SignatureAlgorithm) -> Option<&'static dyn signature::RsaEncoding> {

@@ -146,7 +146,7 @@ fn method_and_algorithm_must_fit_the_certificates_key() {
 #[test]
 fn other_methods_and_cut_data_are_refused() {
     let key = public(&rsa());
-    for method in [0, 2, 3, 11, 12, 13, 255] {
+    for method in [0, 2, 3, 12, 13, 255] {
         assert_eq!(verify(&key, method, &[0; 256], &[]), Err(SignatureError::MethodNotAccepted(method)));
     }
     for data in [&[][..], &[5], &[15, 0x30], &[0], &[0xff; 300]] {
@@ -155,6 +155,68 @@ fn other_methods_and_cut_data_are_refused() {
     assert_eq!(verify(&key, 1, &[], &[]), Err(SignatureError::Wrong));
     let raw = sign(&key!("p256.pkcs8.pem"), &hashes(&[]), OCTETS, &mut SeededRandom::new(1)).unwrap();
     assert_eq!(raw.data.len(), 64);
+}
+
+#[test]
+fn p521_and_ed25519_sign_what_verifies_by_their_own_methods() {
+    let p521 = key!("p521.sec1.pem");
+    let ed25519 = key!("ed25519.pem");
+    for (key, announced, method, octets) in
+        [(&p521, &[][..], 11, 132), (&p521, &[2, 3, 4], 14, 0), (&ed25519, &[5], 14, 8 + 64)]
+    {
+        let signed = sign(key, &hashes(announced), OCTETS, &mut SeededRandom::new(1)).unwrap();
+        assert_eq!(signed.scheme.method(), method);
+        assert!(octets == 0 || signed.data.len() == octets, "{}", signed.data.len());
+        assert_eq!(verify(&public(key), method, &signed.data, announced), Ok(signed.scheme));
+        let mut changed = signed.data.clone();
+        let middle = changed.len() - 20;
+        changed[middle] ^= 1;
+        assert_eq!(verify(&public(key), method, &changed, announced), Err(SignatureError::Wrong));
+    }
+    assert_eq!(verify(&public(&p521), 11, &[0; 132], &[]), Err(SignatureError::Wrong));
+    assert_eq!(verify(&public(&p521), 9, &[0; 64], &[]), Err(SignatureError::KeyMismatch(KeyKind::EcdsaP521)));
+}
+
+#[test]
+fn signatures_by_openssl_on_the_curves_beyond_ring_verify() {
+    let p521 = public(&key!("p521.sec1.pem"));
+    let by_openssl = include_bytes!("../../../tests-data/p521.sha512.sig");
+    assert!(p521.verify_bare(SignatureAlgorithm::EcdsaSha512, OCTETS, by_openssl));
+    assert!(!p521.verify_bare(SignatureAlgorithm::EcdsaSha384, OCTETS, by_openssl));
+    let ed25519 = public(&key!("ed25519.pem"));
+    let by_openssl = include_bytes!("../../../tests-data/ed25519.sig");
+    assert!(ed25519.verify_bare(SignatureAlgorithm::Ed25519, OCTETS, by_openssl));
+    assert!(!ed25519.verify_bare(SignatureAlgorithm::Ed25519, b"other octets", by_openssl));
+}
+
+#[test]
+fn rsa_with_an_exponent_of_one_or_a_tiny_modulus_is_refused() {
+    let good = rsa().public_key_info();
+    let exponent = good.len() - 5;
+    assert_eq!(good[exponent..], [2, 3, 1, 0, 1]);
+    for number in [&[2, 3, 1, 0, 0][..], &[2, 3, 0x7f, 0xff, 0xfe]] {
+        let even = [&good[..exponent], number].concat();
+        assert_eq!(PublicKey::from_info(&even), Err(PublicKeyError::RsaExponent));
+    }
+    let with_exponent = |exponent: &[u8]| {
+        let modulus = [&[0][..], &[0xff; 256]].concat();
+        rsa_info(&modulus, exponent)
+    };
+    assert!(PublicKey::from_info(&with_exponent(&[3])).is_ok());
+    assert_eq!(PublicKey::from_info(&with_exponent(&[1])), Err(PublicKeyError::RsaExponent));
+    assert_eq!(PublicKey::from_info(&with_exponent(&[1, 0, 0, 0, 1])), Err(PublicKeyError::RsaExponent));
+    for octets in [1, 64, 128] {
+        let tiny = rsa_info(&[&[0][..], &vec![0xff; octets]].concat(), &[3]);
+        assert_eq!(PublicKey::from_info(&tiny), Err(PublicKeyError::RsaSize { bits: octets * 8 }));
+    }
+}
+
+fn rsa_info(modulus: &[u8], exponent: &[u8]) -> Vec<u8> {
+    use crate::auth::der::{element, oid, tag};
+    let numbers = [element(tag::INTEGER, modulus), element(tag::INTEGER, exponent)].concat();
+    let key = [&[0][..], &element(tag::SEQUENCE, &numbers)].concat();
+    let algorithm = [element(tag::OBJECT_IDENTIFIER, oid::RSA_ENCRYPTION), element(tag::NULL, &[])].concat();
+    element(tag::SEQUENCE, &[element(tag::SEQUENCE, &algorithm), element(tag::BIT_STRING, &key)].concat())
 }
 
 #[test]

@@ -19,8 +19,11 @@ pub struct PublicKey {
 #[non_exhaustive]
 pub enum PublicKeyError {
     /// Not a subjectPublicKeyInfo of a known kind.
-    #[error("neither RSA nor ECDSA on P-256 or P-384")]
+    #[error("neither RSA nor Ed25519 nor ECDSA on P-256, P-384 or P-521")]
     Unsupported,
+    /// RSA with a public exponent of 1, an even one, or one of more than 32 bits.
+    #[error("RSA with a public exponent that is not accepted")]
+    RsaExponent,
     /// RSA that is too short or too long.
     #[error("RSA of {bits} bits; 2048 to 8192 are accepted")]
     RsaSize {
@@ -75,15 +78,27 @@ impl PublicKey {
             (oid::RSA_ENCRYPTION, _) => KeyKind::Rsa,
             (oid::EC_PUBLIC_KEY, Some(oid::PRIME256V1)) => KeyKind::EcdsaP256,
             (oid::EC_PUBLIC_KEY, Some(oid::SECP384R1)) => KeyKind::EcdsaP384,
+            (oid::EC_PUBLIC_KEY, Some(oid::SECP521R1)) => KeyKind::EcdsaP521,
+            (oid::ED25519, None) => KeyKind::Ed25519,
             _ => return Err(PublicKeyError::Unsupported),
         };
         if kind == KeyKind::Rsa {
-            let bits = rsa_bits(key).ok_or(PublicKeyError::Unsupported)?;
+            let (bits, exponent) = rsa_numbers(key).ok_or(PublicKeyError::Unsupported)?;
             if !(2048..=8192).contains(&bits) {
                 return Err(PublicKeyError::RsaSize { bits });
             }
+            // With 1 every message is its own signature; even ones are no exponents at all.
+            let odd = exponent.last().is_some_and(|last| last % 2 == 1);
+            if !odd || exponent.len() > 4 || exponent == [1] {
+                return Err(PublicKeyError::RsaExponent);
+            }
         }
         Ok(Self { kind, octets: key.to_vec() })
+    }
+
+    /// Takes a point on P-521 as SEC1 has it; whether it is one shows when it is used.
+    pub(in crate::auth) fn from_p521_point(point: &[u8]) -> Self {
+        Self { kind: KeyKind::EcdsaP521, octets: point.to_vec() }
     }
 
     /// Returns what kind of key it is.
@@ -106,6 +121,7 @@ impl PublicKey {
             method::RSA => (SignatureScheme::RsaSha1, data),
             method::ECDSA_256 => (SignatureScheme::EcdsaP256, data),
             method::ECDSA_384 => (SignatureScheme::EcdsaP384, data),
+            method::ECDSA_521 => (SignatureScheme::EcdsaP521, data),
             method::DIGITAL_SIGNATURE => split_algorithm(data)
                 .map(|(algorithm, signed)| (SignatureScheme::Rfc7427(algorithm), signed))
                 .ok_or(SignatureError::AlgorithmNotAccepted)?,
@@ -120,6 +136,7 @@ impl PublicKey {
             SignatureScheme::RsaSha1 => self.kind == KeyKind::Rsa,
             SignatureScheme::EcdsaP256 => self.kind == KeyKind::EcdsaP256,
             SignatureScheme::EcdsaP384 => self.kind == KeyKind::EcdsaP384,
+            SignatureScheme::EcdsaP521 => self.kind == KeyKind::EcdsaP521,
             SignatureScheme::Rfc7427(algorithm) => algorithm.fits(self.kind),
         };
         if !fits {
@@ -138,6 +155,9 @@ impl PublicKey {
 
     fn check(&self, scheme: SignatureScheme, octets: &[u8], signed: &[u8]) -> bool {
         use SignatureAlgorithm as A;
+        if self.kind == KeyKind::EcdsaP521 {
+            return self.check_p521(scheme, octets, signed);
+        }
         let p256 = self.kind == KeyKind::EcdsaP256;
         let algorithm: &'static dyn signature::VerificationAlgorithm = match scheme {
             SignatureScheme::RsaSha1 => &signature::RSA_PKCS1_2048_8192_SHA1_FOR_LEGACY_USE_ONLY,
@@ -155,9 +175,32 @@ impl PublicKey {
                 A::EcdsaSha384 if p256 => &signature::ECDSA_P256_SHA384_ASN1,
                 A::EcdsaSha384 => &signature::ECDSA_P384_SHA384_ASN1,
                 A::EcdsaSha512 => return self.check_ecdsa_sha512(octets, signed),
+                A::Ed25519 => &signature::ED25519,
             },
+            SignatureScheme::EcdsaP521 => return false,
         };
         signature::UnparsedPublicKey::new(algorithm, &self.octets).verify(octets, signed).is_ok()
+    }
+
+    /// Checks a bare signature by `algorithm`, as TLS and certificates have it.
+    pub fn verify_bare(&self, algorithm: SignatureAlgorithm, octets: &[u8], signed: &[u8]) -> bool {
+        algorithm.fits(self.kind) && self.check(SignatureScheme::Rfc7427(algorithm), octets, signed)
+    }
+
+    /// ring has no P-521.
+    fn check_p521(&self, scheme: SignatureScheme, octets: &[u8], signed: &[u8]) -> bool {
+        use SignatureAlgorithm as A;
+        let (hash, signed) = match scheme {
+            SignatureScheme::EcdsaP521 => (&digest::SHA512, p521::ecdsa::Signature::from_slice(signed)),
+            SignatureScheme::Rfc7427(A::EcdsaSha256) => (&digest::SHA256, p521::ecdsa::Signature::from_der(signed)),
+            SignatureScheme::Rfc7427(A::EcdsaSha384) => (&digest::SHA384, p521::ecdsa::Signature::from_der(signed)),
+            SignatureScheme::Rfc7427(A::EcdsaSha512) => (&digest::SHA512, p521::ecdsa::Signature::from_der(signed)),
+            _ => return false,
+        };
+        let digest = digest::digest(hash, octets);
+        let verified = p521::ecdsa::VerifyingKey::from_sec1_bytes(&self.octets)
+            .and_then(|key| key.verify_prehash(digest.as_ref(), &signed?));
+        verified.is_ok()
     }
 
     /// ring has no ECDSA with SHA-512.
@@ -202,9 +245,11 @@ fn split_info(der: &[u8]) -> Option<Info<'_>> {
     })
 }
 
-fn rsa_bits(key: &[u8]) -> Option<usize> {
+/// Returns the modulus's size in bits and the public exponent's octets.
+fn rsa_numbers(key: &[u8]) -> Option<(usize, &[u8])> {
     let mut outer = Reader::new(key);
-    let modulus = outer.enter(tag::SEQUENCE)?.unsigned()?;
+    let mut numbers = outer.enter(tag::SEQUENCE)?;
+    let (modulus, exponent) = (numbers.unsigned()?, numbers.unsigned()?);
     let unused = usize::try_from(modulus.first()?.leading_zeros()).ok()?;
-    (modulus.len() * 8).checked_sub(unused)
+    Some(((modulus.len() * 8).checked_sub(unused)?, exponent))
 }

@@ -55,7 +55,7 @@ impl std::fmt::Display for Decline {
 
 impl Declined {
     /// Reads the text; whatever cannot be read is left at its default, since the answer is "no" all the same.
-    pub(super) fn read(body: &[u8]) -> Self {
+    pub(in crate::auth::eap) fn read(body: &[u8]) -> Self {
         let text = display_text(body);
         let (fields, message) = match text.split_once("M=") {
             Some((fields, message)) => (fields, message.to_owned()),

@@ -124,7 +124,7 @@ fn challenge(identifier: u8, body: &[u8]) -> Result<Challenge, MalformedPacket> 
 }
 
 /// Reads `S=` and 40 hexadecimal digits; a message may follow after a space.
-fn proof(body: &[u8]) -> Option<[u8; 20]> {
+pub(super) fn proof(body: &[u8]) -> Option<[u8; 20]> {
     let (digits, rest) = body.strip_prefix(b"S=")?.split_first_chunk::<40>()?;
     if !matches!(rest, [] | [b' ', ..]) {
         return None;
@@ -206,6 +206,26 @@ impl AwaitedProof {
     pub(super) fn check(self, proof: &[u8; 20]) -> Option<Secret> {
         bool::from(self.proof.ct_eq(proof)).then_some(self.key)
     }
+}
+
+/// Makes the answer that travels as an attribute inside a TLS channel (RFC 5281 §11.2.4): identifier, flags, the
+/// peer's challenge, eight zeros, the response.
+pub(super) fn tunnelled(
+    challenge: &[u8; 16],
+    identifier: u8,
+    name: &str,
+    password: &Secret,
+    random: &mut dyn Random,
+) -> Result<(Vec<u8>, AwaitedProof), ResponseError> {
+    let password = std::str::from_utf8(password.expose()).map_err(|_| ResponseError::CredentialUnusable)?;
+    if password.encode_utf16().count() > MAX_PASSWORD_UNITS || name.len() > MAX_NAME {
+        return Err(ResponseError::CredentialUnusable);
+    }
+    let mut peer = [0; 16];
+    random.fill(&mut peer)?;
+    let hash = derivation::password_hash(password);
+    let NtResponse { octets, awaited } = nt_response(&peer, challenge, user_part(name), &hash);
+    Ok(([&[identifier, 0][..], &peer, &[0; 8], &octets].concat(), awaited))
 }
 
 /// The answer to a success.
