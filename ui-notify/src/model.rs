@@ -62,7 +62,8 @@ impl Model {
                 self.prompts.push(prompt.clone());
                 return vec![Effect::Ask(prompt)];
             }
-            Event::Scan { .. } => {}
+            // A trace is told to whoever asked for it, which is never the tray.
+            Event::Scan { .. } | Event::Trace { .. } => {}
             Event::PromptEnded { id } => {
                 self.prompts.retain(|prompt| prompt.id != id);
                 return vec![Effect::Withdraw(id)];

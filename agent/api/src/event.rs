@@ -43,6 +43,13 @@ pub enum Event {
         /// How many records or packages it has done so far.
         done: u64,
     },
+    /// A message of a tunnel's conversation with its gateway; for the one who asked for it alone.
+    Trace {
+        /// The tunnel.
+        tunnel: PlainText,
+        /// The message: names and sizes, no content.
+        line: PlainText,
+    },
     /// A question was answered or has lapsed.
     PromptEnded {
         /// Its number.

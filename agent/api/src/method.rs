@@ -147,6 +147,10 @@ pub struct Connect {
     pub tunnel: String,
     /// Whether this client can answer prompts; if not, a question fails as `InputNeeded`.
     pub interactive: bool,
+    /// Whether each message of the conversation with the gateway is told to this client as
+    /// [`crate::event::Event::Trace`].
+    #[serde(default)]
+    pub trace: bool,
     /// Seconds until `TimedOut`; the profile's limit when absent.
     #[serde(default)]
     pub timeout_seconds: Option<u64>,

@@ -1,6 +1,7 @@
 //! `postern connect`.
 
 use super::ask::{self, Answers};
+use super::trace::Log;
 use super::{Session, output};
 use crate::control::Client;
 use clap::Args;
@@ -40,6 +41,10 @@ pub(super) struct Arguments {
     /// Read answers to whatever else is asked (a new password, a code, a passphrase) from standard input, one a line
     #[arg(long, conflicts_with_all = ["password_stdin", "psk_stdin"])]
     answers_stdin: bool,
+    /// Write each IKE message to a file, or to standard output (-): names of payloads and sizes, no
+    /// content. Goes on for as long as the command stays
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
 }
 
 pub(super) async fn run(session: &Session, arguments: Arguments) -> Result<(), Fault> {
@@ -57,6 +62,7 @@ pub(super) async fn run(session: &Session, arguments: Arguments) -> Result<(), F
     if arguments.answers_stdin {
         answers.lines = ask::lines_from_stdin()?;
     }
+    let mut log = Log::open(arguments.trace.as_deref(), session.json)?;
     let mut client = session.open().await?;
     let mut events = client.take_events().unwrap_or_else(|| mpsc::channel(1).1);
     if arguments.foreground {
@@ -65,20 +71,23 @@ pub(super) async fn run(session: &Session, arguments: Arguments) -> Result<(), F
     let request = Connect {
         tunnel: arguments.tunnel.clone(),
         interactive: answers.can_answer(),
+        trace: log.is_on(),
         timeout_seconds: arguments.timeout,
         supplied: answers.supplied(),
     };
-    let status = tokio::select! {
-        outcome = bring_up(&client, &mut events, &request, answers) => outcome?,
+    let outcome = tokio::select! {
+        outcome = bring_up(&client, &mut events, &request, answers, &mut log) => outcome,
         // Hanging up is what ends the attempt.
         () = super::interrupted() => return Err(super::cancelled()),
     };
+    log.drain(&mut events).await;
+    let status = outcome?;
     shown(session.json, &status);
     if !arguments.foreground {
         return Ok(());
     }
     tokio::select! {
-        fault = until_lost(session.json, &mut events, &status) => Err(fault),
+        fault = until_lost(session.json, &mut events, &status, &mut log) => Err(fault),
         () = super::interrupted() => {
             let name = TunnelName { tunnel: arguments.tunnel };
             client.call::<Value>(Method::Disconnect, &name).await?;
@@ -93,6 +102,7 @@ async fn bring_up(
     events: &mut mpsc::Receiver<Event>,
     request: &Connect,
     mut answers: Answers,
+    log: &mut Log,
 ) -> Result<TunnelStatus, Fault> {
     let connecting = client.call::<TunnelStatus>(Method::Connect, request);
     tokio::pin!(connecting);
@@ -102,6 +112,7 @@ async fn bring_up(
             outcome = &mut connecting => return outcome,
             Some(event) = events.recv() => event,
         };
+        log.note(&event);
         let Event::Prompt { prompt } = event else { continue };
         // A subscriber that asked for the connection is told each prompt twice.
         if prompt.id == last_prompt || prompt.tunnel.as_received() != request.tunnel {
@@ -139,8 +150,9 @@ fn shown(json: bool, status: &TunnelStatus) {
 }
 
 /// Follows the tunnel until it is neither up nor on its way up again.
-async fn until_lost(json: bool, events: &mut mpsc::Receiver<Event>, up: &TunnelStatus) -> Fault {
+async fn until_lost(json: bool, events: &mut mpsc::Receiver<Event>, up: &TunnelStatus, log: &mut Log) -> Fault {
     while let Some(event) = events.recv().await {
+        log.note(&event);
         let tunnel = match event {
             Event::Tunnel { tunnel } if tunnel.name == up.name => tunnel,
             Event::Snapshot { status } => match status.tunnels.into_iter().find(|tunnel| tunnel.name == up.name) {

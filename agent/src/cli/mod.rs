@@ -18,6 +18,7 @@ mod profile;
 mod repair;
 mod scan;
 mod status;
+mod trace;
 mod tunnel;
 
 use crate::control::Client;

@@ -41,6 +41,6 @@ fn print(event: &Event) {
             output::line(format!("{} asks: {}", prompt.tunnel.for_one_line(), prompt.text.for_one_line()));
         }
         Event::Scan { step, done } => output::line(super::scan::progress(*step, *done)),
-        Event::PromptEnded { .. } => {}
+        Event::Trace { .. } | Event::PromptEnded { .. } => {}
     }
 }

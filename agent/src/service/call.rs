@@ -163,6 +163,7 @@ impl Hub {
         }
         let owner = Self::owner(caller.uid, &entry);
         let name = request.tunnel;
+        let listener = request.trace.then(|| caller.events.clone());
         let waiter =
             Waiter { reply, caller, interactive: request.interactive, supplied: request.supplied, for_up: true };
         match self.connections.get(&name) {
@@ -172,6 +173,10 @@ impl Hub {
             }
             _ => {
                 self.owners.insert(name.clone(), owner.uid);
+                match listener {
+                    Some(listener) => drop(self.listeners.insert(name.clone(), listener)),
+                    None => drop(self.listeners.remove(&name)),
+                }
                 let limit = request.timeout_seconds.map(Duration::from_secs);
                 self.queue_connection(name, owner, waiter, limit);
             }

@@ -99,6 +99,7 @@ pub fn engine(name: &str, tunnel: &Tunnel) -> Result<TunnelConfiguration, Fault>
         device: tunnel.network.device.clone().unwrap_or_else(|| DEVICE.into()),
         mtu: tunnel.network.mtu,
         firewall_mark: Places::default().mark.0,
+        trace: false,
         session,
     })
 }

@@ -132,6 +132,8 @@ pub struct Hub {
     pub(super) owners: BTreeMap<String, Option<u32>>,
     pub(super) timers: BTreeMap<String, Timestamp>,
     pub(super) limits: BTreeMap<String, Duration>,
+    /// Who is told the conversation of a tunnel.
+    pub(super) listeners: BTreeMap<String, mpsc::Sender<Event>>,
     pub(super) up_since: BTreeMap<String, Timestamp>,
     /// The tunnel for which the engine works.
     pub(super) active: Option<String>,
@@ -181,6 +183,7 @@ impl Hub {
             owners: BTreeMap::new(),
             timers: BTreeMap::new(),
             limits: BTreeMap::new(),
+            listeners: BTreeMap::new(),
             up_since: BTreeMap::new(),
             active: None,
             prompts: Prompts::default(),
@@ -360,6 +363,7 @@ impl Hub {
                 let made = configuration::engine(name, &entry.tunnel);
                 made.map_err(|fault| fault.detail.as_received().to_owned()).map(|mut tunnel| {
                     tunnel.session.negotiation_limit = limit;
+                    tunnel.trace = self.listeners.contains_key(name);
                     tunnel
                 })
             }
@@ -424,6 +428,7 @@ impl Hub {
             EngineEvent::Progress { step } => tracing::debug!(tunnel = name, ?step, "progress"),
             EngineEvent::Request { id, request, within } => self.engine_asks(name, id, request, within),
             EngineEvent::Established { tunnel } => self.feed(name, Input::Established(tunnel)),
+            EngineEvent::Trace { record, elapsed, timer } => self.tell_message(name, &record, elapsed, timer),
             EngineEvent::Rekeyed { sa } => tracing::info!(tunnel = name, ?sa, "keys renewed"),
             EngineEvent::Warning { warning } => tracing::warn!(tunnel = name, %warning, "the engine warns"),
             EngineEvent::Counters { counters } => self.feed(name, Input::Counted(counters)),

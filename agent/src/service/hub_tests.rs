@@ -213,7 +213,7 @@ impl Bench {
 }
 
 fn asked(interactive: bool) -> Connect {
-    Connect { tunnel: "work".into(), interactive, timeout_seconds: None, supplied: Vec::new() }
+    Connect { tunnel: "work".into(), interactive, trace: false, timeout_seconds: None, supplied: Vec::new() }
 }
 
 const PSK: &str = "[auth]\nkind = \"psk\"";

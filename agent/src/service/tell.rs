@@ -8,17 +8,19 @@ use crate::fault;
 use crate::profile::Tunnel;
 use ike_client::auth::signature::SignatureAlgorithm;
 use ike_client::crypto::Secret;
-use ike_client::session::{Answer, Request, RequestId};
+use ike_client::session::{Answer, Request, RequestId, TraceRecord};
 use ike_client::tunnel::clock;
 use ike_client::tunnel::control::{Carrier, Command};
 use postern_api::event::{Event, Notice};
 use postern_api::fault::{Fault, FaultName};
 use postern_api::prompt::PromptKind;
 use postern_api::state::{Established, Origin, Status, TunnelStatus};
+use postern_api::text::PlainText;
 use posture::ems::protocol::{EndpointEvent, EventKind};
 use std::collections::VecDeque;
 use std::path::Path;
 use std::time::Duration;
+use tokio::sync::mpsc::error::TrySendError;
 
 /// How many notices are kept.
 const NOTICES: usize = 50;
@@ -236,6 +238,25 @@ impl Hub {
         }
         let _ = self.events.send(Event::Prompt { prompt });
         self.feed(name, Input::InputNeeded);
+    }
+
+    /// Hands a message of the conversation to whoever asked for it; one who is slow misses it, one
+    /// who is gone is forgotten.
+    pub(super) fn tell_message(
+        &mut self,
+        name: &str,
+        record: &TraceRecord,
+        elapsed: Duration,
+        timer: Option<(String, Duration)>,
+    ) {
+        let Some(listener) = self.listeners.get(name) else { return };
+        let seconds = elapsed.as_secs_f64();
+        let timer = timer.map(|(timer, after)| format!("; then {timer} in {:.1} s", after.as_secs_f64()));
+        let line = format!("{seconds:9.3} {record}{}", timer.unwrap_or_default());
+        let event = Event::Trace { tunnel: PlainText::new(name), line: PlainText::new(line) };
+        if let Err(TrySendError::Closed(_)) = listener.try_send(event) {
+            self.listeners.remove(name);
+        }
     }
 
     /// Takes a person's answer.

@@ -5,6 +5,7 @@ use super::configuration::Configuration;
 use super::event::Event;
 use super::output::{Counters, LocalSocket, Transmit};
 use super::request::{Request, RequestId};
+use super::trace::Trace;
 use crate::random::Random;
 use crate::time::Timestamp;
 use crate::transport::udp;
@@ -46,6 +47,8 @@ pub(super) struct Context {
     pub events: VecDeque<Event>,
     /// The requests that wait to be polled.
     pub requests: VecDeque<(RequestId, Request, Timestamp)>,
+    /// The conversation log.
+    pub trace: Trace,
     pub(super) next_request: u64,
     started: Timestamp,
     unix_at_start: u64,
@@ -70,6 +73,7 @@ impl Context {
             transmits: VecDeque::new(),
             events: VecDeque::new(),
             requests: VecDeque::new(),
+            trace: Trace::default(),
             next_request: 1,
             started: now,
             unix_at_start: unix_now,
@@ -101,6 +105,7 @@ impl Context {
     }
 
     fn send_to(&mut self, message: &[u8], destination: SocketAddr) {
+        self.trace.sent(message);
         let socket = self.path.socket;
         let bytes = match socket {
             LocalSocket::Ike => message.to_vec(),

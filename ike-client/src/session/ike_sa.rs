@@ -178,7 +178,9 @@ impl IkeSa {
             self.intermediate.note(&self.keys, &header, first, &content);
         }
         let largest = self.fragmentation.then_some(context.configuration.fragment_size);
-        Ok(self.protection.seal(context.random.as_mut(), header, payloads, largest)?)
+        let datagrams = self.protection.seal(context.random.as_mut(), header, payloads, largest)?;
+        context.trace.sealed(header, payloads, datagrams.len());
+        Ok(datagrams)
     }
 
     /// Takes a datagram whose SPIs are this SA's.
@@ -223,8 +225,8 @@ impl IkeSa {
             context.counters.unauthenticated += 1;
             return Received::Nothing;
         };
-        let (first_payload, content, request) = match opened {
-            Opened::Whole { first_payload, content } => (first_payload, content, datagram.to_vec()),
+        let (first_payload, content, request, octets) = match opened {
+            Opened::Whole { first_payload, content } => (first_payload, content, datagram.to_vec(), datagram.len()),
             Opened::Fragment(fragment) => {
                 let reassembly = if response { &mut self.responses } else { &mut self.requests };
                 if !response && fragment.number == 1 {
@@ -233,7 +235,8 @@ impl IkeSa {
                 match reassembly.place(fragment, now) {
                     Placed::Complete(whole) => {
                         let request = self.first_fragment.take().unwrap_or_default();
-                        (whole.first_payload, whole.content, request)
+                        let octets = whole.content.len();
+                        (whole.first_payload, whole.content, request, octets)
                     }
                     Placed::Incomplete => return Received::Nothing,
                     Placed::Dropped => {
@@ -247,6 +250,7 @@ impl IkeSa {
             self.intermediate.note(&self.keys, header, first_payload, &content);
         }
         let payloads = decode_chain(first_payload, &content);
+        context.trace.received(header, payloads.as_deref().ok(), octets);
         if response {
             self.outgoing.answered();
             Received::Response { payloads }

@@ -19,6 +19,7 @@
 //! | [`request`] | what it asks for, and the answers |
 //! | [`event`], [`cause`] | what it tells |
 //! | [`output`] | datagrams, sockets, timers, counters |
+//! | [`trace`] | the conversation log |
 //! | [`redirect`] | where a gateway sends this client |
 //! | `state`, `context` | the states, named for what is awaited, and what they share |
 //! | `init`, `nat`, `auth`, `eap`, `config`, `closing` | IKE_SA_INIT, IKE_AUTH, the last exchange |
@@ -51,6 +52,7 @@ mod selectors;
 mod state;
 #[cfg(test)]
 mod tests;
+pub mod trace;
 
 pub use cause::{CloseCause, CloseReason, DistrustReason, LikelyCause, Retry, SaKind};
 pub use configuration::{
@@ -61,6 +63,7 @@ pub use event::{ChildInstalled, Established, Event, Nat, OutboundFrom, Warning};
 pub use output::{Counters, LocalSocket, TimerName, Transmit};
 pub use redirect::RedirectTarget;
 pub use request::{Answer, Request, RequestId};
+pub use trace::TraceRecord;
 
 use crate::random::Random;
 use crate::time::Timestamp;
@@ -121,6 +124,7 @@ impl Session {
             self.context.counters.foreign += 1;
             return;
         }
+        self.context.trace.received_open(&message, datagram.len());
         self.context.from = from;
         self.step(|state, context| state.receive(datagram, &message, context, now));
     }
@@ -216,6 +220,24 @@ impl Session {
     #[must_use]
     pub fn poll_request(&mut self) -> Option<(RequestId, Request, Timestamp)> {
         self.context.requests.pop_front()
+    }
+
+    /// Switches the conversation log on; what was sent already and not yet polled is noted too.
+    pub fn trace(&mut self) {
+        self.context.trace.switch_on();
+        let prefix = |transmit: &Transmit| match transmit.socket {
+            LocalSocket::Ike => 0,
+            LocalSocket::Encapsulated => crate::transport::NON_ESP_MARKER.len(),
+        };
+        for transmit in &self.context.transmits {
+            self.context.trace.sent(transmit.bytes.get(prefix(transmit)..).unwrap_or_default());
+        }
+    }
+
+    /// Returns the next record of the conversation log; call until there is none.
+    #[must_use]
+    pub fn poll_trace(&mut self) -> Option<TraceRecord> {
+        self.context.trace.poll()
     }
 
     /// Returns when [`Self::handle_timeout`] is due next, and what for; none when never.

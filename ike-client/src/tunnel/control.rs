@@ -7,7 +7,9 @@
 use crate::Timestamp;
 use crate::crypto::Secret;
 use crate::crypto::suite::{EspSuite, IkeSuite};
-use crate::session::{Answer, CloseCause, CloseReason, Configuration, Request, RequestId, SaKind, Warning};
+use crate::session::{
+    Answer, CloseCause, CloseReason, Configuration, Request, RequestId, SaKind, TraceRecord, Warning,
+};
 use crate::wire::TrafficSelector;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -92,6 +94,9 @@ pub struct TunnelConfiguration {
     /// tunnel itself. Linux only; zero for none.
     #[serde(default)]
     pub firewall_mark: u32,
+    /// Whether the conversation is told, message by message: [`Event::Trace`].
+    #[serde(default)]
+    pub trace: bool,
     /// What the negotiation is told.
     pub session: Configuration,
 }
@@ -193,6 +198,15 @@ pub enum Event {
     Warning {
         /// What.
         warning: Warning,
+    },
+    /// A message of the conversation. Gives way when the owner is slow.
+    Trace {
+        /// The message: names and sizes, no content.
+        record: TraceRecord,
+        /// The time since the gateway was contacted first.
+        elapsed: Duration,
+        /// What the session waits for after it, and for how long.
+        timer: Option<(String, Duration)>,
     },
     /// What has passed so far; comes every [`COUNTERS_INTERVAL`] while something changes.
     Counters {

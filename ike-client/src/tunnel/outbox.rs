@@ -26,7 +26,9 @@ impl Outbox {
         if let Event::Counters { .. } = event {
             self.waiting.retain(|waiting| !matches!(waiting, Event::Counters { .. }));
         }
-        if self.waiting.len() < MOST {
+        // Whoever floods us is in the conversation log too: it leaves room for what matters.
+        let most = if matches!(event, Event::Trace { .. }) { MOST / 2 } else { MOST };
+        if self.waiting.len() < most {
             self.waiting.push_back(event);
         }
         while let Some(event) = self.waiting.pop_front() {

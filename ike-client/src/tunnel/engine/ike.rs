@@ -67,6 +67,8 @@ struct Engine<'a> {
     esp: Arc<EspEncapsulation>,
     /// What was negotiated, until the first CHILD SA makes a tunnel of it.
     negotiated: Option<Box<Established>>,
+    /// When the gateway was contacted.
+    began: Timestamp,
     /// Set once the tunnel is to end: why, and until when the gateway is waited for.
     ending: Option<(EndCause, Timestamp)>,
 }
@@ -99,7 +101,10 @@ impl<'a> Engine<'a> {
             (path.local(LocalSocket::Ike)?, gateway)
         };
         let unix_now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let session = Session::new(configuration, Box::new(SystemRandom), local, remote, clock::now(), unix_now);
+        let mut session = Session::new(configuration, Box::new(SystemRandom), local, remote, clock::now(), unix_now);
+        if tunnel.trace {
+            session.trace();
+        }
         Ok(Self {
             tunnel,
             session,
@@ -108,6 +113,7 @@ impl<'a> Engine<'a> {
             traffic: Traffic::new(owner.lease),
             esp: Arc::default(),
             negotiated: None,
+            began: clock::now(),
             ending: None,
         })
     }
@@ -239,6 +245,7 @@ impl<'a> Engine<'a> {
         // What was told may lead to more being sent; and a CHILD SA is to be installed before the
         // gateway hears that it may send on it.
         loop {
+            self.tell_conversation(outbox);
             while let Some(event) = self.session.poll_event() {
                 self.hear(event, outbox);
             }
@@ -249,6 +256,15 @@ impl<'a> Engine<'a> {
                 Some(transmit) => self.path.send(&transmit),
                 None => return,
             }
+        }
+    }
+
+    fn tell_conversation(&mut self, outbox: &mut Outbox) {
+        let now = clock::now();
+        while let Some(record) = self.session.poll_trace() {
+            let timer = self.session.poll_timeout();
+            let timer = timer.map(|(at, name)| (name.as_str().to_owned(), at.saturating_since(now)));
+            outbox.put(Event::Trace { record, elapsed: now.saturating_since(self.began), timer });
         }
     }
 
