@@ -13,6 +13,7 @@
 //! | [`profile`] | tunnels and settings as written |
 //! | [`prompt`] | questions to people |
 //! | [`service`] | the two processes, and the hub that carries effects out |
+//! | [`sign_on`] | the listener that a browser brings a token to |
 #![deny(unsafe_code)]
 
 pub mod cli;
@@ -27,3 +28,4 @@ pub mod platform;
 pub mod profile;
 pub mod prompt;
 pub mod service;
+pub mod sign_on;

@@ -39,10 +39,28 @@ impl Prompts {
         uid: Option<u32>,
     ) -> Prompt {
         self.last = self.last.saturating_add(1);
-        let (id, seconds) = (self.last, within.as_secs());
-        let prompt = Prompt { id, tunnel: tunnel.into(), kind, text: text.into(), seconds, uid };
+        let prompt = Prompt {
+            id: self.last,
+            tunnel: tunnel.into(),
+            kind,
+            text: text.into(),
+            address: None,
+            seconds: within.as_secs(),
+            uid,
+        };
         let asked = Asked { prompt: prompt.clone(), tunnel: tunnel.to_owned(), request, uid };
         self.asked.insert(self.last, asked);
+        prompt
+    }
+
+    /// Asks for a sign-on in a browser, which no request of the engine waits for.
+    pub fn ask_sign_on(&mut self, tunnel: &str, address: &str, within: Duration, uid: Option<u32>) -> Prompt {
+        let text = "Sign on in a browser on this machine".to_owned();
+        let mut prompt = self.ask(tunnel, RequestId(0), PromptKind::SignOn, text, within, uid);
+        prompt.address = Some(address.into());
+        if let Some(asked) = self.asked.get_mut(&prompt.id) {
+            asked.prompt = prompt.clone();
+        }
         prompt
     }
 

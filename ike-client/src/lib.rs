@@ -6,6 +6,7 @@
 //! | [`crypto`] | transforms by name, key exchange, key derivation, protection of payloads |
 //! | [`esp`] | sealing and opening packets, anti-replay, selectors |
 //! | [`exchange`] | message ids, repetition, protection and fragments of IKE messages |
+//! | [`fortigate`] | what a FortiGate dial-up gateway wants beyond IKEv2 |
 //! | [`session`] | the IKE SA and CHILD SA machines: what a driver talks to |
 //! | [`time`], [`random`] | the clock and the randomness that are handed in |
 //! | [`wire`] | IKE messages: bytes to typed values and back |
@@ -16,6 +17,7 @@ pub mod auth;
 pub mod crypto;
 pub mod esp;
 pub mod exchange;
+pub mod fortigate;
 pub mod random;
 pub mod session;
 pub mod time;

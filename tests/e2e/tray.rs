@@ -352,6 +352,7 @@ fn question_is_asked() -> Result<()> {
             id: 9,
             tunnel: "RA-VPN".into(),
             kind: PromptKind::Password,
+            address: None,
             text: "Password of alice".into(),
             seconds: 60,
             uid: None,

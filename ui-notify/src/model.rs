@@ -64,6 +64,8 @@ impl Model {
             }
             // A trace is told to whoever asked for it, which is never the tray.
             Event::Scan { .. } | Event::Trace { .. } => {}
+            // The tray shows states; who waits at a terminal reads along.
+            Event::Progress { .. } => {}
             Event::PromptEnded { id } => {
                 self.prompts.retain(|prompt| prompt.id != id);
                 return vec![Effect::Withdraw(id)];

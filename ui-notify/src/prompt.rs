@@ -119,6 +119,7 @@ mod tests {
             id: 1,
             tunnel: "RA-VPN".into(),
             kind: PromptKind::Password,
+            address: None,
             text: "100 % sure?\nPassword".into(),
             seconds: 60,
             uid: None,

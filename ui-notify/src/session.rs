@@ -8,7 +8,7 @@ use crate::{notification, prompt};
 use anyhow::{Context, Result, bail};
 use postern_api::method::{Connect, Hello, Method, PromptAnswer, TunnelName};
 use postern_api::rpc::{self, Request, Response};
-use postern_api::{Event, Prompt};
+use postern_api::{Event, Prompt, PromptKind};
 use serde::Serialize;
 use std::collections::HashMap;
 use std::path::Path;
@@ -212,6 +212,9 @@ impl State<'_> {
     }
 
     fn ask(&mut self, prompt: Prompt) {
+        if prompt.kind == PromptKind::SignOn {
+            return open_browser(&prompt);
+        }
         let (inputs, pinentry, id) = (self.inputs.clone(), self.pinentry.to_owned(), prompt.id);
         let question = tokio::spawn(async move {
             let answer = prompt::ask(&pinentry, &prompt).await.unwrap_or_else(|error| {
@@ -234,5 +237,21 @@ impl State<'_> {
 
     async fn redraw(&mut self) {
         self.tray.draw(crate::view::view(&self.model)).await;
+    }
+}
+
+/// Opens the user's browser for a sign-on, which ends by itself. Only what can be the service's own
+/// listener is opened.
+fn open_browser(prompt: &Prompt) {
+    let Some(address) = &prompt.address else { return };
+    let address = address.as_received();
+    if !address.starts_with("http://localhost:") {
+        return;
+    }
+    let mut command = tokio::process::Command::new("xdg-open");
+    let quiet = std::process::Stdio::null;
+    command.arg(address).stdin(quiet()).stdout(quiet()).stderr(quiet());
+    if let Err(error) = command.spawn() {
+        tracing::warn!("no browser could be opened: {error}; next: postern connect prints the address");
     }
 }

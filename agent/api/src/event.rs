@@ -50,6 +50,13 @@ pub enum Event {
         /// The message: names and sizes, no content.
         line: PlainText,
     },
+    /// Something that a person who waits for a tunnel may want to know.
+    Progress {
+        /// The tunnel.
+        tunnel: PlainText,
+        /// In words, such as `UDP seems blocked here, trying TCP`.
+        text: PlainText,
+    },
     /// A question was answered or has lapsed.
     PromptEnded {
         /// Its number.

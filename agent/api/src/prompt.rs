@@ -21,12 +21,15 @@ pub enum PromptKind {
     OneTimeCode,
     /// The passphrase of a private key; not echoed.
     KeyPassphrase,
+    /// A sign-on in a browser at [`Prompt::address`]. It is not answered, it ends by itself; to
+    /// answer it with nothing declines it.
+    SignOn,
 }
 
 impl PromptKind {
     /// Tells whether the answer is a secret.
     pub const fn is_secret(self) -> bool {
-        !matches!(self, Self::UserName)
+        !matches!(self, Self::UserName | Self::SignOn)
     }
 }
 
@@ -41,6 +44,9 @@ pub struct Prompt {
     pub kind: PromptKind,
     /// The question in words; may come from the gateway.
     pub text: PlainText,
+    /// What is to be opened in a browser of this machine; it holds a secret of this sign-on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<PlainText>,
     /// Seconds until it lapses.
     pub seconds: u64,
     /// The user for whom the connection is made, as the system numbers users; others are not asked.

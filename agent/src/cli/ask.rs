@@ -50,6 +50,8 @@ impl Answers {
             PromptKind::UserName => self.user.take().map(Zeroizing::new),
             PromptKind::Password => self.password.take(),
             PromptKind::PreSharedKey => self.pre_shared_key.take(),
+            // It ends by itself.
+            PromptKind::SignOn => None,
             PromptKind::NewPassword
             | PromptKind::OneTimeCode
             | PromptKind::PostQuantumKey
@@ -79,6 +81,22 @@ async fn typed_twice(question: String) -> Result<Zeroizing<String>, Fault> {
             return Ok(first);
         }
         eprintln!("The two are not the same.");
+    }
+}
+
+/// Tells where to sign on, and opens a browser there where that is wanted.
+pub(super) fn sign_on(prompt: &Prompt, browser: bool) {
+    let Some(address) = &prompt.address else { return };
+    output::aside(format!("{}: {}", prompt.text.for_one_line(), address.for_one_line()));
+    // Only what can be the service's own listener is handed to another program.
+    if browser && address.as_received().starts_with("http://localhost:") {
+        let opener = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
+        let mut command = std::process::Command::new(opener);
+        let quiet = std::process::Stdio::null;
+        command.arg(address.as_received()).stdin(quiet()).stdout(quiet()).stderr(quiet());
+        if let Err(error) = command.spawn() {
+            output::aside(format!("no browser could be opened ({opener}: {error}); open the address yourself"));
+        }
     }
 }
 

@@ -8,7 +8,9 @@ use clap::Args;
 use postern_api::event::Event;
 use postern_api::fault::{Fault, FaultName};
 use postern_api::method::{Connect, Method, PromptAnswer, TunnelName};
+use postern_api::prompt::PromptKind;
 use postern_api::state::{ConnectionState, PostureStanding, TunnelStatus};
+use postern_api::text::PlainText;
 use serde_json::Value;
 use std::path::PathBuf;
 use tokio::sync::mpsc;
@@ -23,6 +25,9 @@ pub(super) struct Arguments {
     /// Give up after so many seconds
     #[arg(long, value_name = "SECONDS")]
     timeout: Option<u64>,
+    /// Open a browser where a sign-on is asked for; its address is printed in any case
+    #[arg(long)]
+    browser: bool,
     /// The user's name, should it be asked for
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
@@ -76,7 +81,7 @@ pub(super) async fn run(session: &Session, arguments: Arguments) -> Result<(), F
         supplied: answers.supplied(),
     };
     let outcome = tokio::select! {
-        outcome = bring_up(&client, &mut events, &request, answers, &mut log) => outcome,
+        outcome = bring_up(&client, &mut events, &request, answers, (arguments.browser, &mut log)) => outcome,
         // Hanging up is what ends the attempt.
         () = super::interrupted() => return Err(super::cancelled()),
     };
@@ -102,23 +107,37 @@ async fn bring_up(
     events: &mut mpsc::Receiver<Event>,
     request: &Connect,
     mut answers: Answers,
-    log: &mut Log,
+    (browser, log): (bool, &mut Log),
 ) -> Result<TunnelStatus, Fault> {
     let connecting = client.call::<TunnelStatus>(Method::Connect, request);
     tokio::pin!(connecting);
     let mut last_prompt = 0;
+    let mut last_progress = PlainText::from("");
     loop {
         let event = tokio::select! {
             outcome = &mut connecting => return outcome,
             Some(event) = events.recv() => event,
         };
         log.note(&event);
-        let Event::Prompt { prompt } = event else { continue };
+        let prompt = match event {
+            Event::Prompt { prompt } => prompt,
+            // A subscriber is told twice.
+            Event::Progress { tunnel, text } if tunnel.as_received() == request.tunnel && text != last_progress => {
+                output::aside(text.for_one_line());
+                last_progress = text;
+                continue;
+            }
+            _ => continue,
+        };
         // A subscriber that asked for the connection is told each prompt twice.
         if prompt.id == last_prompt || prompt.tunnel.as_received() != request.tunnel {
             continue;
         }
         last_prompt = prompt.id;
+        if prompt.kind == PromptKind::SignOn {
+            ask::sign_on(&prompt, browser);
+            continue;
+        }
         let answer = tokio::select! {
             outcome = &mut connecting => return outcome,
             answer = answers.answer(&prompt) => answer,

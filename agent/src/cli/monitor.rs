@@ -41,6 +41,9 @@ fn print(event: &Event) {
             output::line(format!("{} asks: {}", prompt.tunnel.for_one_line(), prompt.text.for_one_line()));
         }
         Event::Scan { step, done } => output::line(super::scan::progress(*step, *done)),
+        Event::Progress { tunnel, text } => {
+            output::line(format!("{}: {}", tunnel.for_one_line(), text.for_one_line()));
+        }
         Event::Trace { .. } | Event::PromptEnded { .. } => {}
     }
 }

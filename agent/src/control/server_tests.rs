@@ -95,6 +95,7 @@ fn what_is_meant_for_one_user_is_not_told_another() {
             tunnel: "work".into(),
             kind: postern_api::PromptKind::Password,
             text: "Password of alice".into(),
+            address: None,
             seconds: 60,
             uid,
         },

@@ -133,6 +133,9 @@ trait MachineRoom {
     fn write_setting(name: &str, value: &str) -> Result<(), SystemError>;
     fn open_private(path: &Path) -> io::Result<File>;
     fn sync_directory(directory: &Path) -> io::Result<()>;
+    fn default_route() -> Option<DefaultRoute> {
+        None
+    }
 }
 
 /// Probes what this process can do.
@@ -172,6 +175,21 @@ pub fn now() -> io::Result<Timestamp> {
 /// Returns a name for this boot of the machine.
 pub fn boot() -> io::Result<String> {
     here::machine::Machine::boot()
+}
+
+/// Where packets go that have no other way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DefaultRoute {
+    /// Interface and gateway, as text.
+    pub way: String,
+    /// The gateway's hardware address, where it is known at the moment.
+    pub neighbour: Option<String>,
+}
+
+/// Describes the default route of this machine; none where there is none, or the system does not
+/// tell.
+pub fn default_route() -> Option<DefaultRoute> {
+    here::machine::Machine::default_route()
 }
 
 /// Opens `path` for reading and writing, made if it is missing, for this user only.

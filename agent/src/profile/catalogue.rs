@@ -93,13 +93,11 @@ impl Catalogue {
     }
 
     fn shadowed_by(&self, local: &Tunnel) -> Option<String> {
-        let gateway = local.comparable_gateway();
-        let address = gateway.parse::<IpAddr>().ok();
-        let by_name = self.managed.iter().find(|(_, managed)| managed.comparable_gateway() == gateway);
-        let by_address = || {
-            let address = address?;
-            self.managed_addresses.iter().find(|(_, known)| known.contains(&address)).map(|(name, _)| name)
-        };
+        let gateways = local.gateway.comparable();
+        let addresses: BTreeSet<IpAddr> = gateways.iter().filter_map(|gateway| gateway.parse().ok()).collect();
+        let by_name = self.managed.iter().find(|(_, managed)| !managed.gateway.comparable().is_disjoint(&gateways));
+        let by_address =
+            || self.managed_addresses.iter().find(|(_, known)| !known.is_disjoint(&addresses)).map(|(name, _)| name);
         by_name.map(|(name, _)| name).or_else(by_address).cloned()
     }
 }
@@ -151,6 +149,7 @@ fn check_owner(_file: &Path) -> Result<(), ProfileError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::profile::gateways::Gateways;
 
     fn with_managed() -> Catalogue {
         let mut catalogue = Catalogue::default();
@@ -163,7 +162,7 @@ mod tests {
         let mut catalogue = with_managed();
         catalogue.local.insert("RA-VPN".into(), Tunnel::to("elsewhere.example.com"));
         let entry = catalogue.find("RA-VPN").unwrap();
-        assert_eq!((entry.origin, entry.tunnel.gateway.as_str()), (Origin::Managed, "vpn.example.com"));
+        assert_eq!((entry.origin, entry.tunnel.gateway.to_string()), (Origin::Managed, "vpn.example.com".to_owned()));
         assert_eq!(catalogue.entries().len(), 1);
     }
 
@@ -174,6 +173,9 @@ mod tests {
             catalogue.local.insert("twin".into(), Tunnel::to(spelling));
             assert_eq!(catalogue.find("twin").unwrap().shadows.as_deref(), Some("RA-VPN"), "{spelling}");
         }
+        let second = Gateways::Several(vec!["other.example.com".into(), "vpn.example.com".into()]);
+        catalogue.local.insert("twin".into(), Tunnel { gateway: second, ..Tunnel::to("") });
+        assert_eq!(catalogue.find("twin").unwrap().shadows.as_deref(), Some("RA-VPN"), "as the second of two");
         catalogue.local.insert("twin".into(), Tunnel::to("other.example.com"));
         assert_eq!(catalogue.find("twin").unwrap().shadows, None);
     }
@@ -210,7 +212,7 @@ mod tests {
         catalogue.load_local(&paths, |_| false);
         std::fs::write(paths.tunnel("work"), "gatew").unwrap();
         catalogue.load_local(&paths, |name| name == "work");
-        assert_eq!(catalogue.find("work").unwrap().tunnel.gateway, "a.example.com");
+        assert_eq!(catalogue.find("work").unwrap().tunnel.gateway.to_string(), "a.example.com");
         assert!(catalogue.broken("work").is_some());
         catalogue.load_local(&paths, |_| false);
         assert_eq!(catalogue.find("work"), None);

@@ -62,9 +62,12 @@ fn tunnel(profile: &Profile, managed: &ManagedTunnel, configuration: &Path) -> R
         let read = managed.esp_suites.iter().map(|text| text.parse().map_err(|e| suite(text, format!("{e}"))));
         tunnel.proposals.esp = read.collect::<Result<_, String>>()?;
     }
-    if managed.carriers.first() == Some(&protocol::Carrier::Tcp) {
-        tunnel.carrier.kind = CarrierKind::Tcp;
-    }
+    let carried = |carrier| managed.carriers.contains(&carrier);
+    tunnel.carrier.kind = match (carried(protocol::Carrier::Udp), carried(protocol::Carrier::Tcp)) {
+        (true, true) => CarrierKind::Auto,
+        (false, true) => CarrierKind::Tcp,
+        (_, false) => CarrierKind::Udp,
+    };
     if let Some(port) = managed.tcp_port {
         tunnel.carrier.tcp_port = port;
     }

@@ -20,6 +20,8 @@
 pub mod catalogue;
 pub mod document;
 pub mod file;
+pub mod fortigate;
+pub mod gateways;
 pub mod managed;
 pub mod paths;
 pub mod settings;
@@ -29,6 +31,7 @@ pub mod tunnel;
 
 pub use catalogue::{Catalogue, Entry};
 pub use document::ProfileError;
+pub use gateways::Gateways;
 pub use paths::Paths;
 pub use settings::Settings;
 pub use tags::{AfterLoss, TagSettings};

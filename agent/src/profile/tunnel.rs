@@ -1,6 +1,8 @@
 //! The model of one tunnel: `tunnels.d/NAME.toml`, or an entry of EMS's profile.
 
 use crate::profile::document::{Complaint, Document};
+use crate::profile::fortigate::{FortigateSettings, Peer};
+use crate::profile::gateways::Gateways;
 use crate::profile::span;
 use crate::profile::tags::{AfterLoss, TagSettings};
 use ike_client::auth::Identity;
@@ -17,8 +19,11 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tunnel {
-    /// The gateway's name or address.
-    pub gateway: String,
+    /// The gateway's name or address, or several that are as good as one another.
+    pub gateway: Gateways,
+    /// What kind of gateway it is.
+    #[serde(default)]
+    pub peer: Peer,
     /// What it is for, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
@@ -56,6 +61,9 @@ pub struct Tunnel {
     /// How this end proves itself.
     #[serde(default)]
     pub auth: Authentication,
+    /// What a FortiGate is told; only with `peer = "fortigate"`.
+    #[serde(default)]
+    pub fortigate: FortigateSettings,
     /// Algorithms, strongest wish first.
     #[serde(default)]
     pub proposals: Proposals,
@@ -162,6 +170,8 @@ pub enum AuthenticationKind {
     Certificate,
     /// A user's name and password by EAP.
     Eap,
+    /// A sign-on in a browser, then EAP with what it brought; only with `peer = "fortigate"`.
+    Saml,
 }
 
 /// The way in which the gateway proves itself.
@@ -193,6 +203,13 @@ pub struct Proposals {
     /// When the CHILD SA gets new keys.
     #[serde(with = "span")]
     pub esp_lifetime: Duration,
+    /// How many bytes each half of a CHILD SA may carry under one key; a renewal begins at nine
+    /// tenths.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub esp_bytes: Option<u64>,
+    /// How many packets it may carry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub esp_packets: Option<u64>,
 }
 
 impl Default for Proposals {
@@ -223,6 +240,8 @@ impl Default for Proposals {
             require_post_quantum: false,
             ike_lifetime: Duration::from_secs(86_400),
             esp_lifetime: Duration::from_secs(43_200),
+            esp_bytes: None,
+            esp_packets: None,
         }
     }
 }
@@ -231,7 +250,7 @@ impl Default for Proposals {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Carrier {
-    /// UDP (RFC 3948) or TCP (RFC 9329).
+    /// UDP (RFC 3948), TCP (RFC 9329), or whichever the gateway answers on.
     pub kind: CarrierKind,
     /// Which addresses of the gateway are tried; a gateway that checks posture tags wants IPv4.
     pub family: AddressFamily,
@@ -239,10 +258,14 @@ pub struct Carrier {
     pub port: u16,
     /// The gateway's port for IKE and ESP behind NAT.
     pub nat_port: u16,
+    /// Whether the first message already goes to `nat_port`, not to `port`.
+    pub start_on_nat_port: bool,
     /// The gateway's TCP port.
     pub tcp_port: u16,
     /// Whether ESP is put into UDP even where no NAT is seen.
     pub force_encapsulation: bool,
+    /// How many packets may overtake one another on the way: 64 to 8192.
+    pub replay_window: u32,
     /// How long the gateway may be silent before it is asked whether it lives.
     #[serde(with = "span")]
     pub liveness: Duration,
@@ -251,12 +274,14 @@ pub struct Carrier {
 impl Default for Carrier {
     fn default() -> Self {
         Self {
-            kind: CarrierKind::Udp,
+            kind: CarrierKind::Auto,
             family: AddressFamily::Any,
             port: 500,
             nat_port: 4500,
+            start_on_nat_port: false,
             tcp_port: 443,
             force_encapsulation: true,
+            replay_window: 1024,
             liveness: Duration::from_secs(20),
         }
     }
@@ -266,6 +291,8 @@ impl Default for Carrier {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CarrierKind {
+    /// Datagrams; when nothing answers by them for three seconds, a TCP connection beside them.
+    Auto,
     /// Datagrams.
     Udp,
     /// One TCP connection.
@@ -331,7 +358,8 @@ impl Tunnel {
     /// Makes a tunnel to a gateway with every default: EAP, gateway proved by certificate.
     pub fn to(gateway: impl Into<String>) -> Self {
         Self {
-            gateway: gateway.into(),
+            gateway: Gateways::One(gateway.into()),
+            peer: Peer::Standard,
             description: None,
             gateway_auth: None,
             gateway_identity: None,
@@ -344,6 +372,7 @@ impl Tunnel {
             offline_grace: offline_grace(),
             connect_timeout: connect_timeout(),
             auth: Authentication::default(),
+            fortigate: FortigateSettings::default(),
             proposals: Proposals::default(),
             carrier: Carrier::default(),
             network: NetworkSettings::default(),
@@ -366,7 +395,9 @@ impl Tunnel {
     pub fn gateway_authentication(&self) -> GatewayAuthentication {
         self.gateway_auth.unwrap_or(match self.auth.kind {
             AuthenticationKind::Psk => GatewayAuthentication::Psk,
-            AuthenticationKind::Certificate | AuthenticationKind::Eap => GatewayAuthentication::Certificate,
+            AuthenticationKind::Certificate | AuthenticationKind::Eap | AuthenticationKind::Saml => {
+                GatewayAuthentication::Certificate
+            }
         })
     }
 
@@ -374,23 +405,13 @@ impl Tunnel {
     pub fn uses_pre_shared_key(&self) -> bool {
         self.auth.kind == AuthenticationKind::Psk || self.gateway_authentication() == GatewayAuthentication::Psk
     }
-
-    /// Returns the gateway in the form in which two tunnels are compared: lower case, no final
-    /// dot, addresses in their shortest form.
-    pub fn comparable_gateway(&self) -> String {
-        let bare = self.gateway.trim().trim_end_matches('.').to_ascii_lowercase();
-        match bare.trim_matches(['[', ']']).parse::<IpAddr>() {
-            Ok(address) => address.to_canonical().to_string(),
-            Err(_) => bare,
-        }
-    }
 }
 
 impl Document for Tunnel {
     fn check(&self) -> Result<(), Complaint> {
         let complain = |element, problem: &str, expected| Err(Complaint { element, problem: problem.into(), expected });
-        if self.gateway.trim().is_empty() || self.gateway.contains(|c: char| c.is_whitespace() || c.is_control()) {
-            return complain("gateway", "is not a host name or address", "a host name or an address");
+        if !self.gateway.is_usable() {
+            return complain("gateway", "is not a host name or address", "a host name or an address, or up to eight");
         }
         for (element, identity) in
             [("auth.identity", &self.auth.identity), ("gateway_identity", &self.gateway_identity)]
@@ -404,6 +425,15 @@ impl Document for Tunnel {
         }
         if self.auth.eap_methods.is_empty() {
             return complain("auth.eap_methods", "is empty", "at least one method");
+        }
+        if self.peer != Peer::Fortigate && self.fortigate != FortigateSettings::default() {
+            return complain("fortigate", "is for a FortiGate", "peer = \"fortigate\", or no such part");
+        }
+        if self.peer != Peer::Fortigate && self.auth.kind == AuthenticationKind::Saml {
+            return complain("auth.kind", "is a FortiGate's", "peer = \"fortigate\", or another kind");
+        }
+        if self.auth.kind == AuthenticationKind::Saml && self.gateway.all().len() > 1 {
+            return complain("gateway", "has several names", "one: a sign-on is good at the gateway that gave it");
         }
         let by_login = self.gateway_authentication() == GatewayAuthentication::Eap;
         if by_login && (self.auth.kind != AuthenticationKind::Eap || self.auth.eap_methods != [EapMethod::Tls]) {
@@ -432,11 +462,26 @@ impl Document for Tunnel {
             let expected = "a suite with ke1_mlkem768 or the like in proposals.ike, or auth.ppk_id";
             return complain("proposals.require_post_quantum", "cannot be met", expected);
         }
+        if !(64..=8192).contains(&self.carrier.replay_window) {
+            return complain("carrier.replay_window", "is out of range", "64 to 8192");
+        }
         if self.proposals.ike.is_empty() {
             return complain("proposals.ike", "is empty", "at least one suite");
         }
         if self.proposals.esp.is_empty() {
             return complain("proposals.esp", "is empty", "at least one suite");
+        }
+        let limits = [("proposals.esp_bytes", self.proposals.esp_bytes, 1_000_000)];
+        for (element, limit, least) in
+            limits.into_iter().chain([("proposals.esp_packets", self.proposals.esp_packets, 1000)])
+        {
+            if limit.is_some_and(|limit| limit < least) {
+                return complain(
+                    element,
+                    "is so small that renewing would never end",
+                    "a million bytes, a thousand packets at least",
+                );
+            }
         }
         if !self.network.ipv4 && !self.network.ipv6 {
             return complain("network.ipv4", "is off, and network.ipv6 too", "one of them on");
@@ -493,6 +538,39 @@ mod tests {
         let tunnel = read("gateway = \"vpn.example.com\"\n").unwrap();
         assert_eq!(tunnel, Tunnel::to("vpn.example.com"));
         assert_eq!(tunnel.gateway_authentication(), GatewayAuthentication::Certificate);
+    }
+
+    #[test]
+    fn several_gateways_are_read_and_written_in_their_order() {
+        let tunnel = read("gateway = [\"a.example.com\", \"b.example.com\"]\n").unwrap();
+        assert_eq!(tunnel.gateway.all(), ["a.example.com", "b.example.com"]);
+        assert_eq!(read(&tunnel.to_toml().unwrap()).unwrap(), tunnel);
+        for wrong in ["gateway = []", "gateway = [\"a\", \"\"]", "gateway = [1]", "gateway = \"a b\""] {
+            assert!(read(wrong).unwrap_err().starts_with("t.toml:1: gateway"), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_only_a_fortigate_knows_is_refused_elsewhere() {
+        let saml = "gateway = \"g\"\ngateway_auth = \"psk\"\n[auth]\nkind = \"saml\"\n";
+        assert!(read(saml).unwrap_err().contains("auth.kind"));
+        assert!(read(&format!("peer = \"fortigate\"\n{saml}")).is_ok());
+        let two = saml.replace("\"g\"", "[\"g\", \"h\"]");
+        assert!(read(&format!("peer = \"fortigate\"\n{two}")).unwrap_err().contains("gateway"));
+        let said = "gateway = \"g\"\n[fortigate]\nclient_version = \"7.2.5\"\n";
+        assert!(read(said).unwrap_err().contains("fortigate"));
+        let tunnel = read(&format!("peer = \"fortigate\"\n{said}")).unwrap();
+        assert_eq!(read(&tunnel.to_toml().unwrap()).unwrap(), tunnel);
+        let uid = "peer = \"fortigate\"\ngateway = \"g\"\n[fortigate]\nuid = \"7\"\n";
+        assert!(read(uid).unwrap_err().contains("32"));
+    }
+
+    #[test]
+    fn a_replay_window_out_of_range_is_refused() {
+        for (window, fine) in [(63, false), (64, true), (8192, true), (8193, false)] {
+            let text = format!("gateway = \"g\"\n[carrier]\nreplay_window = {window}\n");
+            assert_eq!(read(&text).is_ok(), fine, "{window}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ use crate::network::plan::{Block, DnsMode, Granted, Places, Routing, TunnelNetwo
 use crate::network::step::{Device, Mtu};
 use crate::profile::AfterLoss;
 use crate::profile::file::read_regular;
+use crate::profile::fortigate::Peer;
 use crate::profile::tunnel::{AuthenticationKind, CarrierKind, DnsSource, GatewayAuthentication, Tunnel};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
@@ -11,7 +12,7 @@ use ike_client::auth::eap::{EapMethod, EapProfile, TlsProfile};
 use ike_client::session::{
     self, ClientAuthentication, Configuration, Extensions, Lifetime, PostQuantumKey, VirtualAddresses,
 };
-use ike_client::tunnel::control::{Carrier, EstablishedTunnel, TunnelConfiguration};
+use ike_client::tunnel::control::{CarrierChoice, EstablishedTunnel, TunnelConfiguration, VolumeLimits};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use postern_api::fault::{Fault, FaultName};
 use rustls_pki_types::CertificateDer;
@@ -38,6 +39,8 @@ pub fn engine(name: &str, tunnel: &Tunnel) -> Result<TunnelConfiguration, Fault>
     let auth = &tunnel.auth;
     let client_auth = match auth.kind {
         AuthenticationKind::Psk => ClientAuthentication::PreSharedKey,
+        // Its name is the UID, which is put in with the rest of what a FortiGate wants.
+        AuthenticationKind::Saml => ClientAuthentication::Eap { identity: None, profile: EapProfile::default() },
         AuthenticationKind::Eap => ClientAuthentication::Eap {
             identity: auth.user.clone(),
             profile: EapProfile {
@@ -53,7 +56,8 @@ pub fn engine(name: &str, tunnel: &Tunnel) -> Result<TunnelConfiguration, Fault>
         }
     };
     let local_identity = match (identity("auth.identity", &auth.identity)?, auth.kind, &auth.user) {
-        (None, AuthenticationKind::Eap, Some(user)) => user.parse().ok(),
+        // A FortiGate is shown the own address instead, as FortiClient does.
+        (None, AuthenticationKind::Eap, Some(user)) if tunnel.peer == Peer::Standard => user.parse().ok(),
         (identity, _, _) => identity,
     };
     let networks = everything(tunnel);
@@ -62,7 +66,8 @@ pub fn engine(name: &str, tunnel: &Tunnel) -> Result<TunnelConfiguration, Fault>
         local_identity,
         remote_identity: identity("gateway_identity", &tunnel.gateway_identity)?,
         send_remote_identity: false,
-        gateway_name: tunnel.gateway.trim().to_owned(),
+        // The engine puts the one in that it dials.
+        gateway_name: tunnel.gateway.dialled().into_iter().next().unwrap_or_default(),
         gateway_auth: gateway(tunnel).map_err(invalid)?,
         client_auth,
         ike_suites: tunnel.proposals.ike.clone(),
@@ -79,23 +84,25 @@ pub fn engine(name: &str, tunnel: &Tunnel) -> Result<TunnelConfiguration, Fault>
         negotiation_limit: tunnel.connect_timeout,
         answer_limit: tunnel.connect_timeout,
         force_encapsulation: tunnel.carrier.force_encapsulation,
-        start_encapsulated: false,
+        start_encapsulated: tunnel.carrier.start_on_nat_port,
         encapsulated_port: tunnel.carrier.nat_port,
         keepalive_interval: Some(Duration::from_secs(20)),
         fragment_size: 1200,
-        replay_window: 1024,
+        replay_window: tunnel.carrier.replay_window,
         initial_contact: true,
         extensions: Extensions::default(),
     };
     Ok(TunnelConfiguration {
-        gateway: tunnel.gateway.trim().trim_matches(['[', ']']).to_owned(),
+        gateways: tunnel.gateway.dialled(),
         family: tunnel.carrier.family,
         port: tunnel.carrier.port,
         nat_port: tunnel.carrier.nat_port,
         carrier: match tunnel.carrier.kind {
-            CarrierKind::Udp => Carrier::Udp,
-            CarrierKind::Tcp => Carrier::Tcp { port: tunnel.carrier.tcp_port },
+            CarrierKind::Auto => CarrierChoice::Auto { port: tunnel.carrier.tcp_port, tcp_first: false },
+            CarrierKind::Udp => CarrierChoice::Udp,
+            CarrierKind::Tcp => CarrierChoice::Tcp { port: tunnel.carrier.tcp_port },
         },
+        volume: VolumeLimits { bytes: tunnel.proposals.esp_bytes, packets: tunnel.proposals.esp_packets },
         device: tunnel.network.device.clone().unwrap_or_else(|| DEVICE.into()),
         mtu: tunnel.network.mtu,
         firewall_mark: Places::default().mark.0,
@@ -174,9 +181,13 @@ fn login_tls(tunnel: &Tunnel) -> Result<Option<TlsProfile>, String> {
         (Some(file), true) => certificates(file)?,
         _ => Vec::new(),
     };
-    let bare = tunnel.gateway.trim().trim_matches(['[', ']']);
+    let server_name = match (&tls.server_name, tunnel.gateway.dialled().as_slice()) {
+        (Some(name), _) => name.clone(),
+        (None, [gateway]) => gateway.clone(),
+        (None, _) => return Err("auth.tls.server_name: is missing, and there are several gateways".into()),
+    };
     Ok(Some(TlsProfile {
-        server_name: tls.server_name.clone().unwrap_or_else(|| bare.to_owned()),
+        server_name,
         server_anchors,
         server_pins,
         minimum_version: tls.minimum_version,

@@ -5,12 +5,14 @@
 //! service can see two different truths. What takes long is done by other tasks, which send a
 //! message when they are done.
 
+use super::carriers::{Carriers, Network};
 use super::configuration;
 use super::health;
 use super::judge::Examination;
 use super::keeper::{Job, Jobs};
 use super::net_link::{NetLink, Told as NetTold};
 use super::secrets;
+use super::sign_on::{self, SignOns};
 use crate::compliance::View;
 use crate::compliance::clock::{BEAT, WakeDetector};
 use crate::connection::{Connection, Effect, Input, Owner, Resume};
@@ -22,7 +24,7 @@ use crate::prompt::Prompts;
 use ike_client::Timestamp;
 use ike_client::session::{Answer, RequestId};
 use ike_client::tunnel::clock;
-use ike_client::tunnel::control::{Command, EndCause, Event as EngineEvent};
+use ike_client::tunnel::control::{CarrierChoice, Command, Event as EngineEvent, Progress};
 use postern_api::event::{Event, Notice};
 use postern_api::fault::{Fault, FaultName};
 use postern_api::health::Check;
@@ -38,7 +40,7 @@ use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 /// How much longer than the engine's own limit an attempt may take.
-const FAREWELL: Duration = Duration::from_secs(5);
+pub(super) const FAREWELL: Duration = Duration::from_secs(5);
 /// How many events a subscriber may lag behind before it begins again with a snapshot.
 const EVENTS: usize = 256;
 
@@ -93,6 +95,13 @@ pub enum Message {
     Left(Result<(), Fault>, Reply),
     /// An answer for the engine was found.
     Answered(RequestId, Answer),
+    /// The sign-on of that number has something to tell.
+    SignOn {
+        /// Which.
+        number: u64,
+        /// What.
+        step: sign_on::Step,
+    },
     /// A watched file changed.
     FilesChanged,
     /// The service stops.
@@ -140,6 +149,10 @@ pub struct Hub {
     pub(super) prompts: Prompts,
     pub(super) notices: VecDeque<Notice>,
     pub(super) secrets: secrets::Store,
+    pub(super) sign_ons: SignOns,
+    pub(super) carriers: Carriers,
+    /// Whether the engine was started so that it may choose its carrier.
+    pub(super) carrier_chosen: bool,
     pub(super) view: View,
     pub(super) examination: Examination,
     pub(super) stopping: Option<oneshot::Sender<()>>,
@@ -167,6 +180,9 @@ impl Hub {
         let Parts { paths, settings, inbox, net, jobs, examination } = parts;
         Self {
             secrets: secrets::Store::new(paths.secrets()),
+            sign_ons: SignOns::default(),
+            carriers: Carriers::open(&paths.state),
+            carrier_chosen: false,
             notices: super::tell::read_notices(&paths.state),
             paths,
             settings,
@@ -256,6 +272,7 @@ impl Hub {
             Message::Enrolled(outcome, reply) => self.enrolled(outcome, reply),
             Message::Left(outcome, reply) => self.left(outcome, reply),
             Message::Answered(id, answer) => self.net.engine(Command::Answer { id, answer }),
+            Message::SignOn { number, step } => self.sign_on_told(number, step),
             Message::FilesChanged => {
                 if !self.take_local() {
                     self.examine();
@@ -332,7 +349,9 @@ impl Hub {
             Effect::RevokeLease => self.net.engine(Command::RevokeLease),
             Effect::Stop(reason) => {
                 self.forget_prompts(name);
-                self.net.engine(Command::Stop { reason });
+                if !self.stop_sign_on(name, reason) {
+                    self.net.engine(Command::Stop { reason });
+                }
             }
             Effect::SettleTunnel(tunnel) => {
                 let Some(entry) = self.catalogue.find(name) else { return };
@@ -353,17 +372,30 @@ impl Hub {
         }
     }
 
-    fn start_engine(&mut self, name: &str) {
+    pub(super) fn start_engine(&mut self, name: &str) {
         let entry = self.catalogue.find(name);
         let configuration = match entry {
             Some(entry) if self.net_ready => {
                 let limit = self.limits.get(name).copied().unwrap_or(entry.tunnel.connect_timeout);
+                if self.sign_on_first(name, &entry.tunnel, limit) {
+                    return;
+                }
                 // The engine, which knows what it waited for, is to be the first to give up.
                 self.timers.insert(name.to_owned(), clock::now() + limit + FAREWELL);
                 let made = configuration::engine(name, &entry.tunnel);
-                made.map_err(|fault| fault.detail.as_received().to_owned()).map(|mut tunnel| {
+                let made = made.map_err(|fault| fault.detail.as_received().to_owned()).and_then(|mut made| {
+                    sign_on::prepare(&entry.tunnel, &self.paths.state, &mut made.session)
+                        .map_err(|error| format!("there is no UID for the gateway: {error}"))?;
+                    Ok(made)
+                });
+                made.map(|mut tunnel| {
                     tunnel.session.negotiation_limit = limit;
                     tunnel.trace = self.listeners.contains_key(name);
+                    self.carrier_chosen = false;
+                    if let CarrierChoice::Auto { tcp_first, .. } = &mut tunnel.carrier {
+                        self.carrier_chosen = true;
+                        *tcp_first = Network::present().is_some_and(|network| self.carriers.tcp_first(&network, name));
+                    }
                     tunnel
                 })
             }
@@ -373,10 +405,7 @@ impl Hub {
         match configuration {
             Ok(tunnel) => self.net.engine(Command::Start { tunnel: Box::new(tunnel) }),
             Err(what) => {
-                let cause = ike_client::session::CloseCause::ConfigurationUnusable { what };
-                // In its turn, so that the state that asked for the start stands first.
-                let told = NetTold::Engine(Box::new(EngineEvent::Ended { cause: EndCause::Session { cause } }));
-                let _ = self.inbox.send(Message::Net(told));
+                self.end_unstarted(ike_client::session::CloseCause::ConfigurationUnusable { what });
             }
         }
     }
@@ -425,10 +454,21 @@ impl Hub {
 
     fn engine_told(&mut self, name: &str, event: EngineEvent) {
         match event {
-            EngineEvent::Progress { step } => tracing::debug!(tunnel = name, ?step, "progress"),
+            EngineEvent::Progress { step } => {
+                tracing::debug!(tunnel = name, %step, "progress");
+                if matches!(step, Progress::UdpSilent | Progress::Reconnecting) {
+                    self.tell_progress(name, step);
+                }
+            }
             EngineEvent::Request { id, request, within } => self.engine_asks(name, id, request, within),
-            EngineEvent::Established { tunnel } => self.feed(name, Input::Established(tunnel)),
             EngineEvent::Trace { record, elapsed, timer } => self.tell_message(name, &record, elapsed, timer),
+            EngineEvent::Established { tunnel } => {
+                // By now the neighbour is known, which it may not have been at the start.
+                if let Some(network) = Network::present().filter(|_| std::mem::take(&mut self.carrier_chosen)) {
+                    self.carriers.note(&network, name, tunnel.carrier);
+                }
+                self.feed(name, Input::Established(tunnel));
+            }
             EngineEvent::Rekeyed { sa } => tracing::info!(tunnel = name, ?sa, "keys renewed"),
             EngineEvent::Warning { warning } => tracing::warn!(tunnel = name, %warning, "the engine warns"),
             EngineEvent::Counters { counters } => self.feed(name, Input::Counted(counters)),

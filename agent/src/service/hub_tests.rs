@@ -10,7 +10,7 @@ use crate::network::step::{Before, Step};
 use crate::network::system::Undone;
 use crate::platform::Capabilities;
 use ike_client::session::{CloseCause, CloseReason, Request};
-use ike_client::tunnel::control::{Carrier, EstablishedTunnel};
+use ike_client::tunnel::control::{Carrier, EndCause, EstablishedTunnel};
 use postern_api::method::{Connect, PromptAnswer, Role, TunnelName};
 use postern_api::state::{ConnectionState, TunnelStatus};
 use posture::collect::{Collector, Settings as CollectorSettings};

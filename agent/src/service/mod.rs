@@ -21,6 +21,7 @@
 //! | [`probe`] | tries what the network process must not be able to do |
 
 pub mod call;
+pub mod carriers;
 pub mod configuration;
 pub mod ems_dial;
 pub mod engine;
@@ -36,5 +37,6 @@ pub mod probe;
 pub mod rights;
 pub mod scan;
 pub mod secrets;
+mod sign_on;
 pub mod start;
 mod tell;

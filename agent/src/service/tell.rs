@@ -5,12 +5,12 @@ use super::judge::unix_now;
 use super::secrets::{self, Kind};
 use crate::connection::{Connection, Input, Session, Told, sign_of};
 use crate::fault;
-use crate::profile::Tunnel;
+use crate::profile::{AuthenticationKind, Tunnel};
 use ike_client::auth::signature::SignatureAlgorithm;
 use ike_client::crypto::Secret;
 use ike_client::session::{Answer, Request, RequestId, TraceRecord};
 use ike_client::tunnel::clock;
-use ike_client::tunnel::control::{Carrier, Command};
+use ike_client::tunnel::control::{Carrier, Command, Progress};
 use postern_api::event::{Event, Notice};
 use postern_api::fault::{Fault, FaultName};
 use postern_api::prompt::PromptKind;
@@ -57,7 +57,7 @@ impl Hub {
             origin: entry.as_ref().map_or(Origin::Local, |entry| entry.origin),
             state: connection.state(&posture),
             attention: connection.attention(&posture),
-            gateway: entry.as_ref().map(|entry| entry.tunnel.gateway.as_str()).unwrap_or_default().into(),
+            gateway: entry.as_ref().map(|entry| entry.tunnel.gateway.to_string()).unwrap_or_default().into(),
             posture,
             established,
             last_fault: connection.last_fault().cloned().map(|last| fault::about(name, last)),
@@ -140,7 +140,7 @@ impl Hub {
         }
     }
 
-    fn owner_of(&self, name: &str) -> Option<u32> {
+    pub(super) fn owner_of(&self, name: &str) -> Option<u32> {
         let waiting = self.waiters.get(name).and_then(|waiters| waiters.first());
         self.owners.get(name).copied().flatten().or_else(|| waiting.and_then(|waiter| waiter.caller.uid))
     }
@@ -197,6 +197,15 @@ impl Hub {
                 }
                 None => (Ok(None), PromptKind::UserName, worded("User name", prompt)),
             },
+            Request::EapPassword { .. } if tunnel.auth.kind == AuthenticationKind::Saml => {
+                return match self.sign_ons.take(name) {
+                    Some(signed_on) => {
+                        let answer = Answer::Secret { secret: signed_on.token };
+                        self.net.engine(Command::Answer { id, answer });
+                    }
+                    None => self.refuse(id, "the sign-on was used up"),
+                };
+            }
             Request::EapPassword { identity, prompt, again } => {
                 let kept = if *again { Ok(None) } else { kept(Kind::Password, &tunnel.auth.password_file) };
                 (kept, PromptKind::Password, worded(&format!("Password of {identity}"), prompt))
@@ -214,6 +223,15 @@ impl Hub {
             Ok(None) => self.ask_person(name, id, kind, text, within),
             Err(problem) => self.refuse(id, &problem),
         }
+    }
+
+    /// Tells whoever waits for a tunnel what its engine is about.
+    pub(super) fn tell_progress(&self, name: &str, step: Progress) {
+        let event = Event::Progress { tunnel: name.into(), text: step.to_string().into() };
+        for waiter in self.waiters.get(name).into_iter().flatten().filter(|waiter| waiter.for_up) {
+            let _ = waiter.caller.events.try_send(event.clone());
+        }
+        let _ = self.events.send(event);
     }
 
     fn ask_person(&mut self, name: &str, id: RequestId, kind: PromptKind, text: String, within: Duration) {
@@ -268,6 +286,11 @@ impl Hub {
         answer: Option<String>,
     ) -> Result<(), Fault> {
         let asked = self.prompts.take(id, uid, role)?;
+        if asked.prompt.kind == PromptKind::SignOn {
+            let _ = self.events.send(Event::PromptEnded { id });
+            self.decline_sign_on(&asked.tunnel);
+            return Ok(());
+        }
         let answer = match answer {
             None => Answer::Refused { because: "the question was not answered".into() },
             Some(text) if asked.prompt.kind.is_secret() => Answer::Secret { secret: Secret::new(text.into_bytes()) },

@@ -242,7 +242,10 @@ fn first_request(
     }
     let continuity = &configuration.continuity;
     let preferred = &continuity.preferred_addresses;
-    payloads.extend(config::request(configuration.virtual_addresses, preferred).map(Payload::Configuration));
+    payloads.extend(
+        config::request(configuration.virtual_addresses, preferred, &configuration.extensions)
+            .map(Payload::Configuration),
+    );
     let offer = if negotiated.childless && continuity.childless {
         FirstChild::Later
     } else {
@@ -491,7 +494,10 @@ fn first_child(
         (offer, None) => offer,
     };
     let wanted = context.configuration.virtual_addresses;
-    let assigned = payloads.configuration_reply().map(|reply| Assigned::read(reply, wanted)).unwrap_or_default();
+    let assigned = payloads
+        .configuration_reply()
+        .map(|reply| Assigned::read(reply, wanted, &context.configuration.extensions))
+        .unwrap_or_default();
     if !assigned.suffices(wanted) {
         return Err(CloseCause::AddressUnavailable);
     }

@@ -4,7 +4,8 @@
 //! What the gateway names is only read and bounded here. Whether a route or a resolver may follow
 //! from it is decided by whoever applies it.
 
-use super::configuration::VirtualAddresses;
+use super::configuration::{Extensions, VirtualAddresses};
+use crate::fortigate;
 use crate::wire::{Configuration, ConfigurationAttribute, ConfigurationAttributeType as Kind, ConfigurationType};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use std::net::{IpAddr, Ipv4Addr};
@@ -24,19 +25,18 @@ pub(super) struct Assigned {
 }
 
 /// Returns the CFG_REQUEST; none when no address is wanted. Preferred addresses are asked for by name.
-pub(super) fn request(wanted: VirtualAddresses, preferred: &[IpAddr]) -> Option<Configuration> {
+pub(super) fn request(
+    wanted: VirtualAddresses,
+    preferred: &[IpAddr],
+    extensions: &Extensions,
+) -> Option<Configuration> {
     if wanted.none() {
         return None;
     }
-    let mut kinds = Vec::new();
-    if wanted.ipv4 {
-        kinds.extend([Kind::INTERNAL_IP4_ADDRESS, Kind::INTERNAL_IP4_NETMASK, Kind::INTERNAL_IP4_DNS]);
-        kinds.push(Kind::INTERNAL_IP4_SUBNET);
-    }
-    if wanted.ipv6 {
-        kinds.extend([Kind::INTERNAL_IP6_ADDRESS, Kind::INTERNAL_IP6_DNS, Kind::INTERNAL_IP6_SUBNET]);
-    }
-    kinds.push(Kind::INTERNAL_DNS_DOMAIN);
+    let kinds = match extensions.configuration_request.as_slice() {
+        [] => usual(wanted),
+        others => others.iter().map(|kind| Kind(*kind)).collect(),
+    };
     let value = |kind| match kind {
         Kind::INTERNAL_IP4_ADDRESS => preferred.iter().find_map(|address| match address {
             IpAddr::V4(address) => Some(address.octets().to_vec()),
@@ -53,11 +53,25 @@ pub(super) fn request(wanted: VirtualAddresses, preferred: &[IpAddr]) -> Option<
     Some(Configuration { kind: ConfigurationType::REQUEST, attributes })
 }
 
+/// Returns what is asked for where the gateway has no wishes of its own.
+fn usual(wanted: VirtualAddresses) -> Vec<Kind> {
+    let mut kinds = Vec::new();
+    if wanted.ipv4 {
+        kinds.extend([Kind::INTERNAL_IP4_ADDRESS, Kind::INTERNAL_IP4_NETMASK, Kind::INTERNAL_IP4_DNS]);
+        kinds.push(Kind::INTERNAL_IP4_SUBNET);
+    }
+    if wanted.ipv6 {
+        kinds.extend([Kind::INTERNAL_IP6_ADDRESS, Kind::INTERNAL_IP6_DNS, Kind::INTERNAL_IP6_SUBNET]);
+    }
+    kinds.push(Kind::INTERNAL_DNS_DOMAIN);
+    kinds
+}
+
 impl Assigned {
     /// Reads a CFG_REPLY. Attributes that are unknown, malformed, empty or of a family that was not
     /// asked for are passed over; so are resolvers 0.0.0.0 and ::, which some gateways send to say
     /// that there is none.
-    pub(super) fn read(reply: &Configuration, wanted: VirtualAddresses) -> Self {
+    pub(super) fn read(reply: &Configuration, wanted: VirtualAddresses, extensions: &Extensions) -> Self {
         let mut assigned = Self::default();
         let netmask = reply.of_type(Kind::INTERNAL_IP4_NETMASK).find_map(ConfigurationAttribute::ipv4);
         let prefix = netmask.and_then(prefix_length).unwrap_or(32);
@@ -81,6 +95,11 @@ impl Assigned {
                     add(&mut assigned.dns, address.map(IpAddr::V6));
                 }
                 Kind::INTERNAL_IP4_SUBNET => add(&mut assigned.subnets, ipv4_subnet(attribute).map(IpNet::V4)),
+                fortigate::UNITY_SPLIT_INCLUDE if extensions.split_include => {
+                    for network in fortigate::split_include(&attribute.value) {
+                        add(&mut assigned.subnets, Some(IpNet::V4(network)));
+                    }
+                }
                 Kind::INTERNAL_IP6_SUBNET => {
                     let network = attribute.ipv6_prefix();
                     let network = network.and_then(|(address, prefix)| Ipv6Net::new(address, prefix).ok());
@@ -159,7 +178,7 @@ mod tests {
             (Kind::INTERNAL_IP4_SUBNET, &[10, 2, 3, 4, 255, 255, 0, 0]),
             (Kind::INTERNAL_DNS_DOMAIN, b"Corp.Example."),
         ]);
-        let assigned = Assigned::read(&reply, BOTH);
+        let assigned = Assigned::read(&reply, BOTH, &Extensions::default());
         assert_eq!(assigned.addresses, ["10.9.0.7/24".parse().unwrap(), "2001:db8::7/64".parse().unwrap()]);
         assert_eq!(assigned.dns, ["10.9.0.1".parse::<IpAddr>().unwrap()]);
         assert_eq!(assigned.subnets, ["10.2.0.0/16".parse().unwrap()]);
@@ -180,7 +199,10 @@ mod tests {
     fn a_missing_or_odd_netmask_means_a_single_address() {
         for netmask in [&[][..], &[0, 0, 0, 0], &[255, 0, 255, 0], &[255, 255]] {
             let reply = reply(&[(Kind::INTERNAL_IP4_ADDRESS, &[10, 9, 0, 7]), (Kind::INTERNAL_IP4_NETMASK, netmask)]);
-            assert_eq!(Assigned::read(&reply, BOTH).addresses, ["10.9.0.7/32".parse().unwrap()]);
+            assert_eq!(
+                Assigned::read(&reply, BOTH, &Extensions::default()).addresses,
+                ["10.9.0.7/32".parse().unwrap()]
+            );
         }
     }
 
@@ -201,15 +223,23 @@ mod tests {
             (Kind::INTERNAL_DNS_DOMAIN, &[0xff]),
             (Kind(28673), b"1"),
         ]);
-        let assigned = Assigned::read(&reply, BOTH);
+        let assigned = Assigned::read(&reply, BOTH, &Extensions::default());
         assert_eq!(assigned, Assigned::default());
         assert!(!assigned.suffices(BOTH));
+    }
+
+    #[test]
+    fn networks_of_unity_count_only_where_the_profile_says_so() {
+        let reply = reply(&[(fortigate::UNITY_SPLIT_INCLUDE, &[10, 7, 0, 0, 255, 255, 0, 0, 0, 0, 0, 0, 0, 0])]);
+        assert_eq!(Assigned::read(&reply, BOTH, &Extensions::default()).subnets, []);
+        let extensions = Extensions { split_include: true, ..Extensions::default() };
+        assert_eq!(Assigned::read(&reply, BOTH, &extensions).subnets, ["10.7.0.0/16".parse().unwrap()]);
     }
 
     #[test]
     fn an_address_that_was_not_asked_for_is_not_taken() {
         let reply = reply(&[(Kind::INTERNAL_IP4_ADDRESS, &[10, 9, 0, 7])]);
         let wanted = VirtualAddresses { ipv4: false, ipv6: true };
-        assert!(!Assigned::read(&reply, wanted).suffices(wanted));
+        assert!(!Assigned::read(&reply, wanted, &Extensions::default()).suffices(wanted));
     }
 }

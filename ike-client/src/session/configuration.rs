@@ -220,6 +220,13 @@ pub struct Extensions {
     /// Status notifies of private types (40960 and above) in the first IKE_AUTH request.
     #[serde(default)]
     pub notifies: Vec<(u16, Vec<u8>)>,
+    /// Types of the configuration attributes that are asked for, in this order, in place of those
+    /// that [`VirtualAddresses`] wants; empty: those.
+    #[serde(default)]
+    pub configuration_request: Vec<u16>,
+    /// Whether UNITY_SPLIT_INCLUDE names networks as INTERNAL_IP4_SUBNET does.
+    #[serde(default)]
+    pub split_include: bool,
 }
 
 fn everywhere() -> Vec<IpNet> {

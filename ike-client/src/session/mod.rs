@@ -118,9 +118,8 @@ impl Session {
         };
         // Before there are keys the address is all that tells a gateway from a passer-by. After
         // that the keys do, and a NAT may have moved the gateway's port.
-        let has_keys = !matches!(self.state, State::AwaitingInitResponse(_));
         let known = from.ip() == self.context.path.remote.ip() || self.context.alternatives.contains(&from.ip());
-        if !known || (!has_keys && from != self.context.path.remote) {
+        if !known || (!self.has_keys() && from != self.context.path.remote) {
             self.context.counters.foreign += 1;
             return;
         }
@@ -257,6 +256,12 @@ impl Session {
     /// Returns the gateway's address and port that are in use now.
     pub const fn remote(&self) -> SocketAddr {
         self.context.path.remote
+    }
+
+    /// Tells whether the gateway has answered IKE_SA_INIT in a way that led to keys, or the session
+    /// is over.
+    pub const fn has_keys(&self) -> bool {
+        !matches!(self.state, State::AwaitingInitResponse(_))
     }
 
     /// Names what is awaited, for logs: `awaiting-init-response`, `established`, ...

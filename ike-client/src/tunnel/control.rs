@@ -70,8 +70,9 @@ pub enum Command {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TunnelConfiguration {
-    /// The gateway's name or address; the engine looks the name up.
-    pub gateway: String,
+    /// Names or addresses of gateways that are as good as one another, best first: the next is
+    /// tried when one cannot be found, reached or heard. The engine looks the names up.
+    pub gateways: Vec<String>,
     /// Which addresses of the gateway are tried.
     #[serde(default)]
     pub family: AddressFamily,
@@ -81,15 +82,18 @@ pub struct TunnelConfiguration {
     /// The gateway's port for IKE and ESP in UDP.
     #[serde(default = "nat_port")]
     pub nat_port: u16,
-    /// What IKE and ESP travel in.
+    /// What IKE and ESP may travel in.
     #[serde(default)]
-    pub carrier: Carrier,
+    pub carrier: CarrierChoice,
     /// The name of the network device to create.
     #[serde(default = "device_name")]
     pub device: String,
     /// The largest inner packet; computed from the path and the suite when absent.
     #[serde(default)]
     pub mtu: Option<u16>,
+    /// How much each half of a CHILD SA may carry before it is renewed.
+    #[serde(default)]
+    pub volume: VolumeLimits,
     /// The mark of every packet to the gateway, so that policy rules can keep them out of the
     /// tunnel itself. Linux only; zero for none.
     #[serde(default)]
@@ -163,6 +167,40 @@ pub enum Carrier {
         /// The gateway's port.
         port: u16,
     },
+}
+
+/// What IKE and ESP may travel in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "choice", rename_all = "kebab-case")]
+pub enum CarrierChoice {
+    /// UDP and nothing else.
+    #[default]
+    Udp,
+    /// TCP and nothing else.
+    Tcp {
+        /// The gateway's port.
+        port: u16,
+    },
+    /// One of both; the other is started beside it when the first has been silent for a while, and
+    /// the first that the gateway answers on carries the tunnel.
+    Auto {
+        /// The gateway's TCP port.
+        port: u16,
+        /// Whether TCP is the first: what carried the last tunnel on this network.
+        #[serde(default)]
+        tcp_first: bool,
+    },
+}
+
+/// How much each half of a CHILD SA may carry: a renewal begins at nine tenths, and beyond the whole
+/// nothing passes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct VolumeLimits {
+    /// Octets of inner packets; none: as many as the sequence numbers allow.
+    pub bytes: Option<u64>,
+    /// Packets; none: as many as the sequence numbers allow.
+    pub packets: Option<u64>,
 }
 
 /// What the engine tells.
@@ -244,8 +282,24 @@ pub enum Progress {
         /// Where.
         gateway: SocketAddr,
     },
+    /// Nothing answers by UDP; TCP is tried beside it.
+    UdpSilent,
+    /// The stream to the gateway was lost; another one is being opened.
+    Reconnecting,
     /// Both sides have proved who they are.
     Authenticated,
+}
+
+impl std::fmt::Display for Progress {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::LookingUp => formatter.write_str("looking the gateway up"),
+            Self::Contacting { gateway } => write!(formatter, "contacting {gateway}"),
+            Self::UdpSilent => formatter.write_str("UDP seems blocked here, trying TCP"),
+            Self::Reconnecting => formatter.write_str("the connection to the gateway was lost, making another"),
+            Self::Authenticated => formatter.write_str("authenticated"),
+        }
+    }
 }
 
 /// A tunnel that stands.
@@ -330,6 +384,9 @@ pub struct Counters {
     pub replayed: u64,
     /// Packets dropped because the integrity check failed.
     pub unauthenticated: u64,
+    /// Dummy packets of the gateway, made against traffic analysis (RFC 4303 §2.6), and dropped.
+    #[serde(default)]
+    pub dummies: u64,
 }
 
 /// Why the engine ended.

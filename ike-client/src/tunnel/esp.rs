@@ -5,9 +5,11 @@
 //! for a grace, because packets on the way overtake the negotiation.
 
 use super::batch::{InboundBatch, OutboundBatch};
+use super::control::VolumeLimits;
 use super::encapsulation::{Encapsulation, EncapsulationEvent, Layout};
 use super::published::Published;
 use super::tally::{Tally, add};
+use super::volume::Volume;
 use crate::Timestamp;
 use crate::crypto::protect::CipherError;
 use crate::esp::{EspSpi, InboundSa, OpenError, Opened, OutboundSa};
@@ -27,27 +29,42 @@ const MOST_INBOUND: usize = 8;
 /// The CHILD SAs of one tunnel.
 #[derive(Debug, Default)]
 pub struct EspEncapsulation {
-    outbound: Published<Option<Arc<OutboundSa>>>,
+    limits: VolumeLimits,
+    outbound: Published<Option<Arc<Outbound>>>,
     inbound: Published<Vec<Arc<Inbound>>>,
     renewal_asked: AtomicBool,
     retiring: Mutex<Vec<(EspSpi, Timestamp)>>,
 }
 
-/// An inbound SA, and the outbound one that waits for its first packet.
+/// An outbound SA, and what it has carried.
+#[derive(Debug)]
+struct Outbound {
+    sa: OutboundSa,
+    volume: Volume,
+}
+
+/// An inbound SA, what it has carried, and the outbound one that waits for its first packet.
 #[derive(Debug)]
 struct Inbound {
     sa: InboundSa,
+    volume: Volume,
     waits: AtomicBool,
-    successor: Mutex<Option<Arc<OutboundSa>>>,
+    successor: Mutex<Option<Arc<Outbound>>>,
 }
 
 impl EspEncapsulation {
+    /// Makes one without SAs, each of which may carry so much.
+    pub fn new(limits: VolumeLimits) -> Self {
+        Self { limits, ..Self::default() }
+    }
+
     /// Takes a CHILD SA into use. `wait` holds the sending half back until the first packet on the
     /// receiving half.
     pub fn install(&self, outbound: OutboundSa, inbound: InboundSa, wait: bool) {
-        let outbound = Arc::new(outbound);
+        let outbound = Arc::new(Outbound { sa: outbound, volume: Volume::new(self.limits) });
         let successor = Mutex::new(wait.then(|| Arc::clone(&outbound)));
-        let inbound = Arc::new(Inbound { sa: inbound, waits: AtomicBool::new(wait), successor });
+        let volume = Volume::new(self.limits);
+        let inbound = Arc::new(Inbound { sa: inbound, volume, waits: AtomicBool::new(wait), successor });
         self.inbound.update(|current| {
             // The newest first: it is the one that most packets are for.
             let mut all = vec![inbound];
@@ -62,7 +79,8 @@ impl EspEncapsulation {
     /// Stops sending with the SA whose sending half is `outbound`, and starts the grace of its
     /// receiving half `inbound`.
     pub fn retire(&self, inbound: EspSpi, outbound: EspSpi, now: Timestamp) {
-        let still_sending = |current: &Option<Arc<OutboundSa>>| current.as_ref().is_some_and(|sa| sa.spi() == outbound);
+        let still_sending =
+            |current: &Option<Arc<Outbound>>| current.as_ref().is_some_and(|half| half.sa.spi() == outbound);
         if still_sending(&self.outbound.see()) {
             // A successor that still waits has waited long enough: the old SA is gone.
             let waiting = self.inbound.see().iter().find_map(|entry| entry.take_successor());
@@ -77,7 +95,7 @@ impl EspEncapsulation {
         self.inbound.update(|_| Vec::new());
     }
 
-    fn send_with(&self, outbound: Arc<OutboundSa>) {
+    fn send_with(&self, outbound: Arc<Outbound>) {
         self.renewal_asked.store(false, Ordering::Relaxed);
         self.outbound.update(|_| Some(outbound));
     }
@@ -96,8 +114,9 @@ impl EspEncapsulation {
                     self.send_with(outbound);
                 }
                 match opened {
-                    Opened::Packet(_, range) => return Some(range),
-                    Opened::Dummy => {}
+                    Opened::Packet(_, range) if entry.volume.take(range.len()) => return Some(range),
+                    Opened::Packet(..) => add(&tally.dropped_inbound, 1),
+                    Opened::Dummy => add(&tally.dummies, 1),
                 }
             }
             Err(OpenError::Replayed) => add(&tally.replayed, 1),
@@ -109,7 +128,7 @@ impl EspEncapsulation {
 }
 
 impl Inbound {
-    fn take_successor(&self) -> Option<Arc<OutboundSa>> {
+    fn take_successor(&self) -> Option<Arc<Outbound>> {
         self.waits.store(false, Ordering::Relaxed);
         self.successor.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
@@ -117,19 +136,19 @@ impl Inbound {
 
 impl Encapsulation for EspEncapsulation {
     fn layout(&self) -> Option<Layout> {
-        self.outbound.see().as_ref().as_ref().map(|sa| sa_layout(sa))
+        self.outbound.see().as_ref().as_ref().map(|half| sa_layout(&half.sa))
     }
 
     fn seal(&self, batch: &mut OutboundBatch, tally: &Tally) {
         let current = self.outbound.see();
         // The SA may have been renewed with another suite since the batch was laid out.
-        let Some(sa) = current.as_ref().as_ref().filter(|sa| sa_layout(sa) == batch.layout()) else {
+        let Some(half) = current.as_ref().as_ref().filter(|half| sa_layout(&half.sa) == batch.layout()) else {
             add(&tally.dropped_outbound, batch.packets());
             return;
         };
         let mut dropped = 0;
         batch.seal_each(|packet, inner| {
-            let sealed = sa.seal_in_place(packet, inner).is_ok();
+            let sealed = half.volume.take(inner) && half.sa.seal_in_place(packet, inner).is_ok();
             dropped += usize::from(!sealed);
             sealed
         });
@@ -179,7 +198,11 @@ impl Encapsulation for EspEncapsulation {
 
     fn has_event(&self) -> bool {
         let current = self.outbound.see();
-        let due = current.as_ref().as_ref().is_some_and(|sa| sa.is_nearly_exhausted());
+        let due = current
+            .as_ref()
+            .as_ref()
+            .is_some_and(|half| half.sa.is_nearly_exhausted() || half.volume.is_nearly_spent())
+            || self.inbound.see().first().is_some_and(|newest| newest.volume.is_nearly_spent());
         due && !self.renewal_asked.load(Ordering::Relaxed)
     }
 
@@ -191,4 +214,103 @@ impl Encapsulation for EspEncapsulation {
 
 fn sa_layout(sa: &OutboundSa) -> Layout {
     Layout { headroom: sa.header_length(), inside: TRAILER, alignment: sa.alignment(), trailer: sa.icv_length() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::Secret;
+    use crate::crypto::keys::DirectionKeys;
+    use crate::crypto::suite::EspSuite;
+    use crate::esp::WindowSize;
+    use crate::esp::selector::{Selector, Selectors};
+
+    /// A packet over IPv4 of 100 octets.
+    const PACKET: [u8; 100] = {
+        let mut packet = [0; 100];
+        packet[0] = 0x45;
+        packet[3] = 100;
+        packet[9] = 17;
+        packet
+    };
+
+    /// The two halves of an SA whose ends are the same, so that it opens what it sealed.
+    fn child(spi: u32) -> (OutboundSa, InboundSa) {
+        let suite: EspSuite = "aes128gcm16-noesn".parse().unwrap();
+        let keys = DirectionKeys {
+            encryption: Secret::new(vec![7; suite.encryption.key_material_length()]),
+            integrity: Secret::new(Vec::new()),
+        };
+        let all = vec![Selector::addresses("0.0.0.0".parse().unwrap()..="255.255.255.255".parse().unwrap())];
+        let selectors = Arc::new(Selectors { local: all.clone(), remote: all });
+        (
+            OutboundSa::new(EspSpi(spi), &suite, &keys, Arc::clone(&selectors)).unwrap(),
+            InboundSa::new(EspSpi(spi), &suite, &keys, selectors, WindowSize::default()).unwrap(),
+        )
+    }
+
+    /// Seals one packet and returns it; none when it was dropped.
+    fn seal(esp: &EspEncapsulation, tally: &Tally) -> Option<Vec<u8>> {
+        let mut batch = OutboundBatch::new();
+        batch.start(esp.layout().unwrap());
+        batch.push(PACKET.len(), 0).unwrap().copy_from_slice(&PACKET);
+        esp.seal(&mut batch, tally);
+        let mut sealed = None;
+        batch
+            .runs::<()>(1, |run| {
+                sealed = Some(run.contents.to_vec());
+                Ok(())
+            })
+            .unwrap();
+        sealed
+    }
+
+    /// Opens one packet; returns how many inner packets came of it.
+    fn open(esp: &EspEncapsulation, packet: &[u8], tally: &Tally) -> usize {
+        let mut batch = InboundBatch::new(1);
+        batch.buffer[..packet.len()].copy_from_slice(packet);
+        batch.push(0, packet.len(), packet.len(), 0);
+        esp.open(&mut batch, tally, &mut |_| {});
+        batch.opened().1.len()
+    }
+
+    #[test]
+    fn at_nine_tenths_a_renewal_is_asked_for_once_and_beyond_the_limit_nothing_is_sealed() {
+        let tally = Tally::default();
+        let esp = EspEncapsulation::new(VolumeLimits { bytes: Some(1000), packets: None });
+        let (outbound, inbound) = child(0x1000);
+        esp.install(outbound, inbound, false);
+        for _ in 0..8 {
+            assert!(seal(&esp, &tally).is_some());
+        }
+        assert_eq!(esp.poll_event(), None);
+        assert!(seal(&esp, &tally).is_some());
+        assert_eq!(esp.poll_event(), Some(EncapsulationEvent::RenewalDue));
+        assert_eq!(esp.poll_event(), None);
+        assert!(seal(&esp, &tally).is_some());
+        assert!((0..3).all(|_| seal(&esp, &tally).is_none()));
+        assert_eq!(tally.read().dropped_outbound, 3);
+        let (outbound, inbound) = child(0x2000);
+        esp.install(outbound, inbound, false);
+        assert!(seal(&esp, &tally).is_some(), "the renewed SA begins at nothing");
+    }
+
+    #[test]
+    fn beyond_the_limit_nothing_is_opened_either() {
+        let tally = Tally::default();
+        let sender = EspEncapsulation::default();
+        let (outbound, inbound) = child(0x1000);
+        sender.install(outbound, inbound, false);
+        let receiver = EspEncapsulation::new(VolumeLimits { bytes: None, packets: Some(10) });
+        let (outbound, inbound) = child(0x1000);
+        receiver.install(outbound, inbound, false);
+        let opened: Vec<usize> = (0..12).map(|_| open(&receiver, &seal(&sender, &tally).unwrap(), &tally)).collect();
+        assert_eq!(opened, [1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0]);
+        assert_eq!(receiver.poll_event(), Some(EncapsulationEvent::RenewalDue));
+        assert_eq!(tally.read().dropped_inbound, 2);
+        let repeated = seal(&sender, &tally).unwrap();
+        open(&receiver, &repeated, &tally);
+        open(&receiver, &repeated, &tally);
+        assert_eq!(tally.read().replayed, 1);
+    }
 }

@@ -1,6 +1,6 @@
 //! What the owner is told about a tunnel that stands.
 
-use super::control::{EstablishedTunnel, Protection, TunnelConfiguration};
+use super::control::{Carrier, EstablishedTunnel, Protection};
 use super::encapsulation::Layout;
 use crate::crypto::suite::EspSuite;
 use crate::session::{ChildInstalled, Established};
@@ -34,7 +34,7 @@ impl Child {
 pub fn describe(
     negotiated: &Established,
     child: &Child,
-    tunnel: &TunnelConfiguration,
+    carrier: Carrier,
     local: SocketAddr,
     (device, device_index): (&str, u32),
     mtu: u16,
@@ -42,7 +42,7 @@ pub fn describe(
     EstablishedTunnel {
         gateway: negotiated.gateway,
         local,
-        carrier: tunnel.carrier,
+        carrier,
         behind_nat: negotiated.nat.here,
         gateway_identity: negotiated.gateway_identity.to_string(),
         addresses: negotiated.addresses.clone(),

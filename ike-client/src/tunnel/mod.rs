@@ -10,7 +10,7 @@
 //! | `gate` | the lease: whether packets may pass at this moment |
 //! | `encapsulation`, `esp`, `wireguard` | what packets travel in |
 //! | `batch`, `offload`, `ecn` | packets by the dozen, super-packets, congestion marks |
-//! | `tally`, `published` | sums and values shared between threads |
+//! | `tally`, `volume`, `published` | sums and values shared between threads |
 //!
 //! The owner holds the lease: packets pass in either direction only while one is granted, and the
 //! clock is looked at for every batch, so that nothing that was queued before a suspend or a stop
@@ -35,5 +35,6 @@ pub mod plane;
 mod published;
 pub mod socket;
 pub mod tally;
+mod volume;
 pub mod wake;
 pub mod wireguard;

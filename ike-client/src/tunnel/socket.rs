@@ -63,6 +63,26 @@ pub async fn connect(gateway: SocketAddr, firewall_mark: u32) -> io::Result<toki
     Ok(stream)
 }
 
+/// Ends a connection at once; what the system has not sent of it is forgotten and never sent.
+///
+/// # Errors
+/// The system's, when the connection is gone already.
+#[cfg(target_os = "linux")]
+pub fn abort(stream: &tokio::net::TcpStream) -> io::Result<()> {
+    linux::disconnect(&SockRef::from(stream))
+}
+
+/// Ends a connection; what the system has not sent of it is forgotten when the last handle closes.
+///
+/// # Errors
+/// The system's, when the connection is gone already.
+#[cfg(not(target_os = "linux"))]
+pub fn abort(stream: &tokio::net::TcpStream) -> io::Result<()> {
+    let socket = SockRef::from(stream);
+    socket.set_linger(Some(std::time::Duration::ZERO))?;
+    socket.shutdown(std::net::Shutdown::Both)
+}
+
 /// Makes one marked socket with large buffers, bound to `local`, that does not block.
 ///
 /// # Errors
@@ -143,6 +163,18 @@ mod linux {
         // SAFETY: the descriptor is borrowed for the call, and the kernel reads `length` octets of
         // `value`, which lives until the call is over.
         let result = unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const value).cast(), length) };
+        if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    }
+
+    /// Dissolves the association of a connected socket: a TCP connection is reset and its queues are
+    /// dropped, whoever else holds a descriptor of it (`connect` with `AF_UNSPEC`).
+    pub fn disconnect(socket: &SockRef<'_>) -> io::Result<()> {
+        // SAFETY: an address of all zeros is valid, and zero is AF_UNSPEC.
+        let nobody: libc::sockaddr = unsafe { std::mem::zeroed() };
+        let length = libc::socklen_t::try_from(size_of::<libc::sockaddr>()).unwrap_or(0);
+        // SAFETY: the descriptor is borrowed for the call, and the kernel reads `length` octets of
+        // `nobody`, which lives until the call is over.
+        let result = unsafe { libc::connect(socket.as_raw_fd(), &raw const nobody, length) };
         if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
     }
 

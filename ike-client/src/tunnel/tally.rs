@@ -40,6 +40,8 @@ tally! {
     replayed,
     /// See [`Counters::unauthenticated`].
     unauthenticated,
+    /// See [`Counters::dummies`].
+    dummies,
 }
 
 /// Adds to a sum.

@@ -1,10 +1,11 @@
 //! The clock, the boot, kernel settings and files of Linux.
 
 use crate::network::system::SystemError;
-use crate::platform::MachineRoom;
+use crate::platform::{DefaultRoute, MachineRoom};
 use ike_client::Timestamp;
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::net::Ipv4Addr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -59,6 +60,47 @@ impl MachineRoom for Machine {
     fn sync_directory(directory: &Path) -> io::Result<()> {
         File::open(directory)?.sync_all()
     }
+
+    fn default_route() -> Option<DefaultRoute> {
+        let routes = fs::read_to_string("/proc/net/route").unwrap_or_default();
+        let neighbours = fs::read_to_string("/proc/net/arp").unwrap_or_default();
+        let ipv4 = default_ipv4(&routes).map(|(interface, gateway)| DefaultRoute {
+            way: format!("{interface} {gateway}"),
+            neighbour: hardware_address(&neighbours, gateway).map(str::to_owned),
+        });
+        let ipv6 = || default_ipv6(&fs::read_to_string("/proc/net/ipv6_route").unwrap_or_default());
+        ipv4.or_else(|| ipv6().map(|way| DefaultRoute { way, neighbour: None }))
+    }
+}
+
+/// Finds the default route in `/proc/net/route`: interface and gateway.
+fn default_ipv4(routes: &str) -> Option<(&str, Ipv4Addr)> {
+    routes.lines().skip(1).find_map(|line| {
+        let mut fields = line.split_whitespace();
+        let (interface, destination, gateway) = (fields.next()?, fields.next()?, fields.next()?);
+        let mask = fields.nth(4)?;
+        let gateway = u32::from_str_radix(gateway, 16).ok()?;
+        // The kernel prints the address as a number of its own byte order.
+        (destination == "00000000" && mask == "00000000").then(|| (interface, Ipv4Addr::from(gateway.to_ne_bytes())))
+    })
+}
+
+/// Finds a neighbour's hardware address in `/proc/net/arp`.
+fn hardware_address(neighbours: &str, address: Ipv4Addr) -> Option<&str> {
+    let address = address.to_string();
+    let line = neighbours.lines().find(|line| line.split_whitespace().next() == Some(&address))?;
+    // A neighbour that was asked for and has not answered yet has an address of zeros.
+    line.split_whitespace().nth(3).filter(|hardware| *hardware != "00:00:00:00:00:00")
+}
+
+/// Finds the default route in `/proc/net/ipv6_route`: interface and gateway.
+fn default_ipv6(routes: &str) -> Option<String> {
+    routes.lines().find_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let [destination, length, _, _, gateway, .., interface] = fields.as_slice() else { return None };
+        let is_default = destination.bytes().all(|digit| digit == b'0') && *length == "00" && *interface != "lo";
+        is_default.then(|| format!("{interface} {gateway}"))
+    })
 }
 
 fn setting(name: &str) -> PathBuf {
@@ -78,6 +120,24 @@ fn failed(verb: &str, path: &Path, error: &io::Error) -> SystemError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_default_route_is_found_with_its_neighbour() {
+        let routes = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n\
+                      eth0\t0002000A\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n\
+                      eth0\t00000000\t0102000A\t0003\t0\t0\t0\t00000000\t0\t0\t0\n";
+        let gateway = if cfg!(target_endian = "little") { "10.0.2.1" } else { "1.2.0.10" };
+        assert_eq!(default_ipv4(routes), Some(("eth0", gateway.parse().unwrap())));
+        assert_eq!(default_ipv4("Iface\n"), None);
+        let neighbours = "IP address  HW type  Flags  HW address  Mask  Device\n\
+                          10.0.2.1    0x1      0x2    52:54:00:12:35:02  *  eth0\n";
+        assert_eq!(hardware_address(neighbours, "10.0.2.1".parse().unwrap()), Some("52:54:00:12:35:02"));
+        assert_eq!(hardware_address(neighbours, "10.0.2.2".parse().unwrap()), None);
+        let zeros = "0".repeat(32);
+        let ipv6 = format!("{zeros} 00 {zeros} 00 fe800000000000000000000000000001 00000400 1 0 3 wlan0\n");
+        assert_eq!(default_ipv6(&ipv6).unwrap(), "wlan0 fe800000000000000000000000000001");
+        assert_eq!(default_ipv6(&ipv6.replace("wlan0", "lo")), None);
+    }
 
     #[test]
     fn the_clock_moves_and_the_boot_has_a_name() {

@@ -1,9 +1,10 @@
 //! A tunnel by IKEv2 and ESP: drives one [`Session`].
 
-use super::path::Path;
+use super::path::{Path, Told};
+use super::race::{Race, Winner};
+use super::schedule::{self, Candidate};
 use super::traffic::Traffic;
-use super::{End, Owner, listening, look_up};
-use crate::random::SystemRandom;
+use super::{End, Owner, look_up};
 use crate::session::{self, CloseCause, CloseReason, Established, LocalSocket, OutboundFrom, SaKind, Session};
 use crate::time::Timestamp;
 use crate::tunnel::alarm::Alarm;
@@ -18,48 +19,89 @@ use crate::tunnel::plane::FromPlane;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
 
 /// How long the gateway has to confirm a Delete.
 const FAREWELL: Duration = Duration::from_secs(3);
-/// How long a stream to the gateway may take to come about.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long one gateway may be silent while there is another to try: the start of the second
+/// carrier and some repetitions on each.
+const PATIENCE: Duration = Duration::from_secs(12);
 
-/// Tries the gateway's addresses one after the other.
+/// Tries the gateways one after the other, and of each its addresses and carriers side by side.
 pub async fn connect(tunnel: &TunnelConfiguration, commands: &mut mpsc::Receiver<Command>, owner: &mut Owner) -> End {
-    let gateways = match look_up((&tunnel.gateway, tunnel.port, tunnel.family), commands, owner).await {
-        Ok(gateways) => gateways,
-        Err(cause) => return cause.into(),
-    };
     let mut end = End::from(CloseCause::NoAnswer);
-    for gateway in gateways {
-        let contacted = match tunnel.carrier {
-            Carrier::Udp => gateway,
-            Carrier::Tcp { port } => SocketAddr::new(gateway.ip(), port),
-        };
-        owner.outbox.put(Event::Progress { step: Progress::Contacting { gateway: contacted } });
-        let opening = timeout(PATIENCE, Path::open(tunnel.carrier, gateway, tunnel.firewall_mark));
-        let opened = match listening(opening, commands, owner).await {
-            Ok(opened) => opened.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())),
-            Err(cause) => return cause.into(),
-        };
-        match opened.and_then(|path| Engine::new(tunnel, gateway, path, owner)) {
-            Ok(engine) => end = engine.run(commands, owner).await,
-            Err(error) => end = EndCause::Network { error: error.to_string() }.into(),
-        }
-        // Only silence and unreachability say nothing about the next address.
-        if !matches!(end.cause, EndCause::Network { .. } | EndCause::Session { cause: CloseCause::NoAnswer }) {
+    let mut gateways = tunnel.gateways.iter().peekable();
+    while let Some(name) = gateways.next() {
+        let patience = gateways.peek().map(|_| PATIENCE);
+        end = dial(tunnel, name, patience, commands, owner).await;
+        if !says_nothing(&end) {
             break;
         }
     }
     end
 }
 
-/// One attempt at one address, and the tunnel that comes of it.
+/// Tries one gateway. A way on which it answered and then fell silent is left out of the next race.
+async fn dial(
+    tunnel: &TunnelConfiguration,
+    name: &str,
+    patience: Option<Duration>,
+    commands: &mut mpsc::Receiver<Command>,
+    owner: &mut Owner,
+) -> End {
+    let addresses = match look_up((name, tunnel.port, tunnel.family), commands, owner).await {
+        Ok(addresses) => addresses,
+        Err(cause) => return cause.into(),
+    };
+    let mut candidates = schedule::of(&addresses, tunnel.carrier);
+    loop {
+        let race = Race::new(tunnel, name, &candidates, clock::now());
+        let winner = match race.run(patience, commands, owner).await {
+            Ok(winner) => winner,
+            Err(cause) => return cause.into(),
+        };
+        candidates.retain(|(_, candidate)| *candidate != winner.candidate);
+        let end = match Engine::new(tunnel, winner, owner) {
+            Ok(engine) => engine.run(commands, owner).await,
+            Err(error) => EndCause::Network { error: error.to_string() }.into(),
+        };
+        if !says_nothing(&end) || candidates.is_empty() {
+            return end;
+        }
+    }
+}
+
+/// Tells whether an end says nothing about the next way: silence and unreachability, before the
+/// tunnel stood.
+fn says_nothing(end: &End) -> bool {
+    let silent = matches!(
+        end.cause,
+        EndCause::Network { .. } | EndCause::LookupFailed { .. } | EndCause::Session { cause: CloseCause::NoAnswer }
+    );
+    silent && end.device.is_none()
+}
+
+/// Returns what a negotiation is told that goes to the gateway `name` by `carrier`.
+pub(super) fn configuration(tunnel: &TunnelConfiguration, name: &str, carrier: Carrier) -> session::Configuration {
+    let mut configuration = tunnel.session.clone();
+    name.clone_into(&mut configuration.gateway_name);
+    match carrier {
+        Carrier::Udp => configuration.encapsulated_port = tunnel.nat_port,
+        Carrier::Tcp { port } => {
+            configuration.encapsulated_port = port;
+            configuration.start_encapsulated = true;
+            // TCP keeps the way through a NAT open by itself (RFC 9329 §6.7).
+            configuration.keepalive_interval = None;
+        }
+    }
+    configuration
+}
+
+/// One way on which the gateway has answered, and the tunnel that comes of it.
 struct Engine<'a> {
     tunnel: &'a TunnelConfiguration,
+    candidate: Candidate,
     session: Session,
     path: Path,
     alarm: Alarm,
@@ -69,6 +111,8 @@ struct Engine<'a> {
     negotiated: Option<Box<Established>>,
     /// When the gateway was contacted.
     began: Timestamp,
+    /// Whether packets may have gone to the system since the last look at the lease.
+    leased: bool,
     /// Set once the tunnel is to end: why, and until when the gateway is waited for.
     ending: Option<(EndCause, Timestamp)>,
 }
@@ -76,44 +120,26 @@ struct Engine<'a> {
 /// What woke the engine.
 enum Woken {
     Command(Option<Command>),
-    Readable(LocalSocket),
+    Path(Told),
     Plane(FromPlane),
     Alarm,
     Delivered,
 }
 
 impl<'a> Engine<'a> {
-    fn new(tunnel: &'a TunnelConfiguration, gateway: SocketAddr, path: Path, owner: &Owner) -> io::Result<Self> {
-        let mut configuration = tunnel.session.clone();
-        match tunnel.carrier {
-            Carrier::Udp => configuration.encapsulated_port = tunnel.nat_port,
-            Carrier::Tcp { port } => {
-                configuration.encapsulated_port = port;
-                configuration.start_encapsulated = true;
-                // TCP keeps the way through a NAT open by itself (RFC 9329 §6.7).
-                configuration.keepalive_interval = None;
-            }
-        }
-        let (local, remote) = if configuration.start_encapsulated {
-            let remote = SocketAddr::new(gateway.ip(), configuration.encapsulated_port);
-            (path.local(LocalSocket::Encapsulated)?, remote)
-        } else {
-            (path.local(LocalSocket::Ike)?, gateway)
-        };
-        let unix_now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let mut session = Session::new(configuration, Box::new(SystemRandom), local, remote, clock::now(), unix_now);
-        if tunnel.trace {
-            session.trace();
-        }
+    fn new(tunnel: &'a TunnelConfiguration, winner: Winner, owner: &Owner) -> io::Result<Self> {
+        let Winner { candidate, session, path, began } = winner;
         Ok(Self {
             tunnel,
+            candidate,
             session,
             path,
             alarm: Alarm::new()?,
             traffic: Traffic::new(owner.lease),
-            esp: Arc::default(),
+            esp: Arc::new(EspEncapsulation::new(tunnel.volume)),
             negotiated: None,
-            began: clock::now(),
+            began,
+            leased: false,
             ending: None,
         })
     }
@@ -122,7 +148,7 @@ impl<'a> Engine<'a> {
         loop {
             self.settle(&mut owner.outbox);
             if let Some((cause, until)) = &self.ending
-                && (self.session.is_finished() || clock::now() >= *until)
+                && ((self.session.is_finished() && !self.path.keeps_messages()) || clock::now() >= *until)
             {
                 return End { cause: cause.clone(), device: self.traffic.take_device() };
             }
@@ -130,7 +156,7 @@ impl<'a> Engine<'a> {
             let now = clock::now();
             match woken {
                 Woken::Command(command) => self.obey(command, owner, now),
-                Woken::Readable(socket) => self.receive(socket, &mut owner.outbox, now),
+                Woken::Path(told) => self.take(told, &mut owner.outbox, now),
                 Woken::Plane(FromPlane::Ike(message)) => {
                     let gateway = self.session.remote();
                     self.session.handle_datagram(&message, gateway, now);
@@ -139,10 +165,7 @@ impl<'a> Engine<'a> {
                     let cause = EndCause::Device { device: self.tunnel.device.clone(), error: error.to_string() };
                     self.stop(cause, CloseReason::Shutdown, &mut owner.outbox, now);
                 }
-                Woken::Plane(FromPlane::LinkFailed(error)) => {
-                    let cause = EndCause::Network { error: error.to_string() };
-                    self.stop(cause, CloseReason::Shutdown, &mut owner.outbox, now);
-                }
+                Woken::Plane(FromPlane::LinkFailed(error)) => self.way_lost(&error, &mut owner.outbox, now),
                 Woken::Plane(FromPlane::Told) | Woken::Alarm | Woken::Delivered => {}
             }
             self.do_what_is_due(clock::now(), &mut owner.outbox);
@@ -154,20 +177,69 @@ impl<'a> Engine<'a> {
         tokio::select! {
             biased;
             command = commands.recv(), if self.ending.is_none() => Woken::Command(command),
-            socket = self.path.readable() => Woken::Readable(socket),
+            told = std::future::poll_fn(|cx| self.path.poll(cx)) => Woken::Path(told),
             told = self.traffic.told() => Woken::Plane(told),
             _ = self.alarm.until(due) => Woken::Alarm,
             () = outbox.deliver() => Woken::Delivered,
         }
     }
 
-    fn receive(&mut self, socket: LocalSocket, outbox: &mut Outbox, now: Timestamp) {
-        let Self { path, session, .. } = self;
-        let received = path.receive(socket, |message, from| session.handle_datagram(message, from, now));
-        if let Err(error) = received {
-            let cause = EndCause::Network { error: error.to_string() };
-            self.stop(cause, CloseReason::Shutdown, outbox, now);
+    fn take(&mut self, told: Told, outbox: &mut Outbox, now: Timestamp) {
+        match told {
+            Told::Readable(socket) => {
+                let Self { path, session, .. } = self;
+                let received = path.receive(socket, |message, from| session.handle_datagram(message, from, now));
+                if let Err(error) = received {
+                    self.way_lost(&error, outbox, now);
+                }
+            }
+            Told::Reopened => self.way_found(outbox, now),
+            Told::Failed => {}
         }
+    }
+
+    /// A stream that was lost is opened again, as long as the session believes in its gateway.
+    fn way_lost(&mut self, error: &io::Error, outbox: &mut Outbox, now: Timestamp) {
+        if !self.path.is_stream() {
+            let cause = EndCause::Network { error: error.to_string() };
+            return self.stop(cause, CloseReason::Shutdown, outbox, now);
+        }
+        if self.path.abort() {
+            tracing::info!(%error, "the stream to the gateway was lost");
+            outbox.put(Event::Progress { step: Progress::Reconnecting });
+            // Its answer, or that there is none, decides about the tunnel.
+            self.session.check_liveness(now);
+        }
+    }
+
+    /// Another stream stands: the gateway learns of it by an IKE message (RFC 9329 §6.1), then
+    /// packets move again.
+    fn way_found(&mut self, outbox: &mut Outbox, now: Timestamp) {
+        if self.ending.is_some() {
+            return;
+        }
+        self.session.check_liveness(now);
+        while let Some(transmit) = self.session.poll_transmit() {
+            self.path.send(&transmit);
+        }
+        if self.traffic.is_running() {
+            let encapsulation: Arc<dyn Encapsulation> = Arc::clone(&self.esp) as _;
+            let gateway = self.session.remote();
+            let linked = self.path.hand_over(gateway).and_then(|link| self.traffic.relink(link, encapsulation));
+            if let Err(error) = linked {
+                let cause = EndCause::Network { error: error.to_string() };
+                self.stop(cause, CloseReason::Shutdown, outbox, now);
+            }
+        }
+    }
+
+    /// Without a lease nothing leaves, not even what the system holds of a stream.
+    fn look_at_the_lease(&mut self, now: Timestamp) {
+        let leased = self.traffic.is_leased(now);
+        if self.leased && !leased && self.traffic.is_running() && self.path.abort() {
+            tracing::debug!("the stream is given up with what it held: the lease is over");
+        }
+        self.leased = leased;
     }
 
     fn next_due(&self) -> Option<Timestamp> {
@@ -175,6 +247,7 @@ impl<'a> Engine<'a> {
             self.session.poll_timeout().map(|(at, _)| at),
             self.esp.poll_timeout(),
             self.traffic.next_due(),
+            self.path.next_due(),
             self.ending.as_ref().map(|(_, until)| *until),
         ]
         .into_iter()
@@ -183,6 +256,8 @@ impl<'a> Engine<'a> {
     }
 
     fn do_what_is_due(&mut self, now: Timestamp, outbox: &mut Outbox) {
+        self.look_at_the_lease(now);
+        self.path.do_what_is_due(now);
         // What arrived on ESP since the last look says that the gateway lives.
         if self.traffic.do_what_is_due(now, outbox) {
             self.session.note_inbound_traffic(now);
@@ -234,6 +309,10 @@ impl<'a> Engine<'a> {
             return;
         }
         self.ending = Some((cause, now + FAREWELL));
+        self.traffic.shut();
+        if self.traffic.is_running() {
+            self.path.abort();
+        }
         self.traffic.stop(outbox);
         self.esp.clear();
         // The Delete's answer comes where the threads received.
@@ -308,7 +387,14 @@ impl<'a> Engine<'a> {
             }
         };
         let local = self.path.local(LocalSocket::Encapsulated).unwrap_or(negotiated.gateway);
-        let tunnel = established::describe(negotiated, child, self.tunnel, local, (device.name(), device.index()), mtu);
+        let tunnel = established::describe(
+            negotiated,
+            child,
+            self.candidate.carrier,
+            local,
+            (device.name(), device.index()),
+            mtu,
+        );
         match self.start(device, negotiated.gateway) {
             Ok(()) => outbox.put(Event::Established { tunnel: Box::new(tunnel) }),
             Err(error) => {

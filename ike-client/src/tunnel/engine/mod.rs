@@ -6,6 +6,9 @@
 
 mod ike;
 mod path;
+mod race;
+mod schedule;
+mod stream;
 mod traffic;
 mod wireguard;
 

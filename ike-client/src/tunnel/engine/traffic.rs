@@ -103,6 +103,41 @@ impl Traffic {
         Ok(())
     }
 
+    /// Moves packets by another link from now on. What applications sent meanwhile is dropped: it
+    /// must not leave later.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn relink(&mut self, link: Arc<Link>, encapsulation: Arc<dyn Encapsulation>) -> io::Result<()> {
+        let Some(Running { mut plane, told, device }) = self.running.take() else { return Ok(()) };
+        // Nobody listens to the old threads any more: none of them may wait for room.
+        drop(told);
+        plane.stop();
+        let restarted = device.reader().discard(&self.tally).and_then(|()| {
+            DataPlane::start(&device, link, encapsulation, Arc::clone(&self.gate), Arc::clone(&self.tally))
+        });
+        match restarted {
+            Ok((plane, told)) => {
+                self.running = Some(Running { plane, told, device });
+                Ok(())
+            }
+            Err(error) => {
+                self.idle = Some(device);
+                Err(error)
+            }
+        }
+    }
+
+    /// Returns whether packets may pass at `now`.
+    pub fn is_leased(&self, now: Timestamp) -> bool {
+        !self.stopped && self.lease.runs_at(now)
+    }
+
+    /// Lets nothing pass any more. When this returns nothing is being handed to the system.
+    pub fn shut(&self) {
+        self.gate.shut();
+    }
+
     /// Returns whether packets are being moved.
     pub const fn is_running(&self) -> bool {
         self.running.is_some()
