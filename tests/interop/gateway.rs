@@ -3,6 +3,8 @@
 
 #[path = "gateway/fabric.rs"]
 mod fabric;
+#[path = "gateway/fortigate.rs"]
+mod fortigate;
 #[path = "gateway/postern.rs"]
 mod postern;
 
@@ -24,6 +26,10 @@ const SCENARIOS: &[Scenario] = &[
     ("lab gateway: EMS shares tags with it, by default of connected endpoints only", fabric::ems_decides),
     ("lab gateway: posternd connects, moves data, deletes and is deleted", postern::lives),
     ("lab gateway: posternd is refused by tags with a name of its own", postern::refused_by_tags),
+    ("lab gateway as FortiGate: a password alone", fortigate::plain_login),
+    ("lab gateway as FortiGate: a second factor by GTC, right and wrong", fortigate::second_factor),
+    ("lab gateway as FortiGate: a SAML sign-on in a browser", fortigate::sign_on_in_a_browser),
+    ("lab gateway as FortiGate: a sign-on given up leaves nothing", fortigate::sign_on_given_up),
 ];
 
 fn main() -> ExitCode {

@@ -36,6 +36,7 @@ pub mod libreswan;
 pub mod net;
 pub mod ping;
 pub mod pki;
+pub mod relay;
 pub mod roadwarrior;
 pub mod rogue;
 pub mod scenario;

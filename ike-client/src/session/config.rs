@@ -190,7 +190,7 @@ mod tests {
         let resolver = [&[0x20, 1, 0xd, 0xb8][..], &[0; 11], &[7]].concat();
         let libreswan = [&resolver[..], &[128]].concat();
         for value in [&resolver[..], &libreswan] {
-            let assigned = Assigned::read(&reply(&[(Kind::INTERNAL_IP6_DNS, value)]), BOTH);
+            let assigned = Assigned::read(&reply(&[(Kind::INTERNAL_IP6_DNS, value)]), BOTH, &Extensions::default());
             assert_eq!(assigned.dns, ["2001:db8::7".parse::<IpAddr>().unwrap()]);
         }
     }

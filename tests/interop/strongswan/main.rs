@@ -7,6 +7,7 @@
 //! | [`algorithms`] | the rest of the algorithm tables, each with rekeys |
 //! | [`ppk`] | post-quantum pre-shared keys |
 //! | [`certificates`] | certificates on one side or both, every AUTH method |
+//! | [`tcp`] | the TCP carrier through a relay, the race of carriers, families and gateways |
 //! | [`refusals`] | what goes wrong, and the name it has |
 
 mod algorithms;
@@ -15,6 +16,7 @@ mod certificates;
 mod gateways;
 mod ppk;
 mod refusals;
+mod tcp;
 
 use lab::scenario::{self, Scenario};
 use std::process::ExitCode;
@@ -56,6 +58,17 @@ const SCENARIOS: &[Scenario] = &[
     ("strongswan certificates, ECDSA P-256 by RFC 7427", certificates::p256_rfc_7427),
     ("strongswan certificates, ECDSA P-384 by method 10", certificates::p384_method_10),
     ("strongswan certificates, ECDSA P-384 by RFC 7427", certificates::p384_rfc_7427),
+    ("strongswan tcp: data and nothing but TCP on the wire", tcp::only_tcp),
+    ("strongswan auto: without UDP TCP is tried after a silence, and first the next time", tcp::auto_without_udp),
+    ("strongswan auto: with UDP no TCP connection is made", tcp::auto_with_udp),
+    ("strongswan tcp: a stream cut in mid-transfer is opened again and no byte is lost", tcp::cut_in_mid_transfer),
+    (
+        "strongswan tcp: on lost compliance the stream is aborted and the Delete has its own",
+        tcp::teardown_on_compliance,
+    ),
+    ("strongswan psk: the second of two gateways is taken when the first is silent", tcp::second_gateway),
+    ("strongswan psk: of two families the one that answers carries", tcp::both_families),
+    ("nobody: a refused TCP connection is GatewayUnreachable", tcp::no_stream),
     ("strongswan kernel ESP in user-mode Linux: psk with extended sequence numbers", carries::kernel_esp),
     ("strongswan certificate: an unknown authority is GatewayNotTrusted", refusals::untrusted_authority),
     ("strongswan certificate: an expired one is GatewayNotTrusted", refusals::expired_certificate),

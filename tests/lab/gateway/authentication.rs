@@ -4,6 +4,7 @@
 use super::child::{Made, Wanted};
 use super::eap::{Authenticator, Step};
 use super::event::LogKind;
+use super::fortigate::{self, SecondFactorStage};
 use super::init::InitExchange;
 use super::proof::Proof;
 use super::proposal::Pfs;
@@ -43,9 +44,17 @@ pub(super) struct EapStage {
 
 /// EAP has succeeded; both sides prove that they have its key.
 pub(super) struct EapProofStage {
-    init: InitExchange,
-    request: FirstRequest,
-    msk: [u8; 64],
+    pub(super) init: InitExchange,
+    pub(super) request: FirstRequest,
+    pub(super) key: EapKey,
+}
+
+/// What both AUTH payloads after EAP are made from.
+pub(super) enum EapKey {
+    /// The method's master session key.
+    Msk([u8; 64]),
+    /// SK_pi and SK_pr, where the method makes no key (RFC 7296 §2.16).
+    OfTheIkeSa,
 }
 
 impl FirstRequest {
@@ -80,6 +89,7 @@ impl IkeSa {
         match std::mem::replace(&mut self.state, State::Replaced) {
             State::AwaitingAuth(init) => self.first(*init, payloads, context),
             State::AwaitingEap(stage) => self.eap(*stage, payloads, context),
+            State::AwaitingCode(stage) => self.second_factor(*stage, payloads, context),
             State::AwaitingEapProof(stage) => self.eap_proof(*stage, payloads, context),
             other => {
                 self.state = other;
@@ -164,7 +174,7 @@ impl IkeSa {
             return Answer::Reply(vec![notify(NotifyType::INVALID_SYNTAX)], Fate::Ends);
         };
         let was_refused = stage.authenticator.has_refused();
-        match stage.authenticator.handle(packet, &context.settings.users) {
+        match stage.authenticator.handle(packet, &fortigate::users(context.settings)) {
             // Logged at once: many a client just goes away.
             Step::Refused(packet) => {
                 self.log(LogKind::NegotiationFailed { reason: EAP_FAILED }, context);
@@ -177,27 +187,62 @@ impl IkeSa {
                 Answer::Reply(vec![Payload::Eap(packet)], Fate::Stays)
             }
             Step::Succeeded { packet, msk, user } => {
-                self.facts.user = Some(user);
                 let EapStage { init, request, .. } = stage;
-                self.state = State::AwaitingEapProof(Box::new(EapProofStage { init, request, msk }));
+                let code = context.settings.fortigate.as_ref().and_then(|fortigate| fortigate.codes.get(&user));
+                if let Some(code) = code.cloned() {
+                    self.facts.user = Some(user);
+                    return self.ask_code(init, request, code, &packet, context);
+                }
+                // Who signed on logs in by the UID, and only from where it was told.
+                self.facts.user = match fortigate::redeem(context.settings, &user) {
+                    Some(_) if self.facts.forticlient_uid.as_ref() != Some(&user) => {
+                        return self.refuse(EAP_FAILED, vec![notify(NotifyType::AUTHENTICATION_FAILED)], context);
+                    }
+                    Some(signed_on) => Some(signed_on),
+                    None => Some(user),
+                };
+                let key = EapKey::Msk(msk);
+                self.state = State::AwaitingEapProof(Box::new(EapProofStage { init, request, key }));
                 Answer::Reply(vec![Payload::Eap(packet)], Fate::Stays)
             }
             Step::Failed { packet } => self.refuse(EAP_FAILED, vec![Payload::Eap(packet)], context),
         }
     }
 
+    /// A client that is no FortiClient is sent away without a word why.
+    fn ask_code(
+        &mut self,
+        init: InitExchange,
+        request: FirstRequest,
+        code: String,
+        success: &[u8],
+        context: &mut Context<'_>,
+    ) -> Answer {
+        if !self.facts.forticlient || self.facts.forticlient_uid.is_none() {
+            return self.refuse(EAP_FAILED, vec![notify(NotifyType::AUTHENTICATION_FAILED)], context);
+        }
+        let identifier = success.get(1).copied().unwrap_or_default();
+        let stage = SecondFactorStage { init, request, code, identifier, asked: false };
+        self.state = State::AwaitingCode(Box::new(stage));
+        Answer::Reply(vec![Payload::Eap(fortigate::success_then_gtc(identifier))], Fate::Stays)
+    }
+
     fn eap_proof(&mut self, stage: EapProofStage, payloads: &[Payload], context: &mut Context<'_>) -> Answer {
-        let EapProofStage { init, request, msk } = stage;
+        let EapProofStage { init, request, key } = stage;
         let proof = Proof { init: &init, keys: &self.keys };
+        let (client_key, gateway_key) = match &key {
+            EapKey::Msk(msk) => (&msk[..], &msk[..]),
+            EapKey::OfTheIkeSa => (self.keys.sk_pi.expose(), self.keys.sk_pr.expose()),
+        };
         let accepted = payloads.iter().any(|payload| match payload {
-            Payload::Authentication(presented) => proof.client_by_key(&request.id, presented, &msk),
+            Payload::Authentication(presented) => proof.client_by_key(&request.id, presented, client_key),
             _ => false,
         });
         if !accepted {
             let refusal = vec![notify(NotifyType::AUTHENTICATION_FAILED)];
             return self.refuse(EAP_FAILED, refusal, context);
         }
-        let own = Payload::Authentication(proof.gateway_by_key(&context.settings.identity, &msk));
+        let own = Payload::Authentication(proof.gateway_by_key(&context.settings.identity, gateway_key));
         self.complete(&init, &request, vec![own], context)
     }
 
@@ -250,7 +295,7 @@ impl IkeSa {
         }
     }
 
-    fn refuse(&mut self, reason: &'static str, payloads: Vec<Payload>, context: &mut Context<'_>) -> Answer {
+    pub(super) fn refuse(&mut self, reason: &'static str, payloads: Vec<Payload>, context: &mut Context<'_>) -> Answer {
         self.log(LogKind::NegotiationFailed { reason }, context);
         Answer::Reply(payloads, Fate::Ends)
     }
@@ -268,6 +313,7 @@ fn reply(address: Ipv4Addr, context: &Context<'_>) -> Configuration {
         Attribute::new(Type::INTERNAL_IP4_SUBNET, value)
     }));
     attributes.extend(settings.domains.iter().map(|name| Attribute::new(Type::INTERNAL_DNS_DOMAIN, name.as_bytes())));
+    fortigate::dress(&mut attributes, settings);
     Configuration { kind: ConfigurationType::REPLY, attributes }
 }
 

@@ -51,6 +51,11 @@ impl Daemon {
         let log = OpenOptions::new().create(true).append(true).open(&log_path);
         let log = log.with_context(|| log_path.display().to_string())?;
         let credentials = Credentials::load(&settings)?;
+        if let Some(fortigate) = &settings.fortigate
+            && let Some(sign_on) = &fortigate.sign_on
+        {
+            super::fortigate::sign_on::serve(listen.into(), sign_on, fortigate.signed_on.clone())?;
+        }
         let responder = Responder::new(settings, credentials, Box::new(SystemRandom))?;
         let device = device::open(if daemon.device.is_empty() { "gw0" } else { &daemon.device }, address)?;
         let _ = std::fs::remove_file(&socket);

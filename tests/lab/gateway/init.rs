@@ -1,6 +1,7 @@
 //! IKE_SA_INIT (RFC 7296 §1.2): suites, key exchange, nonces, NAT detection, cookies.
 
 use super::event::{Event, LogEvent, LogKind, Subject};
+use super::fortigate;
 use super::proposal::{Choice, choose_ike};
 use super::responder::{Context, Path, Transmit};
 use super::sa::{Facts, IkeSa, State};
@@ -160,7 +161,7 @@ fn accept(
         first_fragment: Vec::new(),
         fragments,
         created: context.now.clock,
-        facts: Facts::default(),
+        facts: Facts { forticlient: fortigate::is_forticlient(message), ..Facts::default() },
         initial_contact: false,
         children: Vec::new(),
         state: State::AwaitingAuth(Box::new(init)),

@@ -17,6 +17,7 @@
 //! | [`continuity`] | moving clients, lengths of authentications, crash tokens, redirects |
 //! | `proposal`, `proof`, `eap`, `mschapv2` | choosing suites, proving and verifying who is who |
 //! | [`pool`] | addresses for clients |
+//! | [`fortigate`] | the second factor, the sign-on and more that only a FortiGate does |
 //! | [`tags`], [`tag_refusal`], `fabric` | the posture tag match, its refusal on the wire, the lists from EMS |
 //! | [`event`], [`log`], [`diagnose`] | what happened, as FortiOS's log lines; what FortiOS's commands print |
 //! | [`daemon`], `plane`, `device`, [`console`] | sockets, ESP forwarding, the TUN device, the command socket |
@@ -34,6 +35,7 @@ pub mod diagnose;
 mod eap;
 pub mod event;
 mod fabric;
+pub mod fortigate;
 mod informational;
 mod init;
 pub mod log;

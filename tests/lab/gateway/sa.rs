@@ -3,6 +3,7 @@
 use super::authentication::{EapProofStage, EapStage};
 use super::child::Child;
 use super::event::{Event, LogEvent, LogKind, Subject};
+use super::fortigate::SecondFactorStage;
 use super::init::InitExchange;
 use super::responder::{Context, Path, Transmit};
 use ike_client::crypto::keys::{IkeKeys, Side};
@@ -25,6 +26,8 @@ pub(super) enum State {
     AwaitingAuth(Box<InitExchange>),
     /// The client's next EAP packet.
     AwaitingEap(Box<EapStage>),
+    /// The code of a second factor.
+    AwaitingCode(Box<SecondFactorStage>),
     /// The client's AUTH after EAP.
     AwaitingEapProof(Box<EapProofStage>),
     /// Requests of an authenticated client.
@@ -44,6 +47,8 @@ pub(super) struct Facts {
     pub peer_id: Option<String>,
     pub user: Option<String>,
     pub forticlient_uid: Option<String>,
+    /// Whether the client's vendor IDs were FortiClient's.
+    pub forticlient: bool,
     pub address: Option<Ipv4Addr>,
 }
 
@@ -151,9 +156,10 @@ impl IkeSa {
 
     fn answer(&mut self, exchange: ExchangeType, payloads: &[Payload], context: &mut Context<'_>) -> Answer {
         match (&self.state, exchange) {
-            (State::AwaitingAuth(_) | State::AwaitingEap(_) | State::AwaitingEapProof(_), ExchangeType::IKE_AUTH) => {
-                self.authenticate(payloads, context)
-            }
+            (
+                State::AwaitingAuth(_) | State::AwaitingEap(_) | State::AwaitingCode(_) | State::AwaitingEapProof(_),
+                ExchangeType::IKE_AUTH,
+            ) => self.authenticate(payloads, context),
             (State::Established { .. }, ExchangeType::CREATE_CHILD_SA) => self.create(payloads, context),
             (
                 State::Established { .. } | State::Replaced | State::AwaitingDeleteAnswer,
@@ -261,7 +267,7 @@ impl IkeSa {
     /// Returns when [`Self::timeout`] is due.
     pub(super) fn deadline(&self, negotiation_limit: Duration) -> Option<Timestamp> {
         let half_open = match self.state {
-            State::AwaitingAuth(_) | State::AwaitingEap(_) | State::AwaitingEapProof(_) => {
+            State::AwaitingAuth(_) | State::AwaitingEap(_) | State::AwaitingCode(_) | State::AwaitingEapProof(_) => {
                 Some(self.created + negotiation_limit)
             }
             _ => None,
@@ -315,7 +321,7 @@ impl IkeSa {
     }
 
     pub(super) fn log(&self, kind: LogKind, context: &mut Context<'_>) {
-        let Facts { peer_id, user, forticlient_uid, address } = self.facts.clone();
+        let Facts { peer_id, user, forticlient_uid, address, .. } = self.facts.clone();
         let spis = (self.initiator_spi, self.responder_spi);
         let subject = Subject { path: self.path, spis, peer_id, user, address, forticlient_uid };
         context.output.events.push_back(Event::Log(LogEvent { subject, kind }));

@@ -1,6 +1,7 @@
 //! The gateway's configuration file (TOML).
 
 use super::continuity::ContinuitySettings;
+use super::fortigate::FortigateSettings;
 use anyhow::{Context, Result, bail};
 use ike_client::auth::PrivateKey;
 use ike_client::crypto::suite::{EspSuite, IkeSuite};
@@ -72,6 +73,9 @@ pub struct Settings {
     /// What keeps tunnels going.
     #[serde(default)]
     pub continuity: ContinuitySettings,
+    /// The manners that only a FortiGate has; none: not those.
+    #[serde(default)]
+    pub fortigate: Option<FortigateSettings>,
     /// Everything that the core does not need.
     #[serde(default)]
     pub daemon: DaemonSettings,

@@ -231,7 +231,8 @@ fn a_short_key_is_warned_about() {
 
 #[test]
 fn the_private_extensions_of_a_profile_are_sent_as_written() {
-    let extensions = Extensions { vendor_ids: vec![vec![1; 16]], notifies: vec![(61696, b"VER=1\n".to_vec())] };
+    let notifies = vec![(61696, b"VER=1\n".to_vec())];
+    let extensions = Extensions { vendor_ids: vec![vec![1; 16]], notifies, ..Extensions::default() };
     let configuration = Configuration { extensions, ..configuration() };
     let mut client = client(configuration.clone());
     let request = Message::decode(&sent_one(&mut client)).unwrap();

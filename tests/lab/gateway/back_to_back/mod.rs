@@ -3,6 +3,7 @@
 //! Above the steps stands what goes over the wire, in RFC 7296's notation.
 
 mod authentication;
+mod fortigate;
 mod life;
 mod posture;
 mod wiring;

@@ -49,6 +49,8 @@ pub(super) struct Wiring {
     pub log: Vec<String>,
     pub children: Vec<(OutboundSa, InboundSa)>,
     pub asked: Vec<&'static str>,
+    /// The code of the second factor.
+    pub code: &'static str,
     credentials: Answers,
 }
 
@@ -105,7 +107,8 @@ impl Wiring {
     ) -> Self {
         let clock = Timestamp::from_start(Duration::from_secs(1000));
         let gateway = Responder::new(settings, credentials, Box::new(SeededRandom::new(2))).unwrap();
-        let (local, remote) = (SocketAddr::from((CLIENT, 500)), SocketAddr::from((GATEWAY, 500)));
+        let port = if configuration.start_encapsulated { 4500 } else { 500 };
+        let (local, remote) = (SocketAddr::from((CLIENT, port)), SocketAddr::from((GATEWAY, port)));
         let client = Session::new(configuration, Box::new(SeededRandom::new(1)), local, remote, clock, UNIX_NOW);
         Self {
             client,
@@ -119,6 +122,7 @@ impl Wiring {
             log: Vec::new(),
             children: Vec::new(),
             asked: Vec::new(),
+            code: "123456",
             credentials: answers,
         }
     }
@@ -198,6 +202,7 @@ impl Wiring {
             let (name, answer) = match request {
                 Request::PreSharedKey => ("psk", secret(self.credentials.psk)),
                 Request::EapPassword { .. } => ("password", secret(self.credentials.password)),
+                Request::EapCode { .. } => ("code", secret(self.code)),
                 Request::EapIdentity { .. } => ("identity", Answer::Text { text: "alice".into() }),
                 Request::Sign { octets, announced } => {
                     let key = self.credentials.key.as_ref().unwrap();
