@@ -11,6 +11,7 @@ use super::psk;
 use super::signature::{SignatureError, SignaturePolicy, SignatureScheme};
 use crate::crypto::prf::Prf;
 use crate::wire::{self, AuthenticationMethod};
+use subtle::ConstantTimeEq;
 
 /// What the gateway says of itself in its first IKE_AUTH response.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +38,8 @@ pub struct GatewayProven {
 pub enum ProvenBy {
     /// It knows the pre-shared key, as does every other holder of it.
     PreSharedKey,
+    /// It holds the keys of the session that is resumed, in which it had proven itself.
+    Resumption,
     /// It holds the private key of a certificate that passed.
     Certificate {
         /// The certificate.
@@ -117,6 +120,33 @@ pub fn prove_by_psk(
         return Err(GatewayRejected::SharedKeyMismatch);
     }
     Ok(GatewayProven { identity, by: ProvenBy::PreSharedKey })
+}
+
+/// Checks a gateway that resumes the session in which it had proven to be `expected` (RFC 5723 §5.1):
+/// AUTH is `prf(SK_pr, octets)`.
+///
+/// # Errors
+/// See [`GatewayRejected`].
+pub fn prove_by_resumption(
+    claim: &Claim<'_>,
+    prf: Prf,
+    sk_pr: &[u8],
+    expected: &Identity,
+) -> Result<GatewayProven, GatewayRejected> {
+    let identity = Identity::try_from(claim.identity)?;
+    let AuthenticationMethod(method) = claim.authentication.method;
+    if claim.authentication.method != AuthenticationMethod::SHARED_KEY {
+        return Err(GatewayRejected::MethodNotAccepted { method });
+    }
+    if !expected.matches(&identity) {
+        let (expected, presented) = (expected.to_string(), identity.to_string());
+        return Err(GatewayRejected::IdentityMismatch { expected, presented });
+    }
+    let right = prf.compute(sk_pr, &[claim.octets]);
+    if !bool::from(right.expose().ct_eq(&claim.authentication.data)) {
+        return Err(GatewayRejected::SharedKeyMismatch);
+    }
+    Ok(GatewayProven { identity, by: ProvenBy::Resumption })
 }
 
 /// Checks a gateway that proves itself by a certificate, at `unix_now` (seconds since 1970).

@@ -132,6 +132,26 @@ impl IkeKeys {
         (self.sk_d, self.sk_pi, self.sk_pr) = (sk_d, sk_pi, sk_pr);
     }
 
+    /// Derives the keys of an IKE SA that resumes one whose SK_d is `sk_d` (RFC 5723 §5.1). `suite` is
+    /// the old one's.
+    ///
+    /// # Errors
+    /// [`ExpansionTooLong`], which no suite of the tables reaches.
+    pub fn resume(
+        suite: &IkeSuite,
+        sk_d: &Secret,
+        nonces: Nonces<'_>,
+        spis: IkeSpis,
+    ) -> Result<Self, ExpansionTooLong> {
+        let skeyseed = Prf::new(suite.prf).compute(sk_d.expose(), &[b"Resumption", nonces.initiator, nonces.responder]);
+        Self::expand(suite, &skeyseed, nonces, spis)
+    }
+
+    /// Returns SK_d, from which a resumed IKE SA's keys come.
+    pub const fn sk_d(&self) -> &Secret {
+        &self.sk_d
+    }
+
     /// Derives the keys of a CHILD SA; `shared` is the fresh secret of a key exchange (PFS).
     ///
     /// # Errors

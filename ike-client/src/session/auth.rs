@@ -16,8 +16,9 @@ use super::payloads::Payloads;
 use super::ppk::{self, Ppk};
 use super::redirect::{self, RedirectTarget};
 use super::request::{Answer, Request};
+use super::resume::Ticket;
 use super::state::State;
-use super::{closing, eap};
+use super::{closing, eap, init};
 use crate::auth::certificate::{self, ExpectedIdentity, Trust};
 use crate::auth::eap::EapKey;
 use crate::auth::gateway::{self, Claim, ProvenBy};
@@ -78,6 +79,67 @@ pub(super) struct AwaitingFinalAuth {
     pub gateway: Option<Identification>,
 }
 
+/// Awaits the response to the only IKE_AUTH of a resumed session.
+pub(super) struct AwaitingResumedAuth {
+    pub negotiated: Box<Negotiated>,
+    offer: FirstChild,
+    gateway: Identity,
+}
+
+/// Starts with what IKE_SESSION_RESUME brought: both sides prove that they hold the keys of the session
+/// that is resumed (RFC 5723 §5.1).
+pub(super) fn resume(
+    mut negotiated: Box<Negotiated>,
+    (identity, gateway): (Identity, Identity),
+    context: &mut Context,
+    now: Timestamp,
+) -> State {
+    let own = Identification::from(&identity);
+    let keys = &negotiated.sa.keys;
+    let data = keys.prf.compute(keys.sk_pi.expose(), &[&negotiated.own_octets(&own)]).expose().to_vec();
+    let authentication = Authentication { method: AuthenticationMethod::SHARED_KEY, data };
+    let own_proof = Some(OwnProof { authentication, without_ppk: None });
+    let sent = first_request(&negotiated, &own, own_proof, context).and_then(|(payloads, offer)| {
+        negotiated.sa.request(ExchangeType::IKE_AUTH, &payloads, context, now)?;
+        Ok(offer)
+    });
+    match sent {
+        Ok(offer) => {
+            context.identity = Some(identity);
+            State::AwaitingResumedAuth(Box::new(AwaitingResumedAuth { negotiated, offer, gateway }))
+        }
+        Err(cause) => closing::farewell(negotiated.sa, cause, context, now),
+    }
+}
+
+impl AwaitingResumedAuth {
+    /// Takes the response: `IDr AUTH [CP] SA TSi TSr`.
+    pub(super) fn respond(self, payloads: &[Payload], context: &mut Context, now: Timestamp) -> State {
+        let Self { negotiated, offer, gateway } = self;
+        let payloads = Payloads(payloads);
+        let (Some(theirs), Some(authentication)) = (payloads.responder_identity(), payloads.authentication()) else {
+            let cause = match payloads.error() {
+                Some(notify) => CloseCause::of_refusal(notify, SaKind::Child, &[LikelyCause::IdentityUnknown]),
+                None => CloseCause::GatewayNotTrusted { why: DistrustReason::ProofMissing },
+            };
+            return closing::farewell(negotiated.sa, cause, context, now);
+        };
+        let octets = negotiated.gateway_octets(theirs);
+        let claim = Claim { identity: theirs, authentication, certificates: &[], octets: &octets };
+        let keys = &negotiated.sa.keys;
+        match gateway::prove_by_resumption(&claim, keys.prf, keys.sk_pr.expose(), &gateway) {
+            Ok(proven) => {
+                let warnings = warnings(context, None);
+                establish(negotiated, &proven, offer, warnings, payloads, context, now)
+            }
+            Err(rejected) => {
+                let cause = CloseCause::GatewayNotTrusted { why: rejected.into() };
+                closing::farewell(negotiated.sa, cause, context, now)
+            }
+        }
+    }
+}
+
 /// Starts with what IKE_SA_INIT brought.
 pub(super) fn begin(negotiated: Box<Negotiated>, context: &mut Context, now: Timestamp) -> State {
     if matches!(negotiated.ppk, Ppk::Agreed) {
@@ -110,9 +172,10 @@ impl AwaitingPreSharedKey {
 /// Makes the own proof, or leaves it out when EAP is to follow.
 fn prove(negotiated: Box<Negotiated>, psk: Option<Secret>, context: &mut Context, now: Timestamp) -> State {
     let identity = match own_identity(context) {
-        Ok(identity) => Identification::from(&identity),
+        Ok(identity) => identity,
         Err(cause) => return closing::farewell(negotiated.sa, cause, context, now),
     };
+    let identity = Identification::from(&*context.identity.insert(identity));
     let octets = negotiated.own_octets(&identity);
     let own = match (&context.configuration.client_auth, &psk) {
         (ClientAuthentication::Eap { .. }, _) => None,
@@ -208,7 +271,7 @@ fn send(
 }
 
 /// Returns `IDi, [CERT, ...] [N(INITIAL_CONTACT)] [CERTREQ] [IDr] [AUTH] [N(PPK_IDENTITY) [N(NO_PPK_AUTH)]]
-/// [CP] [SA TSi TSr] [N(MOBIKE_SUPPORTED)]`.
+/// [CP] [SA TSi TSr] [N(TICKET_REQUEST)] [N(MOBIKE_SUPPORTED)]`.
 fn first_request(
     negotiated: &Negotiated,
     identity: &Identification,
@@ -252,6 +315,9 @@ fn first_request(
         payloads.extend(offer.payloads());
         FirstChild::Offered(offer)
     };
+    if continuity.resumption {
+        payloads.push(Payload::Notify(Notify::new(NotifyType::TICKET_REQUEST, Vec::new())));
+    }
     if continuity.mobility {
         payloads.push(Payload::Notify(Notify::new(NotifyType::MOBIKE_SUPPORTED, Vec::new())));
     }
@@ -437,6 +503,10 @@ pub(super) fn establish(
     let outcome = outcome.and_then(|child| Ok((child, IkeLifetime::draw(context, now)?)));
     let ((first, assigned), lifetime) = match outcome {
         Ok(outcome) => outcome,
+        Err(_) if wants_no_child(&negotiated, payloads, context) => {
+            context.configuration.continuity.childless = true;
+            return init::from_the_start(context, now);
+        }
         Err(cause) => return closing::farewell(negotiated.sa, cause, context, now),
     };
     let ike = Some(negotiated.sa.suite).filter(IkeSuite::is_weak).map(|suite| suite.to_string());
@@ -471,9 +541,22 @@ pub(super) fn establish(
     {
         return closing::farewell(negotiated.sa, cause, context, now);
     }
+    if let (true, Some(identity)) = (context.configuration.continuity.resumption, context.identity.clone()) {
+        let identities = (identity, proven.identity().clone());
+        let ticket = Ticket::read(payloads, &negotiated, identities, now);
+        ticket.into_iter().for_each(|ticket| context.tell(Event::Ticket(Box::new(ticket))));
+    }
     let Negotiated { sa, nat, .. } = *negotiated;
     let child = first.map(|(_, child)| child);
     Box::new(EstablishedSa::new(sa, child, lifetime, nat, context, now)).begin(payloads, context, now)
+}
+
+/// Tells whether the gateway, which can do without a CHILD SA, has refused the whole of IKE_AUTH because
+/// there was one (strongSwan's `childless = force`): it has forgotten the IKE SA, so without one it
+/// is tried from the start.
+fn wants_no_child(negotiated: &Negotiated, payloads: Payloads<'_>, context: &Context) -> bool {
+    let refused = payloads.error().is_some_and(|notify| notify.notify_type == NotifyType::INVALID_SYNTAX);
+    refused && negotiated.childless && !context.configuration.continuity.childless
 }
 
 /// Reads what was assigned, and the CHILD SA if there is one. A gateway that can do without at first

@@ -6,6 +6,7 @@ use super::event::Event;
 use super::output::{Counters, LocalSocket, Transmit};
 use super::request::{Request, RequestId};
 use super::trace::Trace;
+use crate::auth::Identity;
 use crate::random::Random;
 use crate::time::Timestamp;
 use crate::transport::udp;
@@ -39,6 +40,8 @@ pub(super) struct Context {
     pub counters: Counters,
     /// Where the datagram that is being looked at came from.
     pub from: SocketAddr,
+    /// IDi, once it was sent.
+    pub identity: Option<Identity>,
     /// Other addresses that the gateway, once proven, said it can be reached at.
     pub alternatives: Vec<IpAddr>,
     /// The transmits that wait to be polled.
@@ -69,6 +72,7 @@ impl Context {
             path: Path { local, remote, socket },
             counters: Counters::default(),
             from: remote,
+            identity: None,
             alternatives: Vec::new(),
             transmits: VecDeque::new(),
             events: VecDeque::new(),

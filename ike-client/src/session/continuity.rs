@@ -11,6 +11,9 @@ pub struct Continuity {
     /// Whether the gateway is told that this end may move (MOBIKE, RFC 4555).
     #[serde(default = "enabled")]
     pub mobility: bool,
+    /// Whether the gateway is asked for a ticket to come back by (RFC 5723).
+    #[serde(default = "enabled")]
+    pub resumption: bool,
     /// Whether a redirect to another gateway is followed (RFC 5685). The other one must prove the
     /// same identity as the one that was dialled.
     #[serde(default = "enabled")]
@@ -31,6 +34,7 @@ impl Default for Continuity {
     fn default() -> Self {
         Self {
             mobility: true,
+            resumption: true,
             follow_redirects: true,
             redirected_from: None,
             childless: false,

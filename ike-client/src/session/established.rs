@@ -255,6 +255,12 @@ impl EstablishedSa {
         self.others.len()
     }
 
+    /// Lets the CHILD SAs reach their age limit.
+    #[cfg(test)]
+    pub(super) fn age_children_for_test(&mut self, now: Timestamp) {
+        self.children.iter_mut().for_each(|child| child.expiry = now);
+    }
+
     /// Makes a gateway of the tests lose its CHILD SAs.
     #[cfg(test)]
     pub(super) fn forget_children_for_test(&mut self) {

@@ -2,6 +2,7 @@
 
 use super::cause::CloseCause;
 use super::redirect::RedirectTarget;
+use super::resume::Ticket;
 use crate::auth::Identity;
 use crate::crypto::suite::{EspSuite, IkeSuite};
 use crate::esp::{EspSpi, InboundSa, OutboundSa};
@@ -53,6 +54,9 @@ pub enum Event {
         /// Where to.
         to: RedirectTarget,
     },
+    /// The gateway gave a ticket by which this session can be resumed, once
+    /// ([`Session::resume`](super::Session::resume)). It holds a key.
+    Ticket(Box<Ticket>),
     /// Something a person should know; nothing ends because of it.
     Warning(Warning),
     /// The session is over. No event follows; the transmits that are still queued are to be sent.

@@ -94,6 +94,14 @@ struct Answer<'a> {
     nonce: &'a [u8],
 }
 
+/// Begins from the start, on the path in use.
+pub(super) fn from_the_start(context: &mut Context, now: Timestamp) -> State {
+    match AwaitingInitResponse::start(context, now) {
+        Ok(state) => State::AwaitingInitResponse(Box::new(state)),
+        Err(cause) => State::closed(cause, context),
+    }
+}
+
 impl AwaitingInitResponse {
     /// Sends the first message.
     pub(super) fn start(context: &mut Context, now: Timestamp) -> Result<Self, CloseCause> {

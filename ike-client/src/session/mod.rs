@@ -20,6 +20,7 @@
 //! | [`event`], [`cause`] | what it tells |
 //! | [`output`] | datagrams, sockets, timers, counters |
 //! | [`trace`] | the conversation log |
+//! | [`resume`] | tickets, and how a session comes back by one |
 //! | [`redirect`] | where a gateway sends this client |
 //! | `state`, `context` | the states, named for what is awaited, and what they share |
 //! | `init`, `nat`, `auth`, `eap`, `config`, `closing` | IKE_SA_INIT, IKE_AUTH, the last exchange |
@@ -48,6 +49,7 @@ mod ppk;
 mod proposal;
 pub mod redirect;
 pub mod request;
+pub mod resume;
 mod selectors;
 mod state;
 #[cfg(test)]
@@ -63,6 +65,7 @@ pub use event::{ChildInstalled, Established, Event, Nat, OutboundFrom, Warning};
 pub use output::{Counters, LocalSocket, TimerName, Transmit};
 pub use redirect::RedirectTarget;
 pub use request::{Answer, Request, RequestId};
+pub use resume::Ticket;
 pub use trace::TraceRecord;
 
 use crate::random::Random;
@@ -70,6 +73,7 @@ use crate::time::Timestamp;
 use crate::wire::Message;
 use context::Context;
 use init::AwaitingInitResponse;
+use resume::AwaitingResumeResponse;
 use state::State;
 use std::net::SocketAddr;
 
@@ -101,6 +105,25 @@ impl Session {
         let mut context = Context::new(configuration, random, (local, remote), now, unix_now);
         let state = match AwaitingInitResponse::start(&mut context, now) {
             Ok(state) => State::AwaitingInitResponse(Box::new(state)),
+            Err(cause) => State::closed(cause, &mut context),
+        };
+        Self { context, state }
+    }
+
+    /// Starts as [`Self::new`] does, but by a ticket of an earlier session with the same gateway
+    /// (RFC 5723): nobody is asked for anything. When the gateway does not take it, the session is
+    /// negotiated from the start.
+    pub fn resume(
+        configuration: Configuration,
+        ticket: Ticket,
+        random: Box<dyn Random>,
+        (local, remote): (SocketAddr, SocketAddr),
+        now: Timestamp,
+        unix_now: u64,
+    ) -> Self {
+        let mut context = Context::new(configuration, random, (local, remote), now, unix_now);
+        let state = match AwaitingResumeResponse::start(ticket, &mut context, now) {
+            Ok(state) => state,
             Err(cause) => State::closed(cause, &mut context),
         };
         Self { context, state }
@@ -261,7 +284,7 @@ impl Session {
     /// Tells whether the gateway has answered IKE_SA_INIT in a way that led to keys, or the session
     /// is over.
     pub const fn has_keys(&self) -> bool {
-        !matches!(self.state, State::AwaitingInitResponse(_))
+        !matches!(self.state, State::AwaitingInitResponse(_) | State::AwaitingResumeResponse(_))
     }
 
     /// Names what is awaited, for logs: `awaiting-init-response`, `established`, ...

@@ -28,6 +28,14 @@ pub enum RedirectTarget {
 }
 
 impl RedirectTarget {
+    /// Reads a gateway's name or address as a person writes it; none when it cannot be told on the wire.
+    pub fn named(text: &str) -> Option<Self> {
+        match text.trim_start_matches('[').trim_end_matches(']').parse() {
+            Ok(address) => Some(Self::Address(address)),
+            Err(_) => name(text.as_bytes()).map(Self::Name),
+        }
+    }
+
     /// Reads the front of a notify's data; returns the nonce that follows.
     fn read(data: &[u8]) -> Option<(Self, &[u8])> {
         let (head, rest) = data.split_at_checked(2)?;

@@ -106,15 +106,15 @@ pub enum Answer {
 }
 
 /// How a secret crosses a process boundary: as its octets.
-mod secret_octets {
+pub(super) mod secret_octets {
     use crate::crypto::Secret;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    pub(super) fn serialize<S: Serializer>(secret: &Secret, serializer: S) -> Result<S::Ok, S::Error> {
+    pub fn serialize<S: Serializer>(secret: &Secret, serializer: S) -> Result<S::Ok, S::Error> {
         secret.expose().serialize(serializer)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Secret, D::Error> {
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Secret, D::Error> {
         Vec::<u8>::deserialize(deserializer).map(Secret::new)
     }
 }

@@ -3,7 +3,9 @@
 //! A state is consumed by what happens to it and gives the next one. What the states share is in
 //! the [`Context`].
 
-use super::auth::{AwaitingAuthResponse, AwaitingFinalAuth, AwaitingPreSharedKey, AwaitingSignature};
+use super::auth::{
+    AwaitingAuthResponse, AwaitingFinalAuth, AwaitingPreSharedKey, AwaitingResumedAuth, AwaitingSignature,
+};
 use super::cause::{CloseCause, CloseReason};
 use super::closing::{self, Closing};
 use super::context::{Context, Question};
@@ -16,6 +18,7 @@ use super::intermediate::AwaitingIntermediateResponse;
 use super::output::TimerName;
 use super::ppk::AwaitingPpk;
 use super::request::Answer;
+use super::resume::AwaitingResumeResponse;
 use crate::time::Timestamp;
 use crate::wire::{DecodeError, Message, Payload, PayloadType};
 
@@ -27,6 +30,10 @@ pub(super) enum State {
     AwaitingIntermediateResponse(Box<AwaitingIntermediateResponse>),
     /// The post-quantum pre-shared key was asked for.
     AwaitingPpk(Box<AwaitingPpk>),
+    /// A ticket was sent.
+    AwaitingResumeResponse(Box<AwaitingResumeResponse>),
+    /// The only IKE_AUTH of a resumed session was sent.
+    AwaitingResumedAuth(Box<AwaitingResumedAuth>),
     /// The pre-shared key was asked for.
     AwaitingPreSharedKey(Box<AwaitingPreSharedKey>),
     /// A signature by the own key was asked for.
@@ -61,6 +68,8 @@ impl State {
             Self::AwaitingInitResponse(_) => "awaiting-init-response",
             Self::AwaitingIntermediateResponse(_) => "awaiting-intermediate-response",
             Self::AwaitingPpk(_) => "awaiting-ppk",
+            Self::AwaitingResumeResponse(_) => "awaiting-resume-response",
+            Self::AwaitingResumedAuth(_) => "awaiting-resumed-auth",
             Self::AwaitingPreSharedKey(_) => "awaiting-pre-shared-key",
             Self::AwaitingSignature(_) => "awaiting-signature",
             Self::AwaitingAuthResponse(_) => "awaiting-auth-response",
@@ -80,6 +89,13 @@ impl State {
                 if message.header.initiator_spi != state.spi() {
                     context.counters.foreign += 1;
                     return Self::AwaitingInitResponse(state);
+                }
+                state.receive(datagram, message, context, now)
+            }
+            Self::AwaitingResumeResponse(state) => {
+                if message.header.initiator_spi != state.spi() {
+                    context.counters.foreign += 1;
+                    return Self::AwaitingResumeResponse(state);
                 }
                 state.receive(datagram, message, context, now)
             }
@@ -122,6 +138,7 @@ impl State {
             Self::AwaitingAuthResponse(state) => state.respond(&payloads, context, now),
             Self::AwaitingEapMessage(state) => state.respond(&payloads, context, now),
             Self::AwaitingFinalAuth(state) => state.respond(&payloads, context, now),
+            Self::AwaitingResumedAuth(state) => state.respond(&payloads, context, now),
             other => other,
         }
     }
@@ -170,6 +187,7 @@ impl State {
             Self::AwaitingEapMessage(state) => Some(&state.negotiated),
             Self::AwaitingCredential(state) => Some(&state.negotiated),
             Self::AwaitingFinalAuth(state) => Some(&state.negotiated),
+            Self::AwaitingResumedAuth(state) => Some(&state.negotiated),
             _ => None,
         }
     }
@@ -184,6 +202,7 @@ impl State {
             Self::AwaitingEapMessage(state) => Some(&mut state.negotiated),
             Self::AwaitingCredential(state) => Some(&mut state.negotiated),
             Self::AwaitingFinalAuth(state) => Some(&mut state.negotiated),
+            Self::AwaitingResumedAuth(state) => Some(&mut state.negotiated),
             _ => None,
         }
     }
@@ -199,6 +218,7 @@ impl State {
             Self::AwaitingEapMessage(state) => state.negotiated,
             Self::AwaitingCredential(state) => state.negotiated,
             Self::AwaitingFinalAuth(state) => state.negotiated,
+            Self::AwaitingResumedAuth(state) => state.negotiated,
             Self::Established(state) => return Some(state.into_current_sa()),
             _ => return None,
         };
@@ -216,6 +236,7 @@ impl State {
                 add(Some(state.negotiation()), TimerName::Negotiation);
             }
             Self::Established(state) => return state.timers(context),
+            Self::AwaitingResumeResponse(state) => add(state.retransmission(), TimerName::Retransmission),
             Self::Closing(state) => add(state.retransmission(), TimerName::Retransmission),
             Self::Closed => {}
             half_open => {
@@ -237,6 +258,7 @@ impl State {
     pub(super) fn handle_timeout(self, context: &mut Context, now: Timestamp) -> Self {
         match self {
             Self::AwaitingInitResponse(state) => state.handle_timeout(context, now),
+            Self::AwaitingResumeResponse(state) => state.handle_timeout(context, now),
             Self::Established(state) => state.handle_timeout(context, now),
             Self::Closing(state) => state.handle_timeout(context, now),
             Self::Closed => Self::Closed,

@@ -33,6 +33,8 @@ pub(super) struct FirstRequest {
     initial_contact: bool,
     /// The client can move (RFC 4555).
     mobile: bool,
+    /// It asks for a ticket (RFC 5723).
+    wants_ticket: bool,
 }
 
 /// EAP is under way.
@@ -61,7 +63,7 @@ impl FirstRequest {
     fn read(payloads: &[Payload]) -> Option<Self> {
         let (mut id, mut authentication, mut configuration) = (None, None, None);
         let (mut proposals, mut client, mut gateway): (Vec<Proposal>, Vec<_>, Vec<_>) = Default::default();
-        let (mut certificates, mut initial_contact, mut mobile) = (Vec::new(), false, false);
+        let (mut certificates, mut initial_contact, mut mobile, mut wants_ticket) = (Vec::new(), false, false, false);
         for payload in payloads {
             match payload {
                 Payload::IdentificationInitiator(identity) => id = Some(identity.clone()),
@@ -74,12 +76,22 @@ impl FirstRequest {
                 Payload::Notify(n) => {
                     initial_contact |= n.notify_type == NotifyType::INITIAL_CONTACT;
                     mobile |= n.notify_type == NotifyType::MOBIKE_SUPPORTED;
+                    wants_ticket |= n.notify_type == NotifyType::TICKET_REQUEST;
                 }
                 _ => {}
             }
         }
         let wanted = Wanted { proposals, client, gateway };
-        Some(Self { id: id?, authentication, certificates, configuration, wanted, initial_contact, mobile })
+        Some(Self {
+            id: id?,
+            authentication,
+            certificates,
+            configuration,
+            wanted,
+            initial_contact,
+            mobile,
+            wants_ticket,
+        })
     }
 }
 
@@ -106,6 +118,13 @@ impl IkeSa {
         self.facts.forticlient_uid = forticlient_uid(payloads);
         let proof = Proof { init: &init, keys: &self.keys };
         let (settings, credentials) = (context.settings, context.credentials);
+        if let Some(resumed) = &init.resumed {
+            let claim = (&request.id, request.authentication.as_ref());
+            return match self.resumed_proof(resumed, &init, claim, &settings.identity) {
+                Some(proof) => self.complete(&init, &request, proof, context),
+                None => self.refuse("ticket not proven", vec![notify(NotifyType::AUTHENTICATION_FAILED)], context),
+            };
+        }
         let accepted = match (&settings.client_auth, &request.authentication) {
             // A FortiGate answers a client that brings AUTH where EAP is due with silence.
             (ClientAuth::Eap, Some(_)) => {
@@ -262,6 +281,9 @@ impl IkeSa {
         let mut payloads = proof;
         payloads.extend(self.first_child(init, request, context).unwrap_or_else(|refusal| vec![notify(refusal)]));
         payloads.extend(self.beside_first_child(request.mobile, context));
+        if request.wants_ticket && context.settings.continuity.tickets {
+            payloads.extend(self.ticket(&request.id, context));
+        }
         self.log(LogKind::TunnelUp, context);
         Answer::Reply(payloads, Fate::Stays)
     }

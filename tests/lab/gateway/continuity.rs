@@ -22,6 +22,9 @@ pub struct ContinuitySettings {
     /// What crash tokens are made from; it outlives the gateway. None: it makes none.
     #[serde(default)]
     pub crash_secret: Option<String>,
+    /// Gives tickets to clients that ask for one, and takes them (RFC 5723).
+    #[serde(default)]
+    pub tickets: bool,
     /// Where every client that takes redirects is sent in IKE_SA_INIT.
     #[serde(default)]
     pub redirect: Option<Ipv4Addr>,

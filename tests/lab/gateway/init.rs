@@ -4,6 +4,7 @@ use super::event::{Event, LogEvent, LogKind, Subject};
 use super::fortigate;
 use super::proposal::{Choice, choose_ike};
 use super::responder::{Context, Path, Transmit};
+use super::resumption::Resumed;
 use super::sa::{Facts, IkeSa, State};
 use super::settings::ClientAuth;
 use ike_client::auth::signature::SignatureHashes;
@@ -26,6 +27,8 @@ pub(super) struct InitExchange {
     pub initiator_nonce: Vec<u8>,
     pub responder_nonce: Vec<u8>,
     pub client_hashes: SignatureHashes,
+    /// Set when a session is resumed instead (RFC 5723).
+    pub resumed: Option<Resumed>,
 }
 
 struct Request<'a> {
@@ -146,6 +149,7 @@ fn accept(
         initiator_nonce: request.nonce.to_vec(),
         responder_nonce,
         client_hashes,
+        resumed: None,
     };
     Some(IkeSa {
         serial,

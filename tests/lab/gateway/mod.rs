@@ -14,6 +14,7 @@
 //! | [`settings`] | the configuration file |
 //! | [`responder`] | the core: finds the SA of a datagram, opens new ones |
 //! | `init`, `sa`, `authentication`, `child`, `informational` | the exchanges of one IKE SA |
+//! | `resumption` | tickets, and sessions that come back by them |
 //! | [`continuity`] | moving clients, lengths of authentications, crash tokens, redirects |
 //! | `proposal`, `proof`, `eap`, `mschapv2` | choosing suites, proving and verifying who is who |
 //! | [`pool`] | addresses for clients |
@@ -45,6 +46,7 @@ pub mod pool;
 mod proof;
 mod proposal;
 pub mod responder;
+mod resumption;
 mod running;
 mod sa;
 pub mod settings;

@@ -17,12 +17,12 @@ pub(super) struct Proof<'a> {
 }
 
 impl Proof<'_> {
-    fn initiator_octets(&self, id: &Identification) -> Vec<u8> {
+    pub(super) fn initiator_octets(&self, id: &Identification) -> Vec<u8> {
         let maced = self.keys.prf.compute(self.keys.sk_pi.expose(), &[&id.body()]);
         [&self.init.request, &self.init.responder_nonce, maced.expose()].concat()
     }
 
-    fn responder_octets(&self, id: &Identification) -> Vec<u8> {
+    pub(super) fn responder_octets(&self, id: &Identification) -> Vec<u8> {
         let maced = self.keys.prf.compute(self.keys.sk_pr.expose(), &[&id.body()]);
         [&self.init.response, &self.init.initiator_nonce, maced.expose()].concat()
     }

@@ -6,6 +6,7 @@
 use super::event::Event;
 use super::init;
 use super::pool::AddressPool;
+use super::resumption::{self, Tickets};
 use super::sa::{Fate, IkeSa};
 use super::settings::{Credentials, Settings};
 use super::tags::TagDirectory;
@@ -56,6 +57,7 @@ pub(super) struct Context<'a> {
     pub tags: &'a TagDirectory,
     pub random: &'a mut dyn Random,
     pub pool: &'a mut AddressPool,
+    pub tickets: &'a mut Tickets,
     pub output: &'a mut Output,
     pub now: Now,
 }
@@ -67,6 +69,7 @@ pub struct Responder {
     tags: TagDirectory,
     random: Box<dyn Random>,
     pool: AddressPool,
+    tickets: Tickets,
     /// By the SPI that the gateway chose.
     sas: BTreeMap<u64, IkeSa>,
     cookie_secret: [u8; 32],
@@ -89,6 +92,7 @@ impl Responder {
             tags: TagDirectory::default(),
             random,
             pool,
+            tickets: Tickets::default(),
             sas: BTreeMap::new(),
             cookie_secret,
             output: Output::default(),
@@ -121,7 +125,8 @@ impl Responder {
         let Ok(message) = Message::decode(bytes) else { return };
         let header = message.header;
         let begins = header.exchange == ExchangeType::IKE_SA_INIT && !header.flags.is_response();
-        if begins && header.responder_spi == ResponderSpi::ZERO {
+        let resumes = header.exchange == ExchangeType::IKE_SESSION_RESUME && !header.flags.is_response();
+        if (begins || resumes) && header.responder_spi == ResponderSpi::ZERO {
             self.begin(bytes, &message, path, now);
             return;
         }
@@ -141,7 +146,11 @@ impl Responder {
             return;
         }
         let (serial, secret) = (self.opened, self.cookie_secret);
-        if let Some(sa) = init::open(bytes, message, path, serial, &secret, &mut self.context(now)) {
+        let opened = match message.header.exchange {
+            ExchangeType::IKE_SA_INIT => init::open(bytes, message, path, serial, &secret, &mut self.context(now)),
+            _ => resumption::open(bytes, message, path, serial, &mut self.context(now)),
+        };
+        if let Some(sa) = opened {
             self.opened = self.opened.saturating_add(1);
             self.sas.insert(sa.own_spi(), sa);
         }
@@ -248,6 +257,7 @@ impl Responder {
             tags: &self.tags,
             random: &mut *self.random,
             pool: &mut self.pool,
+            tickets: &mut self.tickets,
             output: &mut self.output,
             now,
         }

@@ -10,10 +10,11 @@ use crate::gateway::{Event as GatewayEvent, Path, Responder};
 use ike_client::crypto::Secret;
 use ike_client::esp::{EspSpi, InboundSa, OutboundSa};
 use ike_client::random::SeededRandom;
-use ike_client::session::{Answer, Configuration, Event, LocalSocket, Session};
+use ike_client::session::{Answer, CloseCause, Configuration, Event, LocalSocket, Session};
 use ike_client::time::Timestamp;
 use ike_client::transport::{Packet, udp};
 use ike_client::wire::{Delete, ExchangeType, Flags, Header, Message, Notify, NotifyType, Payload};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
@@ -38,9 +39,13 @@ pub struct World {
     invariants: Invariants,
     children: Vec<(OutboundSa, InboundSa)>,
     address: Option<Ipv4Addr>,
+    /// The session had a CHILD SA before.
+    had_child: bool,
     seen: Vec<Datagram>,
     /// Packets that came through, each way.
     delivered: [u32; 2],
+    /// What this scenario has led to, by name.
+    pub came_up: BTreeSet<&'static str>,
 }
 
 impl World {
@@ -59,8 +64,10 @@ impl World {
             invariants: Invariants::default(),
             children: Vec::new(),
             address: None,
+            had_child: false,
             seen: Vec::new(),
             delivered: [0, 0],
+            came_up: BTreeSet::new(),
         }
     }
 
@@ -95,9 +102,9 @@ impl World {
                 self.gateway = gateway(self.fresh_seed());
                 self.plane = Plane::default();
             }
-            Happening::Sleep(minutes) => {
+            Happening::Sleep(how) => {
                 self.network.drop_all();
-                self.clock = self.clock + Duration::from_secs(60 * u64::from(minutes));
+                self.clock = self.clock + Duration::from_secs(4 * u64::from(how));
             }
             Happening::Ping => self.ping(),
             Happening::Inject(how) => self.inject(how),
@@ -182,6 +189,12 @@ impl World {
                 });
             }
             Event::ChildInstalled(child) => {
+                if child.replaces.is_some() {
+                    self.came_up.insert("child renewed");
+                } else if self.address.is_some() && self.had_child {
+                    self.came_up.insert("child lost");
+                }
+                self.had_child = true;
                 self.invariants.installed(child.inbound.spi(), child.outbound.spi());
                 self.children.push((child.outbound, child.inbound));
             }
@@ -189,10 +202,20 @@ impl World {
                 self.invariants.retired(inbound);
                 self.children.retain(|(_, one)| one.spi() != inbound);
             }
-            Event::Closed { .. } => {
+            Event::Closed { cause } => {
+                self.came_up.insert(match cause {
+                    CloseCause::GatewayRestarted => "restarted",
+                    CloseCause::GatewayLost => "silent",
+                    CloseCause::NoAnswer => "unheard",
+                    CloseCause::Expired => "expired",
+                    _ => "closed",
+                });
+                self.had_child = false;
                 self.invariants.ended();
                 self.children.clear();
             }
+            Event::Moved { .. } => drop(self.came_up.insert("moved")),
+            Event::IkeRekeyed { .. } => drop(self.came_up.insert("ike renewed")),
             _ => {}
         }
     }
@@ -320,7 +343,9 @@ impl World {
     pub fn heal(&mut self) {
         self.network.heal();
         self.pass(HEALING);
-        if self.client.is_closed() {
+        let made_anew = self.client.is_closed();
+        self.came_up.insert(if made_anew { "made anew" } else { "survived" });
+        if made_anew {
             // As the owner does: another one, for which the gateway forgets the old.
             let seed = self.fresh_seed();
             self.client = session(&self.network, seed, self.clock);
@@ -349,7 +374,7 @@ fn session(network: &Network, seed: u64, clock: Timestamp) -> Session {
         "ike_suites": ["aes256gcm16-prfsha256-x25519"],
         "esp_suites": ["aes256gcm16-x25519-noesn", "aes256gcm16-noesn"],
         "child_lifetime": lifetime(60, 10, 90),
-        "ike_lifetime": lifetime(300, 60, 400),
+        "ike_lifetime": lifetime(1500, 300, 3600),
     }))
     .expect("a configuration");
     let random = Box::new(SeededRandom::new(seed ^ 0xc11e));

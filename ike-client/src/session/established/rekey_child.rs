@@ -265,7 +265,8 @@ impl EstablishedSa {
     }
 
     pub(super) fn mark_replaced(&mut self, inbound: EspSpi, now: Timestamp) {
-        if let Some(child) = self.child(inbound) {
+        // One that was given up meanwhile stays so.
+        if let Some(child) = self.child(inbound).filter(|child| child.standing == Standing::InUse) {
             child.standing = Standing::Replaced { until: now + RETIREMENT };
             child.rekey = None;
         }

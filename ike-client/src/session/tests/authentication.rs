@@ -23,7 +23,8 @@ fn cause_with(behaviour: Behaviour) -> CloseCause {
 
 #[test]
 fn both_sides_prove_themselves_and_the_child_sa_carries_packets() {
-    // HDR, SK{IDi, N(INITIAL_CONTACT), AUTH, CP(CFG_REQUEST), SAi2, TSi, TSr, N(MOBIKE_SUPPORTED)} -->
+    // HDR, SK{IDi, N(INITIAL_CONTACT), AUTH, CP(CFG_REQUEST), SAi2, TSi, TSr, N(TICKET_REQUEST),
+    //     N(MOBIKE_SUPPORTED)} -->
     //      <-- HDR, SK{IDr, AUTH, CP(CFG_REPLY), SAr2, TSi, TSr}
     let (mut client, mut gateway) = run(configuration(), Behaviour::default());
     let order: Vec<PayloadType> = gateway.first_auth.iter().map(Payload::payload_type).collect();
@@ -37,6 +38,7 @@ fn both_sides_prove_themselves_and_the_child_sa_carries_packets() {
             PayloadType::SECURITY_ASSOCIATION,
             PayloadType::TRAFFIC_SELECTORS_INITIATOR,
             PayloadType::TRAFFIC_SELECTORS_RESPONDER,
+            PayloadType::NOTIFY,
             PayloadType::NOTIFY,
         ]
     );

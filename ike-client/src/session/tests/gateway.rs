@@ -121,6 +121,8 @@ pub(super) struct Gateway {
     stage: Stage,
     /// What the client's AUTH was by, once it was seen.
     pub client_method: Option<AuthenticationMethod>,
+    /// Whether the client's AUTH in its first request was good.
+    client_proven: bool,
     /// Payloads of the first IKE_AUTH request.
     pub first_auth: Vec<Payload>,
     /// Every EAP packet that the client sent.
@@ -175,9 +177,15 @@ impl Gateway {
             behaviour,
             stage: Stage::AwaitingInit,
             client_method: None,
+            client_proven: false,
             first_auth: Vec::new(),
             eap_answers: Vec::new(),
         }
+    }
+
+    /// Tells whether the client's AUTH in its first request was good.
+    pub(super) const fn client_is_proven(&self) -> bool {
+        self.client_proven
     }
 
     /// Gives away the session of an established SA.
@@ -405,6 +413,9 @@ impl Gateway {
             Some(_) => (half_open.auth_request.clone(), None),
             None => self.settle_ppk(half_open, half_open.auth_request.clone()),
         };
+        if self.behaviour.eap.is_none() {
+            self.client_proven = self.check_client(half_open, &request);
+        }
         let proves = self.behaviour.eap.is_none() && !self.behaviour.skips_client_proof;
         if proves && !self.check_client(half_open, &request) {
             let failed = Notify::new(NotifyType::AUTHENTICATION_FAILED, Vec::new());

@@ -68,6 +68,27 @@ fn a_child_sa_that_is_refused_in_the_authentication_is_asked_for_afterwards_wher
     }
 }
 
+#[test]
+fn a_gateway_that_refuses_everything_because_of_the_child_sa_is_asked_without_one() {
+    let refusal = vec![Notify::new(NotifyType::INVALID_SYNTAX, Vec::new())];
+    let behaviour = Behaviour { childless: true, refusal, ..Behaviour::default() };
+    let (mut client, request) = childless(configuration(), behaviour);
+    assert!(request.iter().any(is_about_a_child));
+    assert_eq!(client.state_name(), "awaiting-init-response", "from the start");
+    let mut gateway = Gateway::new(configuration(), Behaviour { childless: true, ..Behaviour::default() });
+    let again = sent_one(&mut client);
+    for answer in gateway.take(&again, at(1)) {
+        client.handle_datagram(&answer, client.remote(), at(1));
+    }
+    answer_psk(&mut client, PSK, at(1));
+    let request = sent_one(&mut client);
+    for answer in gateway.take(&request, at(1)) {
+        client.handle_datagram(&answer, client.remote(), at(1));
+    }
+    assert!(!gateway.first_auth.iter().any(is_about_a_child));
+    assert_eq!(client.state_name(), "established");
+}
+
 fn due(pair: &Pair) -> Vec<Duration> {
     let within = |event: &Event| match event {
         Event::ReauthenticationDue { within } => Some(*within),

@@ -173,6 +173,25 @@ fn both_sides_that_have_lost_it_come_to_have_one_again() {
 }
 
 #[test]
+fn a_child_sa_that_grows_too_old_while_it_is_renewed_is_retired_once() {
+    let mut pair = Pair::new();
+    let before = pair.children[0].clone();
+    long_after(&mut pair);
+    pair.client.rekey_child(pair.now);
+    let renewal = sent_one(&mut pair.client);
+    // Its answer is under way when the age limit comes.
+    let State::Established(state) = &mut pair.client.state else { panic!("not established") };
+    state.age_children_for_test(pair.now);
+    pair.client.handle_timeout(pair.now);
+    pair.note();
+    assert_eq!(pair.children[0], []);
+    pair.give_gateway(&renewal);
+    pair.settle();
+    pair.assert_sound();
+    assert_ne!(pair.children[0], before);
+}
+
+#[test]
 fn an_unknown_spi_is_believed_when_it_is_protected_and_a_hint_when_it_is_not() {
     let mut pair = Pair::new();
     long_after(&mut pair);

@@ -5,6 +5,7 @@
 //! since the machine of an established SA is the same for both sides. [`network`] carries messages
 //! between two parties with loss, delay and repetition, and sleeps exactly as long as it is told.
 
+mod attacks;
 mod authentication;
 mod certificates;
 mod collision_table;

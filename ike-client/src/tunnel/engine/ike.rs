@@ -369,7 +369,8 @@ impl<'a> Engine<'a> {
             session::Event::IkeRekeyed { .. } => outbox.put(Event::Rekeyed { sa: SaKind::Ike }),
             session::Event::Moved { .. }
             | session::Event::ReauthenticationDue { .. }
-            | session::Event::Redirected { .. } => {}
+            | session::Event::Redirected { .. }
+            | session::Event::Ticket(_) => {}
             session::Event::Warning(warning) => outbox.put(Event::Warning { warning }),
             session::Event::Closed { cause } => self.end(cause.into(), outbox, now),
         }

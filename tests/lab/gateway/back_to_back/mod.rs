@@ -6,4 +6,5 @@ mod authentication;
 mod fortigate;
 mod life;
 mod posture;
+mod resumption;
 mod wiring;

@@ -10,7 +10,7 @@ use ike_client::esp::{InboundSa, Opened, OutboundSa};
 use ike_client::random::SeededRandom;
 use ike_client::session::{
     Answer, ClientAuthentication, CloseCause, Configuration, Established, Event as ClientEvent, GatewayAuthentication,
-    LocalSocket, Request, Session,
+    LocalSocket, Request, Session, Ticket,
 };
 use ike_client::time::Timestamp;
 use ike_client::transport::{Packet, udp};
@@ -22,7 +22,7 @@ pub(super) const CLIENT: [u8; 4] = [192, 0, 2, 10];
 pub(super) const GATEWAY: [u8; 4] = [192, 0, 2, 1];
 pub(super) const CORPORATE: [u8; 4] = [10, 98, 0, 1];
 /// A date within the validity of rcgen's certificates.
-const UNIX_NOW: u64 = 1_790_000_000;
+pub(super) const UNIX_NOW: u64 = 1_790_000_000;
 
 /// A message on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +51,14 @@ pub(super) struct Wiring {
     pub asked: Vec<&'static str>,
     /// The code of the second factor.
     pub code: &'static str,
+    /// The last ticket that the client was given.
+    pub ticket: Option<Ticket>,
     credentials: Answers,
+}
+
+/// Returns the two ends of the first exchange, the client's first.
+pub(super) fn ends() -> (SocketAddr, SocketAddr) {
+    (SocketAddr::from((CLIENT, 500)), SocketAddr::from((GATEWAY, 500)))
 }
 
 /// What the person at the client knows.
@@ -123,6 +130,7 @@ impl Wiring {
             children: Vec::new(),
             asked: Vec::new(),
             code: "123456",
+            ticket: None,
             credentials: answers,
         }
     }
@@ -224,6 +232,7 @@ impl Wiring {
                 ClientEvent::ChildInstalled(child) => self.children.push((child.outbound, child.inbound)),
                 ClientEvent::ChildRetired { inbound, .. } => self.children.retain(|(_, one)| one.spi() != inbound),
                 ClientEvent::Closed { cause } => self.closed = Some(cause),
+                ClientEvent::Ticket(ticket) => self.ticket = Some(*ticket),
                 _ => {}
             }
         }
