@@ -28,9 +28,9 @@ use posture::ems::signed::{CLOCK_TOLERANCE_SECONDS, Verified};
 use posture::ems::{Knowledge, TelemetryState};
 use posture::facts::{EmsConnection, Fact, Facts};
 use posture::policy::{self, Enforcement, Flaw, TagKnowledge, Verdict, overlay};
-use posture::rules::{TagName, TagState, TaggingRuleSet, asked_files, evaluate};
+use posture::rules::{Asked, TagName, TagState, TaggingRuleSet, evaluate};
 use posture::vulnerability::ScanResult;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Everything by which posture is judged.
 #[derive(Debug, Default)]
@@ -59,12 +59,12 @@ pub struct EmsView {
 }
 
 impl View {
-    /// Returns the files that rules ask for.
-    pub fn asked_files<'a>(&self, tunnels: impl Iterator<Item = &'a Tunnel>) -> BTreeSet<String> {
+    /// Returns what rules ask of the system.
+    pub fn asked<'a>(&self, tunnels: impl Iterator<Item = &'a Tunnel>) -> Asked {
         let family = posture::facts::OsFamily::of_this_build();
-        let mut files = asked_files(self.ems_rules(), family);
-        tunnels.for_each(|tunnel| files.extend(asked_files(&tunnel.tags.rules, family)));
-        files
+        let mut asked = Asked::by(self.ems_rules(), family);
+        tunnels.for_each(|tunnel| asked.extend(Asked::by(&tunnel.tags.rules, family)));
+        asked
     }
 
     /// Takes facts that were gathered, and adds what the system cannot show: EMS and the scan.

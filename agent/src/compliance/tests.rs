@@ -167,7 +167,7 @@ fn a_local_tunnel_brings_its_own_rules() {
         view.take_facts(facts(file), NOW);
         assert_eq!(view.standing("t", &entry, NOW) == PostureStanding::Compliant, passes, "{file:?}");
     }
-    assert!(view.asked_files([&entry.tunnel].into_iter()).contains("/marked"));
+    assert!(view.asked([&entry.tunnel].into_iter()).files.contains("/marked"));
 }
 
 #[test]

@@ -20,8 +20,9 @@ use posture::collect::Collector;
 use posture::ems::protocol::facts_object;
 use posture::ems::{Cache, Delivery, EmsClient, Identity, Knowledge, SessionSettings, Telemetry, TelemetryState};
 use posture::facts::Facts;
+use posture::rules::Asked;
 use posture::vulnerability::{ScanResult, inventory};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -49,7 +50,7 @@ pub struct Examination {
     fresh_after: Timestamp,
     /// When the next look is due.
     next: Timestamp,
-    asked: BTreeSet<String>,
+    asked: Asked,
     /// The files that are watched.
     watching: Vec<PathBuf>,
     /// Names the files that are watched.
@@ -95,7 +96,7 @@ impl Examination {
             gathered: None,
             fresh_after: Timestamp::ZERO,
             next: Timestamp::ZERO,
-            asked: BTreeSet::new(),
+            asked: Asked::default(),
             watching: Vec::new(),
             watched,
             pending: Vec::new(),
@@ -192,8 +193,8 @@ impl Hub {
         }
         self.examination.gathering = Gathering::UnderWay;
         let tunnels = self.entries();
-        let asked = self.view.asked_files(tunnels.iter().map(|(_, entry)| &entry.tunnel));
-        let mut files: Vec<PathBuf> = asked.iter().map(PathBuf::from).collect();
+        let asked = self.view.asked(tunnels.iter().map(|(_, entry)| &entry.tunnel));
+        let mut files: Vec<PathBuf> = asked.files.iter().map(PathBuf::from).collect();
         files.extend(self.examination.collector.package_database());
         // A directory changes when files come and go, a file when it is written in its place.
         files.push(self.paths.tunnels());
@@ -328,7 +329,7 @@ impl Hub {
                 self.take_profile();
                 self.rejudge();
                 let tunnels = self.entries();
-                if self.view.asked_files(tunnels.iter().map(|(_, entry)| &entry.tunnel)) != self.examination.asked {
+                if self.view.asked(tunnels.iter().map(|(_, entry)| &entry.tunnel)) != self.examination.asked {
                     self.examine();
                 }
             }

@@ -1,32 +1,18 @@
 //! The files that rules ask for.
 
+use super::look::Seen;
 use super::{Context, Look};
-use crate::facts::{Fact, FileState, Observation};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::facts::{FileState, Observation};
+use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::path::Path;
 
-/// What was seen of each file.
-pub(super) type Seen = BTreeMap<String, Observation<FileState>>;
-
-pub(super) fn files(context: &Context, asked: BTreeSet<String>) -> Look<Seen> {
+pub(super) fn files(context: &Context, asked: BTreeSet<String>) -> Look<Seen<String, FileState>> {
     let seen = asked.into_iter().map(|path| {
         let state = file(context, &path);
         (path, state)
     });
     Look::known(seen.collect(), "file system")
-}
-
-/// Returns the fact of one file out of the look at all.
-pub(super) fn one(path: &str, all: &Fact<Seen>) -> Fact<FileState> {
-    let observation = match &all.observation {
-        Observation::Known(seen) => {
-            seen.get(path).cloned().unwrap_or_else(|| Observation::Unknown("not looked at".to_owned()))
-        }
-        Observation::Unknown(reason) => Observation::Unknown(reason.clone()),
-        Observation::Denied(reason) => Observation::Denied(reason.clone()),
-    };
-    Fact::new(observation, path, all.gathered_unix)
 }
 
 fn file(context: &Context, path: &str) -> Observation<FileState> {

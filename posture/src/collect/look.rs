@@ -2,7 +2,7 @@
 
 use super::{Context, now_unix};
 use crate::facts::{Fact, Observation};
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -104,6 +104,21 @@ impl<T> Pending<T> {
         };
         Fact::new(look.observation, look.source, now_unix())
     }
+}
+
+/// What was seen of each thing that was asked for.
+pub(super) type Seen<K, V> = BTreeMap<K, Observation<V>>;
+
+/// Returns the fact of one thing out of the look at all.
+pub(super) fn one<K: Ord, V: Clone>(wanted: &K, source: &str, all: &Fact<Seen<K, V>>) -> Fact<V> {
+    let observation = match &all.observation {
+        Observation::Known(seen) => {
+            seen.get(wanted).cloned().unwrap_or_else(|| Observation::Unknown("not looked at".to_owned()))
+        }
+        Observation::Unknown(reason) => Observation::Unknown(reason.clone()),
+        Observation::Denied(reason) => Observation::Denied(reason.clone()),
+    };
+    Fact::new(observation, source, all.gathered_unix)
 }
 
 /// Returns the moment that lies `limit` ahead.

@@ -19,7 +19,6 @@ mod processes;
 mod linux;
 #[cfg(target_os = "macos")]
 mod macos;
-#[cfg(any(test, not(target_os = "linux")))]
 mod unsupported;
 #[cfg(target_os = "windows")]
 mod windows;
@@ -33,9 +32,10 @@ use unsupported as platform;
 #[cfg(target_os = "windows")]
 use windows as platform;
 
-use crate::facts::{Facts, OsFamily, never_scanned};
+use crate::facts::{Fact, Facts, OsFamily, never_scanned};
+use crate::rules::Asked;
 use look::{Bench, Look};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -130,12 +130,12 @@ impl Collector {
         (self.context.root.clone(), self.context.settings.dpkg_status.clone())
     }
 
-    /// Looks at everything, and for the files of `asked` ([`crate::rules::asked_files`]).
+    /// Looks at everything that is always looked at, and at what rules ask for.
     ///
-    /// EMS connection and vulnerabilities are not on the system to be seen: the caller sets them.
-    /// Takes no longer than twice [`Settings::limit`]. It blocks: an asynchronous caller gives it a
-    /// thread.
-    pub fn collect(&self, asked: &BTreeSet<String>) -> Facts {
+    /// EMS connection, what EMS supplies, and vulnerabilities are not on the system to be seen: the
+    /// caller sets them. Takes no longer than twice [`Settings::limit`]. It blocks: an asynchronous
+    /// caller gives it a thread.
+    pub fn collect(&self, asked: &Asked) -> Facts {
         let bench = &self.bench;
         let context = &self.context;
         let os = bench.start("os", context, platform::operating_system);
@@ -145,7 +145,20 @@ impl Collector {
         let processes = bench.start("processes", context, processes::processes);
         let addresses = bench.start("addresses", context, addresses::addresses);
         let disk_encryption = bench.start("disk", context, platform::disk_encryption);
-        let wanted = asked.clone();
+        let applications = bench.start("applications", context, platform::applications);
+        let updates = bench.start("updates", context, platform::updates);
+        let security = bench.start("security", context, platform::security);
+        let windows_security = bench.start("windows", context, platform::windows_security);
+        let certificates = asked.certificates.then(|| bench.start("certificates", context, platform::certificates));
+        let users = asked.users.then(|| bench.start("users", context, platform::users));
+        let surroundings = asked.surroundings.then(|| bench.start("surroundings", context, platform::surroundings));
+        let pings = asked.ping.clone();
+        let pings =
+            (!pings.is_empty()).then(|| bench.start("ping", context, |context| platform::pings(context, pings)));
+        let registry = asked.registry.clone();
+        let registry = (!registry.is_empty())
+            .then(|| bench.start("registry", context, |context| platform::registry(context, registry)));
+        let wanted = asked.files.clone();
         let files = bench.start("files", context, move |context| files::files(context, wanted));
 
         let deadline = look::deadline(context.settings.limit);
@@ -155,15 +168,32 @@ impl Collector {
         let antivirus = bench.start("antivirus", context, move |context| platform::antivirus(context, &seen));
         let firewall = bench.start("firewall", context, move |context| platform::firewall(context, &running));
         let files = files.finish(deadline);
-        let asked = asked.iter().map(|path| (path.clone(), files::one(path, &files))).collect::<BTreeMap<_, _>>();
+        let asked_files = asked.files.iter().map(|path| (path.clone(), look::one(path, path, &files)));
+        let asked_files = asked_files.collect::<BTreeMap<_, _>>();
+        let registry = registry.map(|look| look.finish(deadline));
+        let keys =
+            asked.registry.keys().filter_map(|path| Some((path.clone(), look::one(path, path, registry.as_ref()?))));
+        let pings = pings.map(|look| look.finish(deadline));
+        let hosts =
+            asked.ping.iter().filter_map(|host| Some((*host, look::one(host, "echo requests", pings.as_ref()?))));
         let mut facts = Facts {
             family: OsFamily::of_this_build(),
             os: os.finish(deadline),
             kernel: kernel.finish(deadline),
             host_name: host_name.finish(deadline),
             packages: packages.finish(deadline),
+            applications: applications.finish(deadline),
+            updates: updates.finish(deadline),
             processes,
-            files: asked,
+            files: asked_files,
+            registry: keys.collect(),
+            pings: hosts.collect(),
+            security: security.finish(deadline),
+            windows_security: windows_security.finish(deadline),
+            certificates: certificates.map_or_else(nobody_asks, |look| look.finish(deadline)),
+            users: users.map_or_else(nobody_asks, |look| look.finish(deadline)),
+            surroundings: surroundings.map_or_else(nobody_asks, |look| look.finish(deadline)),
+            client_version: Fact::known(env!("CARGO_PKG_VERSION").to_owned(), "this program", now_unix()),
             addresses: addresses.finish(deadline),
             disk_encryption: disk_encryption.finish(deadline),
             vulnerabilities: never_scanned(),
@@ -187,6 +217,11 @@ impl Collector {
             ..Facts::default()
         }
     }
+}
+
+/// The fact of what is looked at only where a rule asks.
+fn nobody_asks<T>() -> Fact<T> {
+    Fact::unknown("no rule asks for it", "", 0)
 }
 
 /// Returns the time in seconds since 1970; zero for a clock before that.

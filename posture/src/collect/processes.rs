@@ -4,7 +4,7 @@ use super::{Context, Look};
 use crate::facts::{Process, ProcessList};
 use std::fs::File;
 use std::io::ErrorKind;
-use sysinfo::{ProcessRefreshKind, ProcessStatus, ProcessesToUpdate, System, UpdateKind};
+use sysinfo::{Pid, ProcessRefreshKind, ProcessStatus, ProcessesToUpdate, System, UpdateKind};
 
 /// How many characters of a path are kept.
 const PATH_LIMIT: usize = 1_024;
@@ -21,10 +21,17 @@ pub(super) fn processes(context: &Context) -> Look<ProcessList> {
     if system.refresh_processes_specifics(ProcessesToUpdate::All, true, kind) == 0 {
         return Look::unknown("no process can be seen", SOURCE);
     }
+    // The kernel's own threads come and go all the time and run no program.
+    let parent = Pid::from_u32(KERNEL_THREADS);
+    let threads = system.process(parent).filter(|process| process.name() == "kthreadd");
+    let is_thread = |pid: &Pid, process: &sysinfo::Process| {
+        threads.is_some() && (*pid == parent || process.parent() == Some(parent))
+    };
     let mut processes: Vec<Process> = system
         .processes()
         .iter()
         .filter(|(_, process)| !matches!(process.status(), ProcessStatus::Zombie | ProcessStatus::Dead))
+        .filter(|(pid, process)| !is_thread(pid, process))
         .map(|(pid, process)| Process {
             pid: pid.as_u32(),
             name: process.name().to_string_lossy().into_owned(),
@@ -32,11 +39,16 @@ pub(super) fn processes(context: &Context) -> Look<ProcessList> {
             command: process.cmd().first().map(|word| shortened(&word.to_string_lossy())),
         })
         .collect();
-    processes.sort_by_key(|process| process.pid);
+    // Each program once and in an order of its own, so that other identifiers are not another list.
+    processes.sort_by(|left, right| left.program().cmp(&right.program()).then(left.pid.cmp(&right.pid)));
+    processes.dedup();
     Look::known(ProcessList { processes, hidden: hidden() }, SOURCE)
 }
 
 const SOURCE: &str = "process table";
+
+/// The number of the parent of the kernel's threads on Linux, where it can be seen.
+const KERNEL_THREADS: u32 = 2;
 
 fn shortened(text: &str) -> String {
     text.chars().take(PATH_LIMIT).collect()

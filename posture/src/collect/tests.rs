@@ -41,8 +41,8 @@ impl Tree {
     }
 
     fn collect_with(&self, settings: Settings, files: &[&str]) -> Facts {
-        let asked = files.iter().map(|path| (*path).to_owned()).collect();
-        Collector::new(self.0.path(), settings).collect(&asked)
+        let files = files.iter().map(|path| (*path).to_owned()).collect();
+        Collector::new(self.0.path(), settings).collect(&Asked { files, ..Asked::default() })
     }
 }
 
@@ -90,7 +90,7 @@ fn debian_tells_its_point_release_in_a_file_of_its_own() {
 fn an_empty_tree_is_unknown_everywhere_and_never_absent() {
     let facts = Tree::new().collect();
     for line in facts.lines() {
-        let expected_known = line.area == "antivirus";
+        let expected_known = matches!(line.area, "antivirus" | "client");
         assert_eq!(line.value.known().is_some(), expected_known, "{line:?}");
     }
     // Products may hide among processes that could not be seen.
@@ -239,11 +239,13 @@ fn ufw_tells_in_its_configuration() {
 
 #[test]
 fn the_running_system_shows_this_very_process_and_a_loopback_address() {
-    let facts = Collector::new("/", Settings::default()).collect(&BTreeSet::from(["/proc/self".to_owned()]));
+    let asked = Asked { files: ["/proc/self".to_owned()].into(), ..Asked::default() };
+    let facts = Collector::new("/", Settings::default()).collect(&asked);
     let list = facts.processes.value().unwrap();
-    let myself = list.processes.iter().find(|process| process.pid == std::process::id()).unwrap();
     let executable = std::env::current_exe().unwrap();
-    assert_eq!(myself.executable.as_deref(), executable.to_str());
+    let is_this = |process: &&crate::facts::Process| process.executable.as_deref() == executable.to_str();
+    let myself = list.processes.iter().find(is_this).unwrap();
+    assert!(list.processes.iter().all(|process| process.name != "kthreadd"), "the kernel's threads are no programs");
     assert!(myself.name.len() <= 15, "the kernel cuts names, which is why the executable counts");
     assert!(facts.addresses.value().unwrap().iter().any(|entry| entry.address.is_loopback()));
     assert_eq!(facts.files["/proc/self"].value(), Some(&FileState::Present));
@@ -251,9 +253,26 @@ fn the_running_system_shows_this_very_process_and_a_loopback_address() {
 }
 
 #[test]
+fn a_program_under_another_number_is_no_change() {
+    let process = |pid: u32, name: &str| crate::facts::Process {
+        pid,
+        name: name.to_owned(),
+        executable: Some(format!("/bin/{name}")),
+        command: None,
+    };
+    assert_eq!(process(1, "a"), process(2, "a"));
+    assert_ne!(process(1, "a"), process(1, "b"));
+    let areas = |pid| {
+        let list = crate::facts::ProcessList { processes: vec![process(pid, "a")], hidden: None };
+        crate::ems::protocol::facts_object(&Facts { processes: Fact::known(list, "test", 0), ..Facts::default() })
+    };
+    assert!(crate::ems::protocol::difference(&areas(1), &areas(2)).is_empty(), "EMS is not told again");
+}
+
+#[test]
 fn our_own_interfaces_are_left_out() {
     let settings = Settings { ignored_interfaces: vec!["lo".to_owned()], ..Settings::default() };
-    let facts = Collector::new("/", settings).collect(&BTreeSet::new());
+    let facts = Collector::new("/", settings).collect(&Asked::default());
     assert!(facts.addresses.value().unwrap().iter().all(|entry| entry.interface != "lo"));
 }
 

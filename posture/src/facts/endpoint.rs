@@ -137,7 +137,7 @@ impl fmt::Display for PackageManager {
 /// The processes that could be seen.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessList {
-    /// The processes, by identifier.
+    /// The programs that run, each once.
     pub processes: Vec<Process>,
     /// Why some processes may be missing from the list, when that is so. A process that is not in an
     /// incomplete list is not thereby absent.
@@ -145,10 +145,10 @@ pub struct ProcessList {
     pub hidden: Option<String>,
 }
 
-/// One running process.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// One running program. Two are the same, and a list of them has not changed, whatever their identifiers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Process {
-    /// Its identifier.
+    /// Its identifier; of several processes of one program, the first one's.
     pub pid: u32,
     /// The name the kernel keeps, which Linux cuts after 15 bytes.
     pub name: String,
@@ -159,6 +159,21 @@ pub struct Process {
     #[serde(default)]
     pub command: Option<String>,
 }
+
+impl Process {
+    /// Returns what makes it the program that it is.
+    pub fn program(&self) -> (Option<&str>, Option<&str>, &str) {
+        (self.executable.as_deref(), self.command.as_deref(), &self.name)
+    }
+}
+
+impl PartialEq for Process {
+    fn eq(&self, other: &Self) -> bool {
+        self.program() == other.program()
+    }
+}
+
+impl Eq for Process {}
 
 /// Whether a file that a rule asks for is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -253,6 +268,13 @@ pub enum VolumeEncryption {
     None,
     /// By the mechanism named: `LUKS2`.
     Encrypted(String),
+}
+
+impl VolumeEncryption {
+    /// Says whether it is encrypted at all.
+    pub fn is_encrypted(&self) -> bool {
+        matches!(self, Self::Encrypted(_))
+    }
 }
 
 /// The relation to EMS.

@@ -10,6 +10,9 @@
 mod endpoint;
 mod line;
 mod observation;
+mod people;
+mod security;
+mod surroundings;
 
 pub use endpoint::{
     Antivirus, AntivirusProduct, DiskEncryption, EmsConnection, FileState, Firewall, InterfaceAddress, Kernel,
@@ -17,10 +20,17 @@ pub use endpoint::{
 };
 pub use line::FactLine;
 pub use observation::{Fact, Observation};
+pub use people::{LoggedOnUser, Supplied, UserList, VerifiedIdentity};
+pub use security::{
+    AccessControl, CertificateFact, RegistryKeyFact, RegistryValue, ScreenLock, SystemSecurity, Updates,
+    WindowsSecurity,
+};
+pub use surroundings::{DhcpLease, Gateway, Medium, NetworkInterface, Surroundings};
 
 use crate::vulnerability::ScanResult;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 /// Everything that is known of one endpoint at one time.
 ///
@@ -43,6 +53,12 @@ pub struct Facts {
     /// Installed packages.
     #[serde(default)]
     pub packages: Fact<Vec<Package>>,
+    /// Applications beside the system's packages: flatpak, snap.
+    #[serde(default)]
+    pub applications: Fact<Vec<Package>>,
+    /// How up to date the system is.
+    #[serde(default)]
+    pub updates: Fact<Updates>,
     /// Running processes.
     #[serde(default)]
     pub processes: Fact<ProcessList>,
@@ -61,6 +77,33 @@ pub struct Facts {
     /// Whether what lies on disk is encrypted.
     #[serde(default)]
     pub disk_encryption: Fact<DiskEncryption>,
+    /// Secure boot, mandatory access control, screen lock.
+    #[serde(default)]
+    pub security: Fact<SystemSecurity>,
+    /// The protections of Windows.
+    #[serde(default)]
+    pub windows_security: Fact<WindowsSecurity>,
+    /// The registry keys that rules ask for, by path.
+    #[serde(default)]
+    pub registry: BTreeMap<String, Fact<RegistryKeyFact>>,
+    /// The certificates in the stores, where a rule asks.
+    #[serde(default)]
+    pub certificates: Fact<Vec<CertificateFact>>,
+    /// Who is logged on, where a rule asks.
+    #[serde(default)]
+    pub users: Fact<UserList>,
+    /// The network around the endpoint, where a rule asks.
+    #[serde(default)]
+    pub surroundings: Fact<Surroundings>,
+    /// Whether the hosts that rules ask for answer an echo request.
+    #[serde(default)]
+    pub pings: BTreeMap<IpAddr, Fact<bool>>,
+    /// The version of this client.
+    #[serde(default)]
+    pub client_version: Fact<String>,
+    /// What EMS supplies; handed in by the agent.
+    #[serde(default)]
+    pub supplied: Fact<Supplied>,
     /// The relation to EMS; handed in by the agent.
     #[serde(default)]
     pub ems: Fact<EmsConnection>,

@@ -3,7 +3,8 @@
 use crate::facts::{Facts, ProcessList};
 use crate::vulnerability::{Finding, ScanResult, Severity};
 use std::cell::OnceCell;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hash, Hasher};
 
 /// Facts with what is made of them at the first question.
 pub(super) struct Index<'a> {
@@ -66,7 +67,7 @@ impl<'a> Processes<'a> {
 /// The findings that rules count, by severity and by identifier.
 pub(super) struct Findings<'a> {
     counted: Vec<&'a Finding>,
-    by_identifier: HashMap<String, Vec<usize>>,
+    by_name: OnceCell<Names<'a>>,
 }
 
 impl<'a> Findings<'a> {
@@ -74,13 +75,7 @@ impl<'a> Findings<'a> {
         let mut counted: Vec<&Finding> = scan.counted().collect();
         // They come gravest first; of what another sent that is not certain.
         counted.sort_by_key(|finding| std::cmp::Reverse(rated(finding)));
-        let mut by_identifier: HashMap<String, Vec<usize>> = HashMap::new();
-        for (place, finding) in counted.iter().enumerate() {
-            for name in std::iter::once(&finding.identifier).chain(&finding.cves) {
-                by_identifier.entry(name.to_ascii_uppercase()).or_default().push(place);
-            }
-        }
-        Self { counted, by_identifier }
+        Self { counted, by_name: OnceCell::new() }
     }
 
     /// Returns the gravest finding of at least `threshold`, and how many there are.
@@ -91,14 +86,85 @@ impl<'a> Findings<'a> {
 
     /// Returns the gravest finding that has one of these names, and how many have one.
     pub(super) fn named(&self, names: &[String]) -> Option<(&'a Finding, usize)> {
-        let places: BTreeSet<usize> = names
-            .iter()
-            .filter_map(|name| self.by_identifier.get(&name.trim().to_ascii_uppercase()))
-            .flatten()
-            .copied()
-            .collect();
+        let index = self.by_name.get_or_init(|| Names::new(&self.counted));
+        let mut places: Vec<usize> = names.iter().flat_map(|name| index.places(name.trim())).collect();
+        places.sort_unstable();
+        places.dedup();
         let first = places.first().and_then(|place| self.counted.get(*place))?;
         Some((first, places.len()))
+    }
+}
+
+/// The names of findings. Those of one name are chained, so that nothing is allocated for each.
+struct Names<'a> {
+    last: HashMap<Folded<'a>, usize, BuildHasherDefault<Fnv>>,
+    chain: Vec<(usize, Option<usize>)>,
+}
+
+impl<'a> Names<'a> {
+    fn new(findings: &[&'a Finding]) -> Self {
+        let mut names = Self {
+            last: HashMap::with_capacity_and_hasher(findings.len().saturating_mul(2), BuildHasherDefault::default()),
+            chain: Vec::with_capacity(findings.len().saturating_mul(2)),
+        };
+        for (place, finding) in findings.iter().enumerate() {
+            for name in std::iter::once(&finding.identifier).chain(&finding.cves) {
+                let before = names.last.insert(Folded(name), names.chain.len());
+                names.chain.push((place, before));
+            }
+        }
+        names
+    }
+
+    /// Returns the places of the findings of this name, whatever its case.
+    fn places<'b>(&'b self, name: &'b str) -> impl Iterator<Item = usize> + use<'a, 'b> {
+        let mut next = self.last.get(&Folded(name)).copied();
+        std::iter::from_fn(move || {
+            let (place, before) = self.chain.get(next?)?;
+            next = *before;
+            Some(*place)
+        })
+    }
+}
+
+/// A text that equals another one in any case of its ASCII letters.
+struct Folded<'a>(&'a str);
+
+impl PartialEq for Folded<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.eq_ignore_ascii_case(other.0)
+    }
+}
+
+impl Eq for Folded<'_> {}
+
+impl Hash for Folded<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.bytes().for_each(|byte| state.write_u8(byte.to_ascii_uppercase()));
+    }
+}
+
+/// The hash of Fowler, Noll and Vo (FNV-1a): names are short, and who could choose them to collide could
+/// as well send more of them.
+struct Fnv(u64);
+
+impl Default for Fnv {
+    fn default() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl Hasher for Fnv {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u8(*byte));
+    }
+
+    fn write_u8(&mut self, byte: u8) {
+        self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
     }
 }
 

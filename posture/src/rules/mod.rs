@@ -17,20 +17,30 @@
 //! In: rule sets and [`crate::facts::Facts`]. Out: a map of [`TagState`], or the lines of [`explain()`].
 //! Everything is pure: the time is handed in.
 
+mod asked;
+mod comparison;
 mod evaluate;
 mod explain;
 mod index;
 mod judge;
+pub mod on_fabric;
+mod parameter;
+mod pattern;
 mod range;
 mod rule;
 mod set;
 mod tag;
 mod truth;
 
+pub use asked::Asked;
+pub use comparison::Comparison;
 pub use evaluate::{DecidingRule, Presence, TagState, evaluate, evaluate_set};
 pub use explain::explain;
+pub use on_fabric::OnFabricDetection;
+pub use parameter::{Days, ParameterInvalid, Score, Text};
+pub use pattern::{Pattern, PatternKind};
 pub use range::{AddressRange, AddressRangeInvalid};
-pub use rule::{Comparison, Rule, RuleId, RuleKind, asked_files};
+pub use rule::{MacosFeature, Protection, RegistryCondition, Rule, RuleId, RuleKind, WindowsFeature};
 pub use set::{Logic, Operator, RuleSetInvalid, SystemRules, TaggingRuleSet};
 pub use tag::TagName;
 pub use truth::Truth;

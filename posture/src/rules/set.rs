@@ -63,6 +63,12 @@ pub enum RuleSetInvalid {
         /// The set.
         set: String,
     },
+    /// The set's name is empty or too long.
+    #[error("the name of rule set \"{set}\" must have 1 to {} characters", TaggingRuleSet::NAME_LIMIT)]
+    NameLength {
+        /// The set.
+        set: String,
+    },
     /// A family has no rules, or a branch has no parts.
     #[error("rule set \"{set}\" has an empty list of rules for {family}")]
     Empty {
@@ -119,9 +125,15 @@ impl Logic {
 }
 
 impl TaggingRuleSet {
+    /// How many characters the name may have.
+    pub const NAME_LIMIT: usize = 128;
+
     /// Says what is wrong with the set. An invalid set evaluates to unknown, so a server's sets need
     /// no check; a file that a person wrote is checked so that the person learns of it.
     pub fn validate(&self) -> Result<(), RuleSetInvalid> {
+        if !(1..=Self::NAME_LIMIT).contains(&self.name.chars().count()) {
+            return Err(RuleSetInvalid::NameLength { set: self.name.clone() });
+        }
         if self.tag.is_blank() {
             return Err(RuleSetInvalid::TagBlank { set: self.name.clone() });
         }
@@ -201,7 +213,7 @@ mod tests {
         assert!(matches!(broken(&missing), RuleSetInvalid::RuleMissing { id: 7, .. }));
         let empty = format!(r#"{{"rules":[{one}],"logic":{{"op":"or","rules":[]}}}}"#);
         assert!(matches!(broken(&empty), RuleSetInvalid::Empty { .. }));
-        let unknown = r#"{"rules":[{"id":1,"type":"sandbox-detection"}]}"#;
+        let unknown = r#"{"rules":[{"id":1,"type":"firewall-threat"}]}"#;
         assert!(matches!(broken(unknown), RuleSetInvalid::Unsupported { .. }));
         let mut logic = Logic::Rule { id: 1 };
         for _ in 0..Logic::MAXIMUM_DEPTH {
@@ -210,6 +222,9 @@ mod tests {
         let mut deep = set(&format!(r#"{{"rules":[{one}]}}"#));
         deep.systems.get_mut(&OsFamily::Linux).unwrap().logic = Some(logic);
         assert!(matches!(deep.validate(), Err(RuleSetInvalid::TooDeep { .. })));
+        deep.name = "n".repeat(TaggingRuleSet::NAME_LIMIT + 1);
+        assert!(matches!(deep.validate(), Err(RuleSetInvalid::NameLength { .. })));
+        deep.name = "n".to_owned();
         deep.tag = TagName::new(" ");
         assert!(matches!(deep.validate(), Err(RuleSetInvalid::TagBlank { .. })));
     }

@@ -9,6 +9,10 @@ pub(super) use antivirus::antivirus;
 pub(super) use disk::disk_encryption;
 pub(super) use firewall::firewall;
 pub(super) use release::{host_name, kernel, operating_system};
+// What no collector of ours looks at on this system.
+pub(super) use super::unsupported::{
+    applications, certificates, pings, registry, security, surroundings, updates, users, windows_security,
+};
 
 use super::{AntivirusPattern, Context, Look};
 use crate::facts::{Observation, OperatingSystem, Package};

@@ -58,8 +58,9 @@ pub struct ReportReply {
     pub documents: DocumentSet,
 }
 
-/// The member of a fact that says when it was gathered. Gathering it again is no change.
-const GATHERED: &str = "gathered_unix";
+/// Members that say nothing of the endpoint's state: when a fact was gathered, and under which number a
+/// program runs. Other values of them are no change.
+const TRANSIENT: [&str; 2] = ["gathered_unix", "pid"];
 
 /// Returns the areas of `new` that differ from `old` in more than the time at which they were
 /// gathered, with `null` for those that are gone.
@@ -79,11 +80,14 @@ pub fn difference(old: &FactsObject, new: &FactsObject) -> FactsObject {
 fn is_same(held: &Value, value: &Value) -> bool {
     match (held, value) {
         (Value::Object(held), Value::Object(value)) => {
-            let told = |map: &FactsObject| map.keys().filter(|name| *name != GATHERED).count();
+            let told = |map: &FactsObject| map.keys().filter(|name| !TRANSIENT.contains(&name.as_str())).count();
             let is_same_member =
                 |name: &String, member: &Value| value.get(name).is_some_and(|other| is_same(member, other));
             told(held) == told(value)
-                && held.iter().all(|(name, member)| name == GATHERED || is_same_member(name, member))
+                && held.iter().all(|(name, member)| TRANSIENT.contains(&name.as_str()) || is_same_member(name, member))
+        }
+        (Value::Array(held), Value::Array(value)) => {
+            held.len() == value.len() && held.iter().zip(value).all(|(held, value)| is_same(held, value))
         }
         (held, value) => held == value,
     }

@@ -110,8 +110,8 @@ fn a_broken_set_is_unknown_and_says_why() {
         (format!(r#"{{"rules":[{one}],"logic":{{"op":"or","rules":[]}}}}"#), "a branch of the logic is empty"),
         (r#"{"rules":[]}"#.to_owned(), "the rule set has no rules"),
         (
-            r#"{"rules":[{"id":1,"type":"sandbox-detection"}]}"#.to_owned(),
-            "this version cannot read a rule of type sandbox-detection",
+            r#"{"rules":[{"id":1,"type":"firewall-threat"}]}"#.to_owned(),
+            "this version cannot read a rule of type firewall-threat",
         ),
     ] {
         let state = evaluate_set(&set("t", &linux), &facts(), 0);
@@ -139,9 +139,11 @@ fn the_explanation_shows_every_leaf() {
         "Fit: unknown (rule set \"set of Fit\")\n\
          └─ any of:\n\
          \u{20}  ├─ rule 1, file /u: unknown: files: sandbox\n\
+         \u{20}  │    told by: /u, 0 s ago\n\
          \u{20}  │    to settle it: let Postern look at /u\n\
          \u{20}  └─ all of:\n\
          \u{20}     ├─ rule 2, file /f: does not hold: /f is not there\n\
+         \u{20}     │    told by: /f, 0 s ago\n\
          \u{20}     │    to change it: provide /f\n\
          \u{20}     └─ rule 3, not ems-management: unknown: ems: not collected\n\
          \u{20}          to settle it: wait until the state of telemetry is known"
@@ -198,15 +200,38 @@ fn any_kind() -> impl Strategy<Value = RuleKind> {
         prop::sample::select(vec!["/a", "/b", "/c", "/d", ""])
             .prop_map(|path| RuleKind::File { path: path.to_owned() }),
         Just(RuleKind::EmsManagement {}),
-        Just(RuleKind::VulnerableDevices { severity: Severity::High }),
+        Just(RuleKind::VulnerableDevices { severity: Severity::High, scanned_within_days: None }),
+        Just(RuleKind::Certificate { subject: None, issuer: None }),
+        Just(RuleKind::SandboxDetection { within_days: None }),
+        any_details(),
         text().prop_map(|name| RuleKind::RunningProcess { name }),
         text().prop_map(|name| RuleKind::Unsupported { name, parameters: serde_json::Map::new() }),
         (text(), prop::option::of(text())).prop_map(|(system, version)| RuleKind::OsVersion {
             system,
             comparison: crate::rules::Comparison::Newer,
             version,
+            updated_within_days: None,
         }),
     ]
+}
+
+/// Rules of the other types, as administrators could write them.
+fn any_details() -> impl Strategy<Value = RuleKind> {
+    let json = prop::sample::select(vec![
+        r#"{"id":1,"type":"registry-key","path":"HKLM\\A","value":{"name":"v","value":"1"}}"#,
+        r#"{"id":1,"type":"on-fabric-status","detection":{"dns_servers":["10.0.0.0/8"],"ems_connected":true}}"#,
+        r#"{"id":1,"type":"on-fabric-status","detection":{}}"#,
+        r#"{"id":1,"type":"fct-version","comparison":">=","version":"0.1"}"#,
+        r#"{"id":1,"type":"windows-security","features":["defender"]}"#,
+        r#"{"id":1,"type":"windows-security","features":[]}"#,
+        r#"{"id":1,"type":"security"}"#,
+        r#"{"id":1,"type":"security-status","require":["firewall","antivirus","secure-boot"]}"#,
+        r#"{"id":1,"type":"ad-groups","groups":["staff"]}"#,
+        r#"{"id":1,"type":"logged-in-domain","domain":"example.com"}"#,
+        r#"{"id":1,"type":"user-identity","service":"Google"}"#,
+        r#"{"id":1,"type":"crowdstrike-zta-score","comparison":">","score":50}"#,
+    ]);
+    json.prop_map(|json| serde_json::from_str::<Rule>(json).unwrap().kind)
 }
 
 fn any_rules() -> impl Strategy<Value = Vec<Rule>> {

@@ -316,6 +316,6 @@ fn negation_turns_a_known_answer_and_leaves_an_unknown_one() {
     let rule = r#""negated":true,"type":"os-version","system":"debian""#;
     assert_eq!(truth(rule, &debian("12")), Truth::False);
     assert_eq!(truth(rule, &Facts::default()), Truth::Unknown);
-    let unsupported = r#""negated":true,"type":"sandbox-detection""#;
+    let unsupported = r#""negated":true,"type":"firewall-threat""#;
     assert_eq!(truth(unsupported, &debian("12")), Truth::Unknown);
 }

@@ -1,0 +1,90 @@
+//! What rules ask of the system beside what is always looked at.
+
+use super::TaggingRuleSet;
+use super::rule::RuleKind;
+use crate::facts::OsFamily;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+/// What the rules ask for: what no rule asks for is not looked at, nor told to EMS.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// Files, by absolute path.
+    pub files: BTreeSet<String>,
+    /// Registry keys, with the names of the values that count, in lower case.
+    pub registry: BTreeMap<String, BTreeSet<String>>,
+    /// Hosts that are to be pinged.
+    pub ping: BTreeSet<IpAddr>,
+    /// Whether the certificates in the stores count.
+    pub certificates: bool,
+    /// Whether the logged-on users and their groups count.
+    pub users: bool,
+    /// Whether the network around the endpoint counts.
+    pub surroundings: bool,
+}
+
+impl Asked {
+    /// Returns what the rules of `sets` for `family` ask for.
+    pub fn by(sets: &[TaggingRuleSet], family: OsFamily) -> Self {
+        let mut asked = Self::default();
+        let systems = sets.iter().filter_map(|set| set.systems.get(&family));
+        systems.flat_map(|system| &system.rules).for_each(|rule| asked.note(&rule.kind));
+        asked
+    }
+
+    /// Adds what `other` asks for.
+    pub fn extend(&mut self, other: Self) {
+        self.files.extend(other.files);
+        for (path, values) in other.registry {
+            self.registry.entry(path).or_default().extend(values);
+        }
+        self.ping.extend(other.ping);
+        self.certificates |= other.certificates;
+        self.users |= other.users;
+        self.surroundings |= other.surroundings;
+    }
+
+    fn note(&mut self, kind: &RuleKind) {
+        match kind {
+            RuleKind::File { path } => drop(self.files.insert(path.clone())),
+            RuleKind::RegistryKey { path, value } => {
+                let values = self.registry.entry(path.to_string()).or_default();
+                values.extend(value.iter().map(|value| value.name.to_lowercase()));
+            }
+            RuleKind::Certificate { .. } => self.certificates = true,
+            RuleKind::AdGroups { .. } | RuleKind::LoggedInDomain { .. } => self.users = true,
+            RuleKind::OnFabricStatus { detection } => {
+                self.surroundings = true;
+                self.ping.extend(&detection.ping_servers);
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_a_rule_of_the_family_needs_is_asked() {
+        let set: TaggingRuleSet = serde_json::from_str(
+            r#"{"name":"n","tag":"t","systems":{
+                "linux":{"rules":[{"id":1,"type":"file","path":"/a"},{"id":2,"type":"ems-management"},
+                    {"id":3,"type":"on-fabric-status","detection":{"ping_servers":["192.0.2.1"]}}]},
+                "windows":{"rules":[{"id":1,"type":"registry-key","path":"HKLM\\A","value":{"name":"V","value":"1"}},
+                    {"id":2,"type":"certificate"},{"id":3,"type":"ad-groups","groups":["g"]}]}}}"#,
+        )
+        .unwrap();
+        let linux = Asked::by(std::slice::from_ref(&set), OsFamily::Linux);
+        assert_eq!(linux.files, BTreeSet::from(["/a".to_owned()]));
+        assert!(linux.surroundings && !linux.certificates && !linux.users && linux.registry.is_empty());
+        assert_eq!(linux.ping.len(), 1);
+        let windows = Asked::by(&[set], OsFamily::Windows);
+        assert_eq!(windows.registry["HKLM\\A"], BTreeSet::from(["v".to_owned()]));
+        let mut both = linux;
+        both.extend(windows);
+        assert!(both.certificates && both.users && both.surroundings && both.files.len() == 1);
+        assert_eq!(Asked::by(&[], OsFamily::Linux), Asked::default());
+    }
+}
