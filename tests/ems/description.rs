@@ -47,7 +47,7 @@ fn members_on_the_wire_are_those_that_are_described() {
     let state = TagState::without_rule(Presence::Absent, "x");
     let tag = SnapshotTag { name: "x".into(), origin: TagOrigin::Manual, state };
     agree("SnapshotTag", &tag);
-    agree("TagSnapshot", &TagSnapshot { report_sequence: 1, tags: vec![tag], quarantined: false });
+    agree("TagSnapshot", &TagSnapshot { report_sequence: 1, tags: vec![tag], ..TagSnapshot::default() });
     let reply = EnrolReply {
         ems: EmsId("x".into()),
         ems_name: "x".into(),

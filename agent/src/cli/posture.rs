@@ -92,18 +92,26 @@ fn print_tags(report: &TagReport) {
 }
 
 fn print_facts(facts: &[Fact]) {
-    let rows = facts
-        .iter()
+    // What is not known comes first: it is what refuses without being wrong.
+    let (known, unknown): (Vec<&Fact>, Vec<&Fact>) = facts.iter().partition(|fact| fact.value.is_some());
+    let rows = unknown
+        .into_iter()
+        .chain(known)
         .map(|fact| {
             let value = match (&fact.value, &fact.unknown_because) {
                 (Some(value), _) => value.for_one_line(),
                 (None, Some(why)) => format!("unknown: {}", why.for_one_line()),
                 (None, None) => "unknown".into(),
             };
-            vec![fact.area.clone(), fact.name.clone(), value, fact.source.for_one_line()]
+            // What nobody gathered has no age.
+            let age = match fact.source.for_one_line().is_empty() {
+                true => String::new(),
+                false => format!("{} ago", super::status::elapsed(fact.age_seconds)),
+            };
+            vec![fact.area.clone(), fact.name.clone(), value, fact.source.for_one_line(), age]
         })
         .collect();
-    output::table(&["area", "fact", "value", "source"], rows);
+    output::table(&["area", "fact", "value", "source", "gathered"], rows);
 }
 
 /// Returns the word for a presence.

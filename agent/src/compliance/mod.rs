@@ -23,7 +23,7 @@ use crate::profile::tags::TagRuleSource;
 use crate::profile::{Entry, Tunnel};
 use postern_api::fault::{Fault, FaultName};
 use postern_api::state::{Origin, PostureStanding};
-use posture::ems::protocol::{DocumentKind, TagSnapshot};
+use posture::ems::protocol::{DocumentKind, FactsObject, TagSnapshot, facts_for_ems};
 use posture::ems::signed::{CLOCK_TOLERANCE_SECONDS, Verified};
 use posture::ems::{Knowledge, TelemetryState};
 use posture::facts::{EmsConnection, Fact, Facts};
@@ -67,6 +67,12 @@ impl View {
         asked
     }
 
+    /// Returns what EMS is told of the endpoint; none before the facts were gathered.
+    pub fn for_ems(&self) -> Option<FactsObject> {
+        let asked = Asked::by(self.ems_rules(), posture::facts::OsFamily::of_this_build());
+        self.facts.as_ref().map(|facts| facts_for_ems(facts, &asked))
+    }
+
     /// Takes facts that were gathered, and adds what the system cannot show: EMS and the scan.
     pub fn take_facts(&mut self, mut facts: Facts, now_unix: u64) {
         self.complete(&mut facts, now_unix);
@@ -88,6 +94,10 @@ impl View {
             name: self.ems.as_ref().map(|ems| ems.name.clone()),
         };
         facts.ems = Fact::known(connection, "telemetry", now_unix);
+        facts.supplied = match self.snapshot() {
+            Some(snapshot) => Fact::known(snapshot.content().supplied.clone(), "EMS", snapshot.binding().issued_unix),
+            None => Fact::unknown("EMS has told nothing", "EMS", now_unix),
+        };
         facts.vulnerabilities = match &self.scan {
             None => posture::facts::never_scanned(),
             Some(Ok(result)) => match self.advisories_limit.and_then(|limit| result.outdated(now_unix, limit)) {

@@ -41,7 +41,7 @@ fn view(snapshot: Presence, file: FileState) -> View {
     let tags = TagSnapshot {
         report_sequence: 1,
         tags: vec![tag("Marked", TagOrigin::Rules, snapshot), tag("Trusted", TagOrigin::Manual, Presence::Present)],
-        quarantined: false,
+        ..TagSnapshot::default()
     };
     let knowledge = Knowledge {
         profile: verified(Profile::default(), NOW, NOW + 86_400),

@@ -66,6 +66,9 @@ pub struct PostureSettings {
     /// How old the database of advisories may become before scans against it count as unknown.
     #[serde(with = "span")]
     pub advisories_limit: Duration,
+    /// How old a scan's result may become before the service scans again by itself.
+    #[serde(with = "span")]
+    pub scan_interval: Duration,
     /// Lock files (Cargo.lock, package-lock.json, poetry.lock, uv.lock, requirements.txt) whose packages
     /// are scanned too.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -80,6 +83,7 @@ impl Default for PostureSettings {
             osv_records: None,
             scan_timeout: Duration::from_secs(300),
             advisories_limit: Duration::from_secs(30 * 24 * 3600),
+            scan_interval: Duration::from_secs(24 * 3600),
             lock_files: Vec::new(),
         }
     }
@@ -100,6 +104,13 @@ impl Document for Settings {
                 element: "posture.scan_timeout",
                 problem: "is 0".into(),
                 expected: "a time above 0",
+            });
+        }
+        if self.posture.scan_interval < Duration::from_secs(60) {
+            return Err(Complaint {
+                element: "posture.scan_interval",
+                problem: format!("is {}", span::shown(self.posture.scan_interval)),
+                expected: "1m or more",
             });
         }
         Ok(())

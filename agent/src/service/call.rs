@@ -18,7 +18,7 @@ use postern_api::method::{
     TunnelAdd, TunnelDocument, TunnelName,
 };
 use postern_api::state::Origin;
-use posture::ems::protocol::{RefusalCode, facts_object};
+use posture::ems::protocol::RefusalCode;
 use posture::ems::{Cache, EmsClient, EmsError, Identity, Introduction, Invitation};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -81,8 +81,8 @@ impl Hub {
             }),
             Method::PostureTags => written(&self.view.report(&self.entries(), now)),
             Method::PostureFacts => written(&self.view.fact_lines(now)),
-            Method::PostureReport => match &self.view.facts {
-                Some(facts) => written(&facts_object(facts)),
+            Method::PostureReport => match self.view.for_ems() {
+                Some(facts) => written(&facts),
                 None => Err(Fault::new(FaultName::TagsUnknown, "facts", "are not gathered yet", "try again")),
             },
             Method::PostureExplain => read(parameters).and_then(|Explain { subject }| {

@@ -17,7 +17,6 @@ use postern_api::fault::{Fault, FaultName};
 use postern_api::posture::TagReport;
 use postern_api::state::PostureStanding;
 use posture::collect::Collector;
-use posture::ems::protocol::facts_object;
 use posture::ems::{Cache, Delivery, EmsClient, Identity, Knowledge, SessionSettings, Telemetry, TelemetryState};
 use posture::facts::Facts;
 use posture::rules::Asked;
@@ -258,9 +257,20 @@ impl Hub {
         }
     }
 
+    /// Once somebody has scanned, the result is renewed before it is too old. One that failed is not tried
+    /// again by itself: its reason would be the same.
+    fn rescan_if_due(&mut self) {
+        if let (Some(Ok(result)), None) = (&self.view.scan, &self.examination.scanning) {
+            let age = Duration::from_secs(unix_now().saturating_sub(result.finished_unix));
+            if age >= self.settings.posture.scan_interval {
+                self.start_scan(None);
+            }
+        }
+    }
+
     fn report_facts(&mut self) {
-        if let (Some(telemetry), Some(facts)) = (&self.examination.telemetry, &self.view.facts) {
-            self.examination.reported = telemetry.report(facts_object(facts));
+        if let (Some(telemetry), Some(facts)) = (&self.examination.telemetry, self.view.for_ems()) {
+            self.examination.reported = telemetry.report(facts);
         }
     }
 
@@ -327,6 +337,8 @@ impl Hub {
                 }
                 ems.knowledge = knowledge;
                 self.take_profile();
+                // New rules of EMS may ask for facts that it was not told so far.
+                self.report_facts();
                 self.rejudge();
                 let tunnels = self.entries();
                 if self.view.asked(tunnels.iter().map(|(_, entry)| &entry.tunnel)) != self.examination.asked {
@@ -458,6 +470,7 @@ impl Hub {
         if clock::now() >= self.examination.next && self.examination.gathering == Gathering::Idle {
             self.examine();
         }
+        self.rescan_if_due();
         // A snapshot's time, or the grace, may have ended.
         if self.active.is_some() || self.view.ems.is_some() {
             self.rejudge();

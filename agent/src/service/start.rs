@@ -58,7 +58,12 @@ pub fn main(paths: Paths) -> anyhow::Result<()> {
         let keeper = tokio::spawn(Keeper::new(paths.state.clone(), Hands::new(net.clone())).run(jobs_in));
         let (watched, watched_in) = mpsc::unbounded_channel();
         let (changed, mut changes) = mpsc::channel(1);
-        tokio::spawn(watch::watch(watched_in, changed));
+        tokio::spawn(watch::watch(watched_in, changed.clone()));
+        tokio::spawn(async move {
+            if let Err(error) = posture::collect::network_changes(changed).await {
+                tracing::debug!(%error, "changes of the network are found by looking, not told");
+            }
+        });
         let to_hub = inbox.clone();
         tokio::spawn(async move {
             while changes.recv().await.is_some() {

@@ -11,9 +11,24 @@
 //! the only place of this crate that asks which system it is built for.
 
 mod addresses;
+#[cfg(not(target_os = "windows"))]
+mod antivirus;
+mod command;
 mod files;
 mod look;
+mod pem;
 mod processes;
+mod watch;
+
+pub use watch::network_changes;
+
+// What other systems' tools print is read by code that is tested on this one.
+#[cfg(any(test, target_os = "macos"))]
+#[path = "macos/answer.rs"]
+mod macos_answer;
+#[cfg(any(test, target_os = "windows"))]
+#[path = "windows/answer.rs"]
+mod windows_answer;
 
 #[cfg(target_os = "linux")]
 mod linux;

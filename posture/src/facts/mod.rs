@@ -4,11 +4,15 @@
 //! privilege that was missing. There is no fourth state: what the sandbox hides is denied, never
 //! false, and what nobody looked at is unknown, never healthy.
 //!
+//! [`meaning`] says of each fact what it means, where it comes from, and how it can be wrong.
+//!
 //! In: nothing; collectors, the agent and EMS's reader make these values. Out: the values that
 //! [`crate::rules`] evaluates and EMS receives. This module never reads the system.
 
 mod endpoint;
 mod line;
+#[doc = include_str!("meaning.md")]
+pub mod meaning {}
 mod observation;
 mod people;
 mod security;

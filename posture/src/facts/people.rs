@@ -52,3 +52,10 @@ pub struct Supplied {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub directory_groups: Option<Vec<String>>,
 }
+
+impl Supplied {
+    /// Says whether nothing is told.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}

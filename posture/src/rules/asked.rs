@@ -15,6 +15,8 @@ pub struct Asked {
     pub registry: BTreeMap<String, BTreeSet<String>>,
     /// Hosts that are to be pinged.
     pub ping: BTreeSet<IpAddr>,
+    /// Whether the running programs count.
+    pub processes: bool,
     /// Whether the certificates in the stores count.
     pub certificates: bool,
     /// Whether the logged-on users and their groups count.
@@ -39,6 +41,7 @@ impl Asked {
             self.registry.entry(path).or_default().extend(values);
         }
         self.ping.extend(other.ping);
+        self.processes |= other.processes;
         self.certificates |= other.certificates;
         self.users |= other.users;
         self.surroundings |= other.surroundings;
@@ -51,6 +54,7 @@ impl Asked {
                 let values = self.registry.entry(path.to_string()).or_default();
                 values.extend(value.iter().map(|value| value.name.to_lowercase()));
             }
+            RuleKind::RunningProcess { .. } => self.processes = true,
             RuleKind::Certificate { .. } => self.certificates = true,
             RuleKind::AdGroups { .. } | RuleKind::LoggedInDomain { .. } => self.users = true,
             RuleKind::OnFabricStatus { detection } => {

@@ -1,18 +1,14 @@
 //! The packet filter: what its configuration says, what runs, and what the kernel holds.
 
 use super::text;
+use crate::collect::command::ask;
 use crate::collect::{Context, Look};
 use crate::facts::{Firewall, Observation, ProcessList};
 use serde::Deserialize;
-use std::io::{ErrorKind, Read};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Where Debian installs `nft`.
 const NFT: &str = "/usr/sbin/nft";
-
-/// How much of a rule set is read.
-const RULESET_LIMIT: u64 = 16 << 20;
 
 pub(in crate::collect) fn firewall(context: &Context, processes: &Observation<ProcessList>) -> Look<Firewall> {
     if let Ok(Some(configuration)) = text(context, "/etc/ufw/ufw.conf")
@@ -32,60 +28,19 @@ pub(in crate::collect) fn firewall(context: &Context, processes: &Observation<Pr
 
 /// Asks `nft` for the kernel's rules.
 fn ruleset(own: &str, limit: Duration) -> Observation<Firewall> {
-    let spawned = Command::new(NFT)
-        .args(["-j", "list", "ruleset"])
-        .env_clear()
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn();
-    let mut child = match spawned {
-        Ok(child) => child,
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            return Observation::Unknown("nft is not installed, so the kernel's rules cannot be read".to_owned());
-        }
-        Err(error) => return Observation::from_error(NFT, &error),
+    let text = match ask(NFT, &["-j", "list", "ruleset"], limit) {
+        Observation::Known(answer) => answer.text("nft, which needs CAP_NET_ADMIN"),
+        Observation::Unknown(reason) => return Observation::Unknown(reason),
+        Observation::Denied(reason) => return Observation::Denied(reason),
     };
-    // Both ends are read in threads, since a full pipe would keep nft from ending.
-    let output = child.stdout.take().map(|pipe| std::thread::spawn(move || all(pipe)));
-    let complaint = child.stderr.take().map(|pipe| std::thread::spawn(move || all(pipe)));
-    let end = Instant::now() + limit;
-    let status = loop {
-        match child.try_wait() {
-            Ok(Some(status)) => break status,
-            Ok(None) if Instant::now() < end => std::thread::sleep(Duration::from_millis(5)),
-            Ok(None) | Err(_) => {
-                // It may have ended by itself just now; either way it is waited for.
-                let _ = child.kill();
-                let _ = child.wait();
-                return Observation::Unknown("nft did not end in time".to_owned());
-            }
-        }
-    };
-    let joined = |reader: Option<std::thread::JoinHandle<Vec<u8>>>| {
-        reader.and_then(|reader| reader.join().ok()).unwrap_or_default()
-    };
-    let (output, complaint) = (joined(output), joined(complaint));
-    if !status.success() {
-        let complaint = String::from_utf8_lossy(&complaint);
-        let complaint = complaint.lines().next().unwrap_or("no reason given").to_owned();
-        return if complaint.contains("not permitted") {
-            Observation::Denied(format!("nft needs CAP_NET_ADMIN: {complaint}"))
-        } else {
-            Observation::Unknown(format!("nft failed: {complaint}"))
-        };
+    match text {
+        Observation::Known(text) => match serde_json::from_str::<Ruleset>(&text) {
+            Ok(ruleset) => Observation::Known(ruleset.judge(own)),
+            Err(error) => Observation::Unknown(format!("nft's answer cannot be read: {error}")),
+        },
+        Observation::Unknown(reason) => Observation::Unknown(reason),
+        Observation::Denied(reason) => Observation::Denied(reason),
     }
-    match serde_json::from_slice::<Ruleset>(&output) {
-        Ok(ruleset) => Observation::Known(ruleset.judge(own)),
-        Err(error) => Observation::Unknown(format!("nft's answer cannot be read: {error}")),
-    }
-}
-
-fn all(pipe: impl Read) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    // What was read until a failure is judged like any other answer.
-    let _ = pipe.take(RULESET_LIMIT).read_to_end(&mut bytes);
-    bytes
 }
 
 /// The part of nft's JSON (libnftables-json(5)) that tells whether incoming packets are filtered.

@@ -1,20 +1,35 @@
 //! What can be seen on Linux: files below `/etc`, `/proc`, `/sys` and `/var`, and `nft`.
 
-mod antivirus;
+mod applications;
+mod certificates;
+mod clamav;
 mod disk;
 mod firewall;
+mod ping;
 mod release;
+mod security;
+mod sessions;
+mod surroundings;
+mod updates;
+mod users;
+mod watch;
 
-pub(super) use antivirus::antivirus;
+pub(super) use applications::applications;
+pub(super) use certificates::certificates;
+pub(super) use clamav::antivirus;
 pub(super) use disk::disk_encryption;
 pub(super) use firewall::firewall;
+pub(super) use ping::pings;
 pub(super) use release::{host_name, kernel, operating_system};
-// What no collector of ours looks at on this system.
-pub(super) use super::unsupported::{
-    applications, certificates, pings, registry, security, surroundings, updates, users, windows_security,
-};
+pub(super) use security::security;
+pub(super) use surroundings::surroundings;
+pub(super) use updates::updates;
+pub(super) use users::users;
+pub(super) use watch::network_changes;
+// What only another system has.
+pub(super) use super::unsupported::{registry, windows_security};
 
-use super::{AntivirusPattern, Context, Look};
+use super::{Context, Look};
 use crate::facts::{Observation, OperatingSystem, Package};
 use crate::vulnerability::inventory::{self, PackageDatabase};
 use std::path::PathBuf;

@@ -93,6 +93,10 @@ pub(super) fn registry(_: &Context, _: BTreeMap<String, BTreeSet<String>>) -> Lo
     only_windows("a registry")
 }
 
+pub(in crate::collect) async fn network_changes(_: tokio::sync::mpsc::Sender<()>) -> Result<(), std::io::Error> {
+    Err(std::io::ErrorKind::Unsupported.into())
+}
+
 fn only_windows<T>(what: &str) -> Look<T> {
     Look::unknown(format!("only Windows has {what}"), "")
 }

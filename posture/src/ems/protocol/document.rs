@@ -2,6 +2,7 @@
 //! [`profile`](super::Profile)).
 
 use crate::ems::signed::Signed;
+use crate::facts::Supplied;
 use crate::policy::TagTable;
 use crate::rules::{TagName, TagState, TaggingRuleSet};
 use serde::{Deserialize, Serialize};
@@ -118,6 +119,9 @@ pub struct TagSnapshot {
     /// Whether EMS has put the endpoint into quarantine.
     #[serde(default)]
     pub quarantined: bool,
+    /// What only EMS can know of the endpoint, for rules that the endpoint judges by itself.
+    #[serde(default, skip_serializing_if = "Supplied::is_empty")]
+    pub supplied: Supplied,
 }
 
 impl TagSnapshot {

@@ -29,7 +29,9 @@ pub use profile::{
     AfterLoss, Carrier, ClientAuthentication, GatewayAuthentication, ManagedTunnel, Profile, TunnelTags,
 };
 pub use push::PushMessage;
-pub use report::{FactsObject, Report, ReportBody, ReportReply, difference, facts_object, merge, read_facts};
+pub use report::{
+    FactsObject, Report, ReportBody, ReportReply, difference, facts_for_ems, facts_object, merge, read_facts,
+};
 
 /// The path of enrolment.
 pub const PATH_ENROL: &str = "/v1/enrol";

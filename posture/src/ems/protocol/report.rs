@@ -5,7 +5,8 @@
 //! cheap, and merging cannot go wrong in the middle of one.
 
 use super::{DocumentSet, Have};
-use crate::facts::Facts;
+use crate::facts::{Fact, Facts};
+use crate::rules::Asked;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -102,6 +103,32 @@ pub fn facts_object(facts: &Facts) -> FactsObject {
     }
 }
 
+/// Returns what EMS is told: facts by area without those that no rule of EMS asks for. What a person runs,
+/// installs and keeps where is nobody's business before a rule makes it so.
+pub fn facts_for_ems(facts: &Facts, asked: &Asked) -> FactsObject {
+    let mut told = facts.clone();
+    told.files.retain(|path, _| asked.files.contains(path));
+    told.registry.retain(|path, _| asked.registry.contains_key(path));
+    told.pings.retain(|host, _| asked.ping.contains(host));
+    // EMS supplied them itself.
+    told.supplied = Fact::default();
+    let mut areas = facts_object(&told);
+    for (area, is_asked) in [
+        ("packages", false),
+        ("applications", false),
+        ("supplied", false),
+        ("processes", asked.processes),
+        ("certificates", asked.certificates),
+        ("users", asked.users),
+        ("surroundings", asked.surroundings),
+    ] {
+        if !is_asked {
+            areas.remove(area);
+        }
+    }
+    areas
+}
+
 /// Reads facts from their areas. An area that is missing reads as unknown; one that cannot be read
 /// is an error, so that nonsense never passes for the absence of a problem.
 pub fn read_facts(areas: &FactsObject) -> Result<Facts, serde_json::Error> {
@@ -154,6 +181,23 @@ mod tests {
         assert_eq!(read_facts(&areas).unwrap(), facts);
         assert!(read_facts(&object(json!({"packages": "many"}))).is_err());
         assert_eq!(read_facts(&FactsObject::new()).unwrap().packages.value(), None);
+    }
+
+    #[test]
+    fn what_no_rule_of_ems_asks_for_is_not_told() {
+        let mut facts = Facts::default();
+        for path in ["/asked", "/local"] {
+            facts.files.insert(path.to_owned(), Fact::known(crate::facts::FileState::Missing, path, 1));
+        }
+        let told = |asked: &Asked| {
+            let areas = facts_for_ems(&facts, asked);
+            (areas["files"].as_object().map_or(0, Map::len), areas.contains_key("processes"), areas.contains_key("os"))
+        };
+        assert_eq!(told(&Asked::default()), (0, false, true));
+        let asked = Asked { files: ["/asked".to_owned()].into(), processes: true, ..Asked::default() };
+        assert_eq!(told(&asked), (1, true, true));
+        let read = read_facts(&facts_for_ems(&facts, &Asked::default())).unwrap();
+        assert!(read.processes.value().is_none(), "what is not told is unknown and not absent");
     }
 
     #[test]

@@ -85,6 +85,7 @@ impl Office {
             report_sequence: endpoint.report_sequence,
             tags: self.tags_of(endpoint, now)?,
             quarantined: endpoint.quarantined,
+            ..TagSnapshot::default()
         };
         Ok(DocumentSet {
             profile: self.current(endpoint, &profile, have, now)?,
