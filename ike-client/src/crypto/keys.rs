@@ -277,6 +277,8 @@ fn take(rest: &mut &[u8], octets: usize) -> Secret {
 }
 
 #[cfg(test)]
+mod published;
+#[cfg(test)]
 mod tests {
     //! The expected values were computed with Python's hmac over the formulas of RFC 7296.
 

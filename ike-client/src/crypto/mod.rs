@@ -21,5 +21,7 @@ pub mod suite;
 pub mod transform;
 
 pub(crate) mod cipher;
+#[cfg(test)]
+mod wycheproof;
 
 pub use secret::Secret;

@@ -12,6 +12,8 @@ mod sign;
 #[cfg(test)]
 mod tests;
 mod verify;
+#[cfg(test)]
+mod wycheproof;
 
 pub use hashes::{HashAlgorithm, HashListMalformed, SignatureHashes};
 pub use scheme::{KeyKind, SignatureAlgorithm, SignatureScheme, choose, method};
