@@ -80,10 +80,13 @@ pub(super) async fn run(session: &Session, arguments: Arguments) -> Result<(), F
         timeout_seconds: arguments.timeout,
         supplied: answers.supplied(),
     };
+    // One listener for the whole command: a Ctrl-C between two steps counts in the next.
+    let interruption = super::interrupted();
+    tokio::pin!(interruption);
     let outcome = tokio::select! {
         outcome = bring_up(&client, &mut events, &request, answers, (arguments.browser, &mut log)) => outcome,
         // Hanging up is what ends the attempt.
-        () = super::interrupted() => return Err(super::cancelled()),
+        () = &mut interruption => return Err(super::cancelled()),
     };
     log.drain(&mut events).await;
     let status = outcome?;
@@ -93,7 +96,7 @@ pub(super) async fn run(session: &Session, arguments: Arguments) -> Result<(), F
     }
     tokio::select! {
         fault = until_lost(session.json, &mut events, &status, &mut log) => Err(fault),
-        () = super::interrupted() => {
+        () = &mut interruption => {
             let name = TunnelName { tunnel: arguments.tunnel };
             client.call::<Value>(Method::Disconnect, &name).await?;
             Err(Fault::new(FaultName::Cancelled, status.name, "disconnected on request", ""))
