@@ -1,11 +1,13 @@
 //! Fuzz targets: functions that take any bytes and must neither panic nor contradict themselves.
 //!
 //! A target's corpus lies in `tests/fuzz/corpus/NAME/`. The test `fuzz` replays it on every run;
-//! the crate in `tests/fuzz/` (outside the workspace, nightly toolchain) searches for new inputs:
-//! `cargo +nightly fuzz run wire` there.
+//! `tests/soak fuzz` searches for new inputs with libFuzzer (the crate in `tests/fuzz/`, outside the
+//! workspace).
 
 pub mod auth;
 pub mod ems;
+pub mod packets;
+pub mod session;
 
 use crate::gateway::responder::Now;
 use crate::gateway::settings::Credentials;
@@ -30,6 +32,10 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("certificate", auth::certificate),
     ("signature", auth::signature),
     ("eap", auth::eap),
+    ("fragments", packets::fragments),
+    ("esp", packets::esp),
+    ("session", session::session),
+    ("machine", crate::simulation::run),
     ("gateway", gateway),
 ];
 

@@ -14,7 +14,9 @@
 //! | [`roadwarrior`] | an endpoint, a strongSwan gateway, a host behind it |
 //! | [`rogue`] | a gateway that lies about who it is, and records what it hears |
 //! | [`simulation`] | a client's session and a gateway in virtual time, on a network that does its worst |
+//! | [`hostile`] | a hostile gateway and a hostile network, with an IKEv2 of their own |
 //! | [`strongswan`] | strongSwan as the gateway |
+//! | [`matrix`] | what is proven, against whom |
 //! | [`libreswan`] | libreswan as the gateway, in a guest |
 //! | [`uml`] | guests: a kernel with ESP in user-mode Linux |
 //! | [`demo`] | the article's story, act by act |
@@ -31,8 +33,11 @@ pub mod feeds;
 pub mod fuzz;
 pub mod gateway;
 pub mod handshake;
+pub mod hostile;
 pub mod http;
 pub mod libreswan;
+#[doc = include_str!("matrix.md")]
+pub mod matrix {}
 pub mod net;
 pub mod ping;
 pub mod pki;

@@ -122,6 +122,11 @@ impl Authority {
         &self.certificate
     }
 
+    /// Returns the authority's private key, PKCS#8 in PEM: for whoever is to misuse it.
+    pub fn key_pem(&self) -> String {
+        self.issuer.key().serialize_pem()
+    }
+
     /// Issues a gateway's certificate.
     ///
     /// # Errors

@@ -21,6 +21,15 @@ const SCENARIO_VARIABLE: &str = "POSTERN_LAB_SCENARIO";
 /// How long one scenario may take before it counts as hung.
 const LIMIT: Duration = Duration::from_secs(180);
 
+/// Names how many minutes a scenario that moves data is to go on; `tests/soak data` sets it.
+const SOAK_VARIABLE: &str = "POSTERN_SOAK_MINUTES";
+
+/// Returns how long a scenario that can go on for long is to go on; nothing in a usual run.
+pub fn soak() -> Duration {
+    let minutes = std::env::var(SOAK_VARIABLE).ok().and_then(|minutes| minutes.parse::<u64>().ok());
+    Duration::from_secs(60 * minutes.unwrap_or(0))
+}
+
 /// What to do where the system forbids namespaces.
 pub const ADVICE: &str = "The lab needs mount, process and network namespaces: run it as root, or allow unprivileged \
      user namespaces (sysctl kernel.unprivileged_userns_clone=1; on Ubuntu also \
@@ -85,7 +94,7 @@ fn run_inside(scenarios: &[Scenario], name: &str) -> ExitCode {
 
 /// Prints the ends of the logs that a failed scenario's programs left below `/run`.
 fn print_logs() {
-    let find = "find /run -name '*.log' -size +0 -exec sh -c 'echo \"--- $1\"; tail -n 60 \"$1\"' - {} \\;";
+    let find = "find /run -path /run/private-etc -prune -o -name '*.log' -size +0 -exec sh -c 'echo \"--- $1\"; tail -n 60 \"$1\"' - {} \\;";
     if let Ok(output) = Command::new("sh").args(["-c", find]).output() {
         eprint!("{}", String::from_utf8_lossy(&output.stdout));
     }
@@ -179,7 +188,7 @@ fn collect(streams: [Option<Box<dyn Read + Send>>; 2]) -> mpsc::Receiver<String>
 
 /// Waits for the child, and ends it when it takes longer than [`LIMIT`].
 fn wait(child: &mut std::process::Child) -> Result<std::process::ExitStatus> {
-    let deadline = std::time::Instant::now() + LIMIT;
+    let deadline = std::time::Instant::now() + LIMIT + soak();
     loop {
         if let Some(status) = child.try_wait().context("waiting for the scenario")? {
             return Ok(status);

@@ -7,12 +7,16 @@
 //! | [`carries`] | data inside: addresses, selectors, suites |
 //! | [`life`] | rekeys, deletion, liveness |
 //! | [`certificates`] | certificates on both sides, fragmentation |
+//! | [`eap`] | EAP-TLS |
+//! | [`ppk`] | post-quantum pre-shared keys |
 //! | [`refusals`] | what goes wrong, and the name it has |
 
 mod carries;
 mod certificates;
+mod eap;
 mod gateways;
 mod life;
+mod ppk;
 mod refusals;
 mod room;
 
@@ -36,6 +40,12 @@ const SCENARIOS: &[Scenario] = &[
     ("libreswan certificates, ECDSA P-256 by RFC 7427", certificates::p256),
     ("libreswan certificates, ECDSA P-384 by RFC 7427", certificates::p384),
     ("libreswan certificates: long messages travel in fragments", certificates::fragments),
+    ("libreswan eap-tls alone: a success that TLS 1.3 does not confirm is not believed", eap::without_confirmation),
+    ("libreswan ppk: known to both", ppk::known),
+    ("libreswan ppk: optional, and the gateway has none", ppk::absent_and_optional),
+    ("libreswan ppk: required, and the gateway has none", ppk::absent_and_required),
+    ("libreswan ppk: the gateway's is another", ppk::different),
+    ("libreswan ppk: the gateway insists, and this end has none", ppk::missing_here),
     ("libreswan certificate: an unknown authority is GatewayNotTrusted", refusals::untrusted_authority),
     ("libreswan certificate: another name is GatewayNotTrusted", refusals::other_name),
     ("libreswan psk: a wrong key is AuthenticationFailed", refusals::wrong_psk),

@@ -89,6 +89,31 @@ pub fn psk_rekeyed_by_client() -> Result<()> {
     Ok(())
 }
 
+/// Data, for as long as `tests/soak data` says, while both sides renew the keys all the time.
+pub fn data_flows_on() -> Result<()> {
+    let network = Network::new()?;
+    let gateway = network.strongswan(&psk_gateway())?;
+    let tunnel = format!("{PSK_TUNNEL}\n[proposals]\nike_lifetime = \"9s\"\nesp_lifetime = \"4s\"\n");
+    let mut endpoint = network.endpoint(&tunnel, &[("psk", PSK)])?;
+    connect(&endpoint)?;
+    transfer(&network, CORPORATE.parse()?, 10)?;
+    let net = *endpoint.processes()?.get(1).context("the network process")?;
+    let before = lab::hostile::peak_memory(net)?;
+    let end = std::time::Instant::now() + lab::scenario::soak();
+    loop {
+        transfer(&network, CORPORATE.parse()?, 10).with_context(|| endpoint.log())?;
+        gateway.swanctl(&["--rekey", "--child", "net"])?;
+        if std::time::Instant::now() >= end {
+            break;
+        }
+    }
+    ensure!(work(&endpoint)?.state == ConnectionState::Connected, "{}", endpoint.log());
+    let gained = lab::hostile::peak_memory(net)?.saturating_sub(before);
+    ensure!(gained < 8 * 1024, "the network process gained {gained} kB");
+    endpoint.expect(0, &["disconnect", "work"])?;
+    nothing_is_left(&network)
+}
+
 pub fn psk_deleted_by_client() -> Result<()> {
     let network = Network::new()?;
     let gateway = network.strongswan(&psk_gateway())?;

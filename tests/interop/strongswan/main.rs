@@ -8,15 +8,19 @@
 //! | [`ppk`] | post-quantum pre-shared keys |
 //! | [`certificates`] | certificates on one side or both, every AUTH method |
 //! | [`tcp`] | the TCP carrier through a relay, the race of carriers, families and gateways |
+//! | [`trace`] | the conversation log |
+//! | [`hostile`] | a hostile gateway and a hostile network, played by Python |
 //! | [`refusals`] | what goes wrong, and the name it has |
 
 mod algorithms;
 mod carries;
 mod certificates;
 mod gateways;
+mod hostile;
 mod ppk;
 mod refusals;
 mod tcp;
+mod trace;
 
 use lab::scenario::{self, Scenario};
 use std::process::ExitCode;
@@ -25,6 +29,7 @@ const SCENARIOS: &[Scenario] = &[
     ("strongswan psk: addresses, routes, resolver, 50 MB each way", carries::psk_carries_data),
     ("strongswan psk: no ping is lost through rekeys by the gateway", carries::psk_rekeyed_by_gateway),
     ("strongswan psk: no ping is lost through rekeys by the client", carries::psk_rekeyed_by_client),
+    ("strongswan psk: data flows on while both sides renew the keys", carries::data_flows_on),
     ("strongswan psk: the client deletes", carries::psk_deleted_by_client),
     ("strongswan psk: the gateway deletes", carries::psk_deleted_by_gateway),
     ("strongswan psk: a gateway that stops dead is noticed", carries::psk_gateway_dead),
@@ -78,6 +83,27 @@ const SCENARIOS: &[Scenario] = &[
     ("strongswan psk: no common suite is ProposalMismatch", refusals::no_common_suite),
     ("strongswan psk: another identity is GatewayNotTrusted", refusals::wrong_identity),
     ("strongswan habit: a refused user is AuthenticationFailed", refusals::refused_user),
+    (
+        "strongswan habit: the conversation log tells every message and no secret",
+        trace::conversation_is_told_without_secrets,
+    ),
+    ("strongswan psk: the conversation log goes on in a file", trace::conversation_goes_on_in_a_file),
+    ("rogue.py honest: the measure of what follows", hostile::honest),
+    ("rogue.py asks for EAP without any proof and hears an identity at most", hostile::asks_without_proof),
+    ("rogue.py sends the MSCHAPv2 challenge without any proof", hostile::early_challenge),
+    ("rogue.py sends EAP-Success before anything was proved", hostile::early_success),
+    ("rogue.py sends the success of five octets out of its place", hostile::early_five_octets),
+    ("rogue.py proves itself by a shared key where a certificate is wanted", hostile::proves_by_key),
+    ("rogue.py sends certificates without end", hostile::oversized_certificates),
+    ("rogue.py signs with an RSA key of exponent 1", hostile::exponent_one),
+    ("rogue.py floods an established SA with fragments", hostile::fragment_flood),
+    ("rogue.py floods an established SA with unprotected words", hostile::unprotected_flood),
+    ("rogue.py and strongswan: forged refusals do not stop the real answer", hostile::refuses_first),
+    ("rogue.py and strongswan: reflected messages do nothing", hostile::reflects),
+    ("rogue.py and strongswan: answers of an earlier connection do nothing", hostile::replays),
+    ("rogue.py and strongswan: NAT detection cannot be stripped", hostile::strips_nat_detection),
+    ("rogue.py and strongswan: fragmentation cannot be stripped", hostile::strips_fragmentation),
+    ("rogue.py and strongswan: signature hashes cannot be stripped", hostile::strips_hashes),
     ("nobody: a silent gateway is GatewayUnreachable", refusals::silent_gateway),
 ];
 
