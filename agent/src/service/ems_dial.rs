@@ -1,7 +1,13 @@
-//! How the service reaches EMS, also under a full tunnel, a block and changed DNS: the addresses
-//! at which EMS answered are remembered, kept out of the tunnel, and dialled when its name can no
-//! longer be looked up.
+//! How the service reaches EMS, also under a full tunnel, a block and changed DNS: its sockets carry
+//! the mark that goes past the tunnel, and the addresses at which EMS answered are dialled when its
+//! name can no longer be looked up.
+//!
+//! The way past belongs to the socket and never to the address. Whoever answers for EMS's name on a
+//! hostile network chooses its address, and were that address let past the tunnel, so would be
+//! everything else that this machine sends there.
 
+use super::rights;
+use crate::network::plan::Places;
 use posture::ems::Network;
 use posture::ems::network::{Dial, Dialling};
 use std::collections::BTreeMap;
@@ -9,10 +15,18 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::net::TcpStream;
+use std::time::Duration;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::task::JoinSet;
 
-/// Addresses that answered, by host.
-type Known = Arc<Mutex<BTreeMap<String, Vec<SocketAddr>>>>;
+/// How long one address is waited for before the next is tried beside it (RFC 8305, section 5).
+const STAGGER: Duration = Duration::from_millis(250);
+/// How many addresses are remembered for a host, and how many are tried at most.
+const REMEMBERED: usize = 4;
+const TRIED: usize = 8;
+
+/// Addresses that answered, by host, the latest first.
+type Known = Arc<Mutex<BTreeMap<String, Vec<IpAddr>>>>;
 
 /// Dials EMS.
 #[derive(Clone, Debug, Default)]
@@ -24,7 +38,7 @@ impl EmsDial {
     /// Returns the addresses at which EMS answered.
     pub fn addresses(&self) -> Vec<IpAddr> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.values().flatten().map(SocketAddr::ip).collect()
+        known.values().flatten().copied().collect()
     }
 
     /// Returns how EMS is reached; local sockets lie in the runtime directory.
@@ -35,31 +49,106 @@ impl EmsDial {
     async fn connect(&self, host: &str, port: u16) -> io::Result<TcpStream> {
         let found = tokio::net::lookup_host((host, port)).await;
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(host).cloned().unwrap_or_default();
-        let candidates: Vec<SocketAddr> = match found {
-            Ok(found) => found.chain(known).collect(),
+        let mut addresses: Vec<IpAddr> = match found {
+            Ok(found) => found.map(|address| address.ip()).chain(known).collect(),
             Err(error) if known.is_empty() => return Err(error),
             Err(_) => known,
         };
-        let mut last = io::Error::new(io::ErrorKind::AddrNotAvailable, "the name has no address");
-        for candidate in candidates {
-            match TcpStream::connect(candidate).await {
-                Ok(stream) => {
-                    let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-                    let known = known.entry(host.to_owned()).or_default();
-                    known.retain(|address| *address != candidate);
-                    known.insert(0, candidate);
-                    known.truncate(4);
-                    return Ok(stream);
-                }
-                Err(error) => last = error,
+        let mut seen = Vec::new();
+        addresses.retain(|address| {
+            !seen.contains(address) && {
+                seen.push(*address);
+                true
+            }
+        });
+        addresses.truncate(TRIED);
+        let stream = race(addresses.into_iter().map(|address| SocketAddr::new(address, port)).collect()).await?;
+        if let Ok(peer) = stream.peer_addr() {
+            self.remember(host, peer.ip());
+        }
+        Ok(stream)
+    }
+
+    fn remember(&self, host: &str, address: IpAddr) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = known.entry(host.to_owned()).or_default();
+        known.retain(|other| *other != address);
+        known.insert(0, address);
+        known.truncate(REMEMBERED);
+    }
+}
+
+/// Connects to the first that answers; one that is silent holds the next up for a moment only.
+async fn race(candidates: Vec<SocketAddr>) -> io::Result<TcpStream> {
+    let mut waiting = candidates.into_iter();
+    let mut attempts = JoinSet::new();
+    let mut last = io::Error::new(io::ErrorKind::AddrNotAvailable, "the name has no address");
+    loop {
+        let more = match waiting.next() {
+            Some(candidate) => {
+                attempts.spawn(async move { socket(candidate)?.connect(candidate).await });
+                true
+            }
+            None => false,
+        };
+        loop {
+            let ended = tokio::select! {
+                ended = attempts.join_next() => ended,
+                () = tokio::time::sleep(STAGGER), if more => break,
+            };
+            match ended {
+                Some(Ok(Ok(stream))) => return Ok(stream),
+                Some(Ok(Err(error))) => last = error,
+                Some(Err(error)) => last = io::Error::other(error),
+                None => return Err(last),
+            }
+            if more {
+                break;
             }
         }
-        Err(last)
     }
+}
+
+/// Opens a socket that goes past the tunnel. Without the right to mark it, EMS is reached only by the
+/// way that everything takes, which never lets anything past.
+fn socket(candidate: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = if candidate.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    if let Err(error) = rights::mark(&socket, Places::default().mark.0) {
+        tracing::debug!(%error, "the way to EMS cannot be marked");
+    }
+    Ok(socket)
 }
 
 impl Dial for EmsDial {
     fn dial<'a>(&'a self, host: &'a str, port: u16) -> Dialling<'a> {
         Box::pin(self.connect(host, port))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+
+    #[tokio::test]
+    async fn an_address_that_answered_on_one_port_is_dialled_on_the_port_that_is_asked_for() {
+        let dial = EmsDial::default();
+        let first = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        dial.connect("127.0.0.1", first.local_addr().unwrap().port()).await.unwrap();
+        assert_eq!(dial.addresses(), ["127.0.0.1".parse::<IpAddr>().unwrap()]);
+        let second = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = second.local_addr().unwrap().port();
+        drop(second);
+        assert!(dial.connect("127.0.0.1", port).await.is_err(), "nobody listens there");
+    }
+
+    #[tokio::test]
+    async fn an_address_that_refuses_does_not_keep_the_next_from_being_tried() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let good = listener.local_addr().unwrap();
+        let refusing = SocketAddr::new("127.0.0.2".parse().unwrap(), good.port());
+        assert_eq!(race(vec![refusing, good]).await.unwrap().peer_addr().unwrap(), good);
+        assert!(race(vec![refusing]).await.is_err());
+        assert!(race(Vec::new()).await.is_err());
     }
 }

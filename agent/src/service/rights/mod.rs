@@ -19,7 +19,7 @@ mod system;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-pub(crate) use system::{confine_look_up, confine_net, keep_for_main};
+pub(crate) use system::{confine_look_up, confine_net, keep_for_main, mark};
 
 /// What confines a process, measure by measure, as it found when it began.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

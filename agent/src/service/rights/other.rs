@@ -15,6 +15,11 @@ pub(crate) fn keep_for_main() -> io::Result<()> {
     Ok(())
 }
 
+/// There are no marks.
+pub(crate) fn mark<S>(_socket: &S, _mark: u32) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
 fn nothing() -> Confinement {
     let detail = "Postern does not confine its processes on this operating system yet";
     Confinement { measures: vec![Measure::lacks("confinement", detail, "")] }

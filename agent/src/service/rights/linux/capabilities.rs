@@ -4,6 +4,7 @@ use super::super::Measure;
 use caps::errors::CapsError;
 use caps::{CapSet, Capability, CapsHashSet};
 use std::io;
+use std::os::fd::AsFd;
 
 /// What NET needs: the device, addresses, routes, rules, marks; ending the sockets of an address.
 /// MAIN lends it to the children it starts: NET, and the tool that loads firewall rules.
@@ -61,6 +62,14 @@ pub(crate) fn keep_for_main() -> Result<(), CapsError> {
     caps::set(None, CapSet::Inheritable, &net)?;
     caps::set(None, CapSet::Ambient, &net)?;
     caps::set(None, CapSet::Permitted, &main.iter().chain(&net).chain(&passing).copied().collect())
+}
+
+/// Marks a socket of MAIN, for which NET_ADMIN is in effect in this thread and for this one call only.
+pub(crate) fn mark(socket: &impl AsFd, mark: u32) -> io::Result<()> {
+    caps::raise(None, CapSet::Effective, Capability::CAP_NET_ADMIN).map_err(io::Error::other)?;
+    let marked = nix::sys::socket::setsockopt(socket, nix::sys::socket::sockopt::Mark, &mark);
+    caps::drop(None, CapSet::Effective, Capability::CAP_NET_ADMIN).map_err(io::Error::other)?;
+    Ok(marked?)
 }
 
 fn of(list: &[Capability], held: &CapsHashSet) -> CapsHashSet {

@@ -14,7 +14,7 @@ use std::io;
 use std::path::Path;
 use system_calls::Sockets;
 
-pub(crate) use capabilities::keep_for_main;
+pub(crate) use capabilities::{keep_for_main, mark};
 
 /// The device from which tunnels are made.
 const TUNNEL_DEVICE: &str = "/dev/net/tun";
