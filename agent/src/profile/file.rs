@@ -1,10 +1,11 @@
-//! Reading a file that a person or an EMS named: a regular file of bounded size, or an error.
+//! Files that a person or an EMS named, read as a regular file of bounded size or not at all; and
+//! files of our own, written as a whole or not at all.
 //!
 //! A name can lead anywhere. A device without end would take the machine's memory, and a pipe
 //! without a writer would hold whoever opens it, so neither is read.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::path::Path;
 
 /// Opens a regular file for reading; never waits for another process.
@@ -38,6 +39,19 @@ pub fn read_regular(path: &Path, maximum: u64) -> io::Result<Vec<u8>> {
     }
 }
 
+/// Writes a file as a whole or not at all: on a full disk what was there before stays.
+///
+/// # Errors
+/// Where its directory cannot be written.
+pub fn replace(path: &Path, octets: &[u8]) -> io::Result<()> {
+    let directory = path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(directory)?;
+    file.write_all(octets)?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    Ok(())
+}
+
 #[cfg(all(test, unix))]
 mod tests {
     use super::*;
@@ -54,6 +68,18 @@ mod tests {
         let pipe = directory.path().join("pipe");
         nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
         assert!(read_regular(&pipe, 10).unwrap_err().to_string().contains("regular"));
+    }
+
+    #[test]
+    fn what_cannot_be_written_whole_leaves_what_was_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        replace(&path, b"old").unwrap();
+        replace(&path, b"new").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"new");
+        let full = Path::new("/dev/full/file");
+        assert!(replace(full, b"more").is_err());
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1, "no half of a file stays");
     }
 
     #[test]

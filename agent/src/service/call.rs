@@ -4,9 +4,9 @@ use super::hub::{Hub, Inbox, Message, Reply, Waiter};
 use super::judge::unix_now;
 use super::secrets::Kind;
 use super::tell::unknown_tunnel;
+use crate::compliance::EmsView;
 use crate::connection::{Connection, Input};
 use crate::control::{Caller, Handler};
-use crate::fault;
 use crate::profile::catalogue::is_name;
 use crate::profile::document;
 use crate::profile::{ProfileError, Tunnel};
@@ -87,7 +87,10 @@ impl Hub {
             },
             Method::PostureExplain => read(parameters).and_then(|Explain { subject }| {
                 let lines = self.view.explain(&subject, &self.entries(), now);
-                let lines = lines.ok_or_else(|| unknown_tunnel(&subject))?;
+                let lines = lines.ok_or_else(|| {
+                    let next = "postern posture tags, or postern tunnel list";
+                    Fault::new(FaultName::TunnelUnknown, subject.as_str(), "is neither a tag nor a tunnel here", next)
+                })?;
                 written(&Explanation { lines })
             }),
             Method::Notices => {
@@ -126,6 +129,12 @@ impl Hub {
 
     fn connect(&mut self, caller: Caller, request: Connect, reply: Reply) {
         let refuse = |reply: Reply, fault| drop(reply.send(Err(fault)));
+        if let Some(problem) = self.policy_problem() {
+            let next = "bring EMS within reach, or enrol anew: postern enroll";
+            let fault =
+                Fault::new(FaultName::TagsUnknown, request.tunnel.as_str(), format!("refused: {problem}"), next);
+            return refuse(reply, fault);
+        }
         // A file that was written a moment ago is not to be missed.
         self.take_local();
         let Some(entry) = self.catalogue.find(&request.tunnel) else {
@@ -181,6 +190,17 @@ impl Hub {
                 self.queue_connection(name, owner, waiter, limit);
             }
         }
+    }
+
+    /// Returns why EMS's policy cannot be known. Without it a local tunnel to a managed gateway would
+    /// pass for one that nobody manages.
+    pub(super) fn policy_problem(&self) -> Option<String> {
+        let unknown = |ems: &&EmsView| ems.knowledge.profile.is_none() && !ems.telemetry.is_up();
+        let out_of_reach = || {
+            let ems = self.view.ems.as_ref().filter(unknown)?;
+            Some(format!("the profile of {} is not known, and EMS is out of reach", ems.name))
+        };
+        self.examination.enrolment_problem.clone().or_else(out_of_reach)
     }
 
     fn take_down(&mut self, caller: Caller, method: Method, parameters: Value, reply: Reply) {
@@ -327,6 +347,7 @@ impl Hub {
         let answer = outcome.and_then(|identity| {
             let cache = Cache::open(self.paths.enrolment()).map_err(|error| of_ems(&EmsError::Cache(error)))?;
             cache.store_identity(&identity).map_err(|error| of_ems(&EmsError::Cache(error)))?;
+            self.examination.enrolment_problem = None;
             self.start_telemetry(&identity, cache);
             let enrolled = Enrolled { ems: identity.ems_name.as_str().into(), endpoint: identity.endpoint.0.clone() };
             self.examine();
@@ -425,5 +446,5 @@ fn of_ems(error: &EmsError) -> Fault {
         EmsError::Invitation(_) => (FaultName::ProfileInvalid, "copy the whole invitation"),
         EmsError::Cache(_) => (FaultName::StateUnwritable, "make the state directory writable"),
     };
-    fault::about("EMS", Fault::new(name, "", error.to_string(), next))
+    Fault::new(name, "", error.to_string(), next)
 }

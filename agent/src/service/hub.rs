@@ -569,7 +569,7 @@ impl Hub {
         match connection {
             Connection::Blocked { last, .. } => {
                 let text = serde_json::to_vec(&(name, last)).unwrap_or_default();
-                if let Err(error) = std::fs::write(&file, text) {
+                if let Err(error) = crate::profile::file::replace(&file, &text) {
                     tracing::error!(%error, "the block cannot be remembered");
                 }
             }

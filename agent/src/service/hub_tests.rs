@@ -127,7 +127,10 @@ struct Bench {
 
 /// Starts a hub with one tunnel, `work`, that prohibits the tag of the file `/marked`.
 fn bench(tunnel: &str, question: Option<Request>) -> Bench {
-    let directory = tempfile::tempdir().unwrap();
+    bench_in(tempfile::tempdir().unwrap(), tunnel, question)
+}
+
+fn bench_in(directory: tempfile::TempDir, tunnel: &str, question: Option<Request>) -> Bench {
     let place = |name: &str| Some(directory.path().join(name));
     let paths = Paths::settle(place("etc"), place("state"), place("run"));
     fs::create_dir_all(paths.tunnels()).unwrap();
@@ -332,4 +335,37 @@ async fn what_an_administrator_writes_into_a_file_holds_without_a_restart() {
     let _ = bench.inbox.send(Message::FilesChanged);
     let status = bench.until(ConnectionState::Blocked).await;
     assert_eq!(status.last_fault.unwrap().name, FaultName::ComplianceLost);
+}
+
+#[tokio::test]
+async fn an_enrolment_that_cannot_be_read_is_no_way_round_its_policy() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::create_dir_all(directory.path().join("state/ems")).unwrap();
+    fs::write(directory.path().join("state/ems/identity.json"), "damaged").unwrap();
+    let bench = bench_in(directory, PSK, None);
+    let fault = bench.connect().await.unwrap_err();
+    assert_eq!((fault.name, fault.exit_code()), (FaultName::TagsUnknown, 13));
+    assert_eq!(bench.heard(), []);
+}
+
+#[tokio::test]
+async fn while_ems_s_profile_is_not_known_no_local_tunnel_can_pass_for_unmanaged() {
+    use crate::compliance::EmsView;
+    use posture::ems::{Knowledge, TelemetryState};
+    let directory = tempfile::tempdir().unwrap();
+    let place = |name: &str| Some(directory.path().join(name));
+    let paths = Paths::settle(place("etc"), place("state"), place("run"));
+    let (inbox, _messages) = mpsc::unbounded_channel();
+    let (net, _net_task) = net_link::link(mpsc::unbounded_channel().0);
+    let collector = Collector::new(directory.path().to_owned(), CollectorSettings::default());
+    let examination = Examination::new(collector, EmsDial::default(), mpsc::unbounded_channel().0);
+    let (settings, jobs) = (Settings::default(), mpsc::unbounded_channel().0);
+    let mut hub = Hub::new(Parts { paths, settings, inbox, net, jobs, examination });
+    assert_eq!(hub.policy_problem(), None);
+    let away = TelemetryState::Down { because: "no answer".into(), not_trusted: false };
+    let ems = |telemetry| EmsView { name: "EMS".into(), knowledge: Knowledge::default(), telemetry, confirmed_unix: 0 };
+    hub.view.ems = Some(ems(away));
+    assert!(hub.policy_problem().is_some_and(|problem| problem.contains("out of reach")));
+    hub.view.ems = Some(ems(TelemetryState::Up { push: true }));
+    assert_eq!(hub.policy_problem(), None, "an EMS that is there and gives no profile manages nothing");
 }

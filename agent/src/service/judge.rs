@@ -60,6 +60,8 @@ pub struct Examination {
     pub telemetry: Option<Telemetry>,
     /// How EMS is reached.
     pub dial: Arc<EmsDial>,
+    /// Why what EMS says cannot be known although this endpoint is, or may be, enrolled.
+    pub enrolment_problem: Option<String>,
     reported: u64,
     last_report: Option<TagReport>,
     /// The packages that were last scanned without being asked, as a digest.
@@ -102,6 +104,7 @@ impl Examination {
             tickets: 0,
             telemetry: None,
             dial: Arc::new(dial),
+            enrolment_problem: None,
             reported: 0,
             last_report: None,
             rescanned: None,
@@ -141,7 +144,11 @@ impl Hub {
         match Cache::open(self.paths.enrolment()).and_then(|cache| Ok((cache.identity()?, cache))) {
             Ok((Some(identity), cache)) => self.start_telemetry(&identity, cache),
             Ok((None, _)) => {}
-            Err(error) => tracing::error!(%error, "the enrolment cannot be read"),
+            // An enrolment that cannot be read is no reason to go on without its policy.
+            Err(error) => {
+                tracing::error!(%error, "the enrolment cannot be read");
+                self.examination.enrolment_problem = Some(format!("the enrolment cannot be read: {error}"));
+            }
         }
         self.examine();
     }
@@ -162,7 +169,10 @@ impl Hub {
                 });
                 self.examination.telemetry = Some(telemetry);
             }
-            Err(error) => tracing::error!(%error, "the conversation with EMS cannot begin"),
+            Err(error) => {
+                tracing::error!(%error, "the conversation with EMS cannot begin");
+                self.examination.enrolment_problem = Some(format!("the conversation with EMS cannot begin: {error}"));
+            }
         }
         let telemetry = TelemetryState::Down { because: "not reached yet".into(), not_trusted: false };
         self.view.ems = Some(EmsView {

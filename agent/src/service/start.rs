@@ -32,7 +32,8 @@ pub fn main(paths: Paths) -> anyhow::Result<()> {
     let settings = settings::load(&paths)?;
     prepare(&paths.state, 0o700)?;
     prepare(&paths.runtime, 0o755)?;
-    let lock = File::create(paths.runtime.join("posternd.lock"))?;
+    let lock = paths.runtime.join("posternd.lock");
+    let lock = File::create(&lock).with_context(|| format!("{} cannot be written (is this root?)", lock.display()))?;
     lock.try_lock().context("another posternd runs on this runtime directory")?;
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
@@ -156,9 +157,33 @@ fn prepare(directory: &Path, mode: u32) -> anyhow::Result<()> {
         use std::os::unix::fs::PermissionsExt;
         // The mode of a directory that is not ours to change is its owner's business.
         let _ = fs::set_permissions(directory, fs::Permissions::from_mode(mode));
+        check_owner(directory)?;
     }
     #[cfg(not(unix))]
     let _ = mode;
+    Ok(())
+}
+
+/// Whoever can write the service's directories can put a journal, keys or a socket of theirs there.
+#[cfg(unix)]
+fn check_owner(directory: &Path) -> anyhow::Result<()> {
+    use std::os::unix::fs::MetadataExt;
+    let found = fs::metadata(directory).with_context(|| format!("{} cannot be looked at", directory.display()))?;
+    let own = nix::unistd::geteuid().as_raw();
+    anyhow::ensure!(
+        found.uid() == 0 || found.uid() == own,
+        "{} belongs to user {}: chown root {}",
+        directory.display(),
+        found.uid(),
+        directory.display()
+    );
+    anyhow::ensure!(
+        found.mode() & 0o022 == 0,
+        "{} can be written by others (mode {:o}): chmod go-w {}",
+        directory.display(),
+        found.mode() & 0o777,
+        directory.display()
+    );
     Ok(())
 }
 
@@ -186,4 +211,19 @@ async fn terminated() {
 #[cfg(not(unix))]
 async fn terminated() {
     let _ = tokio::signal::ctrl_c().await;
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_directory_that_others_can_write_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        prepare(directory.path(), 0o700).unwrap();
+        assert_eq!(fs::metadata(directory.path()).unwrap().permissions().mode() & 0o777, 0o700);
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(check_owner(directory.path()).unwrap_err().to_string().contains("mode 777"));
+    }
 }

@@ -135,7 +135,7 @@ impl Hub {
     fn keep_notices(&self) {
         let file = self.paths.state.join("notices.json");
         let text = serde_json::to_vec(&self.notices).unwrap_or_default();
-        if let Err(error) = std::fs::write(&file, text) {
+        if let Err(error) = crate::profile::file::replace(&file, &text) {
             tracing::warn!(%error, "notices cannot be kept");
         }
     }

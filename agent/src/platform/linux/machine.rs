@@ -54,7 +54,16 @@ impl MachineRoom for Machine {
     }
 
     fn open_private(path: &Path) -> io::Result<File> {
-        OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+        // A link in its place would have another file written.
+        let no_links = nix::fcntl::OFlag::O_NOFOLLOW.bits();
+        OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .custom_flags(no_links)
+            .open(path)
     }
 
     fn sync_directory(directory: &Path) -> io::Result<()> {
