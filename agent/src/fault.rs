@@ -97,7 +97,7 @@ pub fn of_end(cause: &EndCause) -> Fault {
         EndCause::Device { .. } => (FaultName::SystemChangeFailed, "postern doctor"),
         EndCause::OwnerGone => (FaultName::Internal, "connect again"),
     };
-    Fault::new(name, "", text, next)
+    Fault::new(name, "", format!("failed: {text}"), next)
 }
 
 fn of_close(cause: &CloseCause) -> Fault {
@@ -137,15 +137,22 @@ fn of_close(cause: &CloseCause) -> Fault {
         CloseCause::PeerMisbehaved { .. } | CloseCause::PeerIncompatible { .. } | CloseCause::RefusedByPeer { .. } => {
             (FaultName::PeerMisbehaved, "ask the gateway's administrator".into())
         }
-        CloseCause::InputRefused { .. } => {
-            (FaultName::InputNeeded, "connect again and answer, or store the secret".into())
-        }
+        CloseCause::InputRefused { .. } => (
+            FaultName::InputNeeded,
+            "answer at a terminal, or give it by file or standard input (postern connect --help)".into(),
+        ),
         CloseCause::InputTimedOut => (FaultName::TimedOut, "connect again and answer in time".into()),
         CloseCause::ConfigurationUnusable { .. } => (FaultName::ProfileInvalid, "mend the tunnel's profile".into()),
         CloseCause::Requested { .. } => (FaultName::Cancelled, String::new()),
         CloseCause::RandomUnavailable => (FaultName::Internal, String::new()),
     };
-    Fault::new(name, "", cause.to_string(), next)
+    let what = match cause {
+        CloseCause::GatewayLost | CloseCause::ClosedByPeer | CloseCause::Expired | CloseCause::Requested { .. } => {
+            "ended"
+        }
+        _ => "failed",
+    };
+    Fault::new(name, "", format!("{what}: {cause}"), next)
 }
 
 fn likely_next(likely: &[LikelyCause]) -> String {
@@ -194,9 +201,9 @@ const fn distrust_next(why: &DistrustReason) -> &'static str {
 /// that does not hold it refuses as a missing tag does.
 fn tag_check(text: &str) -> Fault {
     let detail = if text.trim().is_empty() {
-        "the gateway's security posture tag check refused".to_owned()
+        "was refused by the gateway's security posture tag check".to_owned()
     } else {
-        format!("the gateway's security posture tag check refused: {text}")
+        format!("was refused by the gateway's security posture tag check: {text}")
     };
     Fault::new(
         FaultName::EMSTokenCheckFailed,
@@ -279,5 +286,14 @@ mod tests {
         assert_eq!(close(CloseCause::GatewayNotTrusted { why: DistrustReason::ProofWrong }), 14);
         assert_eq!(close(CloseCause::ProposalMismatch { sa: ike_client::session::SaKind::Ike }), 15);
         assert_eq!(close(CloseCause::InputRefused { because: "no terminal".into() }), 16);
+    }
+
+    #[test]
+    fn what_became_of_an_attempt_reads_as_a_sentence() {
+        let told = |cause| about("work", of_end(&EndCause::Session { cause })).to_string();
+        assert!(told(CloseCause::NoAnswer).starts_with("GatewayUnreachable: work failed: "));
+        assert!(told(CloseCause::ClosedByPeer).starts_with("ClosedByGateway: work ended: "));
+        let refused = told(CloseCause::TagCheckRefused { text: "EMSTokenCheckFailed".into() });
+        assert!(refused.starts_with("EMSTokenCheckFailed: work was refused by the gateway's"), "{refused}");
     }
 }

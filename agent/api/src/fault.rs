@@ -144,12 +144,17 @@ impl fmt::Display for Fault {
         if !self.subject.is_blank() {
             write!(formatter, " {}", self.subject.for_one_line())?;
         }
-        write!(formatter, " {}.", self.detail.for_one_line())?;
+        write!(formatter, " {}", ended(self.detail.for_one_line()))?;
         if !self.next.is_blank() {
-            write!(formatter, " Next: {}.", self.next.for_one_line())?;
+            write!(formatter, " Next: {}", ended(self.next.for_one_line()))?;
         }
         Ok(())
     }
+}
+
+/// Ends a sentence, unless somebody else's words end it already.
+fn ended(text: String) -> String {
+    if text.ends_with(['.', '?', '!']) { text } else { text + "." }
 }
 
 impl std::error::Error for Fault {}
@@ -171,6 +176,12 @@ mod tests {
             "HostCheckFailed: RA-VPN refused: tag \"Critical Vulnerability\" (openssl 3.0.11-1, CVE-2024-5535, fixed in 3.0.14-1). Next: upgrade openssl, then postern scan."
         );
         assert_eq!(fault.exit_code(), 3);
+    }
+
+    #[test]
+    fn a_sentence_ends_once() {
+        let fault = Fault::new(FaultName::ProfileInvalid, "", "was it copied whole?", "copy it whole");
+        assert_eq!(fault.to_string(), "ProfileInvalid: was it copied whole? Next: copy it whole.");
     }
 
     #[test]

@@ -91,6 +91,21 @@ fn is_obeyed_by_displays(character: char) -> bool {
     }
 }
 
+/// Returns JSON that means the same and in which nothing is obeyed by a display: what `for_terminal`
+/// would show stands as `\uXXXX`.
+pub fn json_for_terminal(json: &str) -> String {
+    let mut shown = String::with_capacity(json.len());
+    for character in json.chars() {
+        if (character.is_ascii() && character != '\u{7f}') || !is_obeyed_by_displays(character) {
+            shown.push(character);
+        } else {
+            let mut units = [0; 2];
+            character.encode_utf16(&mut units).iter().for_each(|unit| shown.push_str(&format!("\\u{unit:04x}")));
+        }
+    }
+    shown
+}
+
 impl fmt::Display for PlainText {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.for_terminal())
@@ -135,6 +150,14 @@ mod tests {
     fn escapes_and_direction_changes_are_shown_and_not_obeyed() {
         let text = PlainText::new("a\u{1b}[2Jb\u{202e}c\u{200b}d\re");
         assert_eq!(text.to_string(), "a\\u{1b}[2Jb\\u{202e}c\\u{200b}d\\u{d}e");
+    }
+
+    #[test]
+    fn json_says_the_same_and_nothing_in_it_is_obeyed() {
+        let text = "a\u{202e}b\u{e0001}c\u{1b}ä";
+        let json = json_for_terminal(&serde_json::to_string(text).unwrap());
+        assert_eq!(json, "\"a\\u202eb\\udb40\\udc01c\\u001bä\"");
+        assert_eq!(serde_json::from_str::<String>(&json).unwrap(), text);
     }
 
     #[test]

@@ -151,7 +151,7 @@ pub(super) fn lines_from_stdin() -> Result<VecDeque<Zeroizing<String>>, Fault> {
 
 /// Reads a secret from standard input, to its end.
 pub(super) fn from_stdin() -> Result<Zeroizing<String>, Fault> {
-    read_secret(std::io::stdin().lock()).map_err(|problem| unreadable(Path::new("-"), &problem))
+    read_secret(std::io::stdin().lock()).map_err(|problem| unreadable(Path::new("standard input"), &problem))
 }
 
 fn read_secret(source: impl Read) -> Result<Zeroizing<String>, String> {

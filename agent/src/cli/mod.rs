@@ -30,7 +30,7 @@ use std::process::ExitCode;
 
 /// Postern: a VPN client that connects a device only while it is fit.
 #[derive(Debug, Parser)]
-#[command(name = "postern", version, about, max_term_width = 100)]
+#[command(name = "postern", version, about = "Connects this device to a VPN while it is fit", max_term_width = 100)]
 pub struct Arguments {
     /// Print JSON, one object a line
     #[arg(long, global = true)]
@@ -80,8 +80,8 @@ enum Command {
     Repair,
     /// Print completions for a shell
     Completions(completions::Arguments),
-    /// Print the manual page
-    Man,
+    /// Print the manual page, of postern or of one of its commands
+    Man(completions::Page),
 }
 
 /// What every command is given.
@@ -147,7 +147,7 @@ async fn dispatch(session: &Session, command: Command) -> Result<(), Fault> {
         Command::Doctor => doctor::run(session).await,
         Command::Repair => repair::run(session).await,
         Command::Completions(arguments) => completions::run(&arguments),
-        Command::Man => completions::manual(),
+        Command::Man(page) => completions::manual(&page),
     }
 }
 

@@ -21,7 +21,7 @@ pub(super) fn aside(text: impl AsRef<str>) {
 /// Prints a value as one line of JSON.
 pub(super) fn json(value: &impl Serialize) {
     if let Ok(text) = serde_json::to_string(value) {
-        line(text);
+        line(postern_api::text::json_for_terminal(&text));
     }
 }
 

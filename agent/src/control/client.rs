@@ -43,7 +43,7 @@ impl Client {
             std::io::ErrorKind::PermissionDenied => Fault::new(
                 FaultName::NotPermitted,
                 socket.display().to_string(),
-                "the control socket is closed to this user",
+                "is closed to this user",
                 "join the group postern, or run it as root",
             ),
             _ => unavailable(&format!("the service does not answer at {} ({error})", socket.display())),

@@ -411,7 +411,11 @@ impl Document for Tunnel {
     fn check(&self) -> Result<(), Complaint> {
         let complain = |element, problem: &str, expected| Err(Complaint { element, problem: problem.into(), expected });
         if !self.gateway.is_usable() {
-            return complain("gateway", "is not a host name or address", "a host name or an address, or up to eight");
+            return complain(
+                "gateway",
+                "is not a host name or address",
+                "a host name or an address, or up to eight; ports stand in [carrier]",
+            );
         }
         for (element, identity) in
             [("auth.identity", &self.auth.identity), ("gateway_identity", &self.gateway_identity)]
