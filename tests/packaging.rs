@@ -80,3 +80,76 @@ fn completions_and_the_manual_page_come_from_the_program() -> Result<()> {
     }
     Ok(())
 }
+
+/// A root into which dpkg can install without changing this system.
+fn scratch_root() -> Result<tempfile::TempDir> {
+    let root = tempfile::tempdir()?;
+    for folder in ["var/lib/dpkg/info", "var/lib/dpkg/updates", "etc"] {
+        std::fs::create_dir_all(root.path().join(folder))?;
+    }
+    for file in ["status", "available"] {
+        std::fs::write(root.path().join("var/lib/dpkg").join(file), "")?;
+    }
+    Ok(root)
+}
+
+/// dpkg on a scratch root; as an ordinary user it plays root for the files' owners.
+fn dpkg(root: &Path) -> Command {
+    let mut command = match nix::unistd::geteuid().is_root() {
+        true => Command::new("dpkg"),
+        false => {
+            let mut command = Command::new("fakeroot");
+            command.arg("dpkg");
+            command
+        }
+    };
+    command.arg(format!("--root={}", root.display()));
+    // What it depends on is not in the scratch root, and neither is a shell for its scripts.
+    command.args(["--force-depends", "--force-script-chrootless"]);
+    command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    command
+}
+
+#[test]
+fn the_debian_package_installs_what_the_service_needs_and_takes_it_away_again() -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let (folder, root) = (tempfile::tempdir()?, scratch_root()?);
+    let programs = program("postern")?.parent().context("a program lies in a folder")?.to_owned();
+    let mut build = Command::new(packaging().join("deb/build"));
+    let built = output_of(build.arg(&programs).arg(folder.path()).env("DPKG_DEB_OPTIONS", "-Zgzip -z1"))?;
+    let package = built.trim();
+    let control = output_of(Command::new("dpkg-deb").args(["--field", package]))?;
+    for wanted in ["Package: postern", "libc6 (>= ", "nftables"] {
+        ensure!(control.contains(wanted), "{wanted:?} is missing:\n{control}");
+    }
+    let listing = output_of(Command::new("dpkg-deb").args(["--contents", package]))?;
+    ensure!(listing.lines().all(|line| line.contains(" root/root ")), "{listing}");
+
+    output_of(dpkg(root.path()).args(["--install", package]))?;
+    for (path, mode) in [
+        ("usr/sbin/posternd", 0o755),
+        ("usr/bin/postern", 0o755),
+        ("usr/bin/postern-tray", 0o755),
+        ("lib/systemd/system/posternd.service", 0o644),
+        ("etc/postern/tunnels.d", 0o755),
+        ("usr/share/man/man1/postern.1.gz", 0o644),
+        ("usr/share/bash-completion/completions/postern", 0o644),
+    ] {
+        let found = std::fs::metadata(root.path().join(path)).with_context(|| path.to_owned())?;
+        ensure!(found.permissions().mode() & 0o7777 == mode, "{path}: {:o}", found.permissions().mode());
+    }
+    let enabled = root.path().join("etc/systemd/system/multi-user.target.wants/posternd.service");
+    ensure!(enabled.is_symlink(), "the service is not enabled");
+    let users = std::fs::read_to_string(root.path().join("etc/passwd"))?;
+    let groups = std::fs::read_to_string(root.path().join("etc/group"))?;
+    ensure!(users.lines().any(|line| line.starts_with("postern-net:")), "{users}");
+    ensure!(groups.lines().any(|line| line.starts_with("postern:")), "{groups}");
+
+    std::fs::create_dir_all(root.path().join("var/lib/postern"))?;
+    output_of(dpkg(root.path()).args(["--purge", "postern"]))?;
+    for gone in ["usr/sbin/posternd", "var/lib/postern", "lib/systemd/system/posternd.service"] {
+        ensure!(!root.path().join(gone).exists(), "{gone} was left behind");
+    }
+    ensure!(!enabled.is_symlink(), "the service is still enabled");
+    Ok(())
+}

@@ -45,11 +45,19 @@ impl Gateways {
 
     /// Tells whether each is a name or an address, and there is one at least.
     pub fn is_usable(&self) -> bool {
-        let bad = |gateway: &String| {
-            gateway.trim().is_empty() || gateway.contains(|c: char| c.is_whitespace() || c.is_control())
-        };
-        !self.all().is_empty() && self.all().len() <= MOST && !self.all().iter().any(bad)
+        !self.all().is_empty() && self.all().len() <= MOST && self.all().iter().all(|gateway| is_host(gateway))
     }
+}
+
+/// Tells whether a text can be a host: an address, bracketed where it is IPv6, or a name. A name may
+/// hold letters of any language; a colon or a slash makes it something else (a port, a URL).
+fn is_host(text: &str) -> bool {
+    let text = text.trim();
+    if text.trim_matches(['[', ']']).parse::<IpAddr>().is_ok() {
+        return true;
+    }
+    let letter = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
+    !text.is_empty() && text.len() <= 253 && text.chars().all(letter)
 }
 
 /// The most gateways of one tunnel.
@@ -64,5 +72,20 @@ impl fmt::Display for Gateways {
 impl From<String> for Gateways {
     fn from(gateway: String) -> Self {
         Self::One(gateway)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gateway_is_a_host_and_nothing_more() {
+        for host in ["vpn.example.com", "192.0.2.1", "2001:db8::1", "[2001:db8::1]", "vpn_1", "büro.example"] {
+            assert!(is_host(host), "{host}");
+        }
+        for other in ["", "vpn:500", "192.0.2.1:500", "[2001:db8::1]:500", "https://vpn", "a b", "vpn/x", "a\nb"] {
+            assert!(!is_host(other), "{other}");
+        }
     }
 }
