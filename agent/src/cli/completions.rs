@@ -34,9 +34,8 @@ pub(super) fn manual(page: &Page) -> Result<(), Fault> {
         command = found.ok_or_else(unknown)?;
     }
     // `postern tunnel add` has the page postern-tunnel-add(1), as the page above it says.
-    let name = command.get_display_name().unwrap_or(command.get_name()).to_owned();
     let mut text = Vec::new();
-    clap_mangen::Man::new(command.name(name))
+    clap_mangen::Man::new(command)
         .render(&mut text)
         .map_err(|error| Fault::new(FaultName::Internal, "", error.to_string(), ""))?;
     output::line(String::from_utf8_lossy(&text).trim_end());
