@@ -7,6 +7,7 @@ use lab::gateway::{RunningGateway, Settings};
 use lab::net::until;
 use lab::roadwarrior::{CORPORATE, LIMIT, Network, connect, nothing_is_left, transfer, wait_for, work};
 use postern_api::{ConnectionState, FaultName};
+use std::time::Duration;
 
 const TUNNEL: &str = r#"
 gateway = "10.99.0.2"
@@ -39,6 +40,41 @@ pub fn lives() -> Result<()> {
     let tunnel = wait_for(&endpoint, ConnectionState::Disconnected)?;
     let fault = tunnel.last_fault.context("no fault says why it ended")?;
     ensure!(fault.name == FaultName::ClosedByGateway, "{fault}");
+    nothing_is_left(&network)
+}
+
+/// Additional key exchanges that withstand a quantum computer, for both SAs and their renewals; and a
+/// gateway without them is refused where the profile demands them.
+pub fn post_quantum() -> Result<()> {
+    let network = Network::new()?;
+    let hybrid = Settings {
+        ike_suites: vec!["aes256gcm16-prfsha384-ecp384-ke1_mlkem768".parse()?],
+        esp_suites: vec!["aes256gcm16-ecp384-ke1_mlkem768".parse()?],
+        ..settings()
+    };
+    let demand = "[proposals]\nrequire_post_quantum = true\nesp = [\"aes256gcm16-ecp384-ke1_mlkem768\"]\n\
+         ike_lifetime = \"7s\"\nesp_lifetime = \"4s\"\n";
+    let tunnel = format!("{TUNNEL}{demand}");
+    {
+        let _gateway = RunningGateway::start(&network.gateway, &network.folder.join("gateway"), hybrid)?;
+        let mut endpoint = network.endpoint(&tunnel, SECRETS)?;
+        let given = connect(&endpoint).with_context(|| endpoint.log())?;
+        ensure!(given.ike_suite.contains("ke1_mlkem768"), "{given:?}");
+        transfer(&network, CORPORATE.parse()?, 2)?;
+        let series = lab::ping::Series::start(&network.client, CORPORATE.parse()?, Duration::from_millis(10))?;
+        // Longer than both SAs live: without a renewal of each nothing would pass.
+        until("a tunnel that outlives its SAs twice", LIMIT, || Ok((series.answered() > 1600).then_some(())))
+            .with_context(|| endpoint.log())?;
+        let tally = series.finish()?;
+        ensure!(tally.sent == tally.answered, "{tally:?}");
+        ensure!(work(&endpoint)?.state == ConnectionState::Connected);
+        endpoint.expect(0, &["disconnect", "work"])?;
+        endpoint.kill();
+    }
+    let network = Network::new_numbered(1)?;
+    let _gateway = RunningGateway::start(&network.gateway, &network.folder.join("gateway"), settings())?;
+    let endpoint = network.endpoint(&tunnel, SECRETS)?;
+    endpoint.expect(15, &["connect", "work"])?;
     nothing_is_left(&network)
 }
 

@@ -7,7 +7,6 @@ use super::event::LogKind;
 use super::fortigate::{self, SecondFactorStage};
 use super::init::InitExchange;
 use super::proof::Proof;
-use super::proposal::Pfs;
 use super::responder::Context;
 use super::sa::{Answer, Fate, IkeSa, State, notify};
 use super::settings::{ClientAuth, GatewayAuth, RemoteGatewayMatch};
@@ -116,7 +115,7 @@ impl IkeSa {
         };
         self.facts.peer_id = Some(request.id.to_string());
         self.facts.forticlient_uid = forticlient_uid(payloads);
-        let proof = Proof { init: &init, keys: &self.keys };
+        let proof = Proof { init: &init, keys: &self.keys, intermediate: &self.intermediate };
         let (settings, credentials) = (context.settings, context.credentials);
         if let Some(resumed) = &init.resumed {
             let claim = (&request.id, request.authentication.as_ref());
@@ -155,7 +154,7 @@ impl IkeSa {
     /// Returns IDr, certificates and AUTH of the gateway.
     fn gateway_proof(&self, init: &InitExchange, context: &mut Context<'_>) -> Option<Vec<Payload>> {
         let id = &context.settings.identity;
-        let proof = Proof { init, keys: &self.keys };
+        let proof = Proof { init, keys: &self.keys, intermediate: &self.intermediate };
         let mut payloads = vec![Payload::IdentificationResponder(id.clone())];
         let authentication = match context.settings.gateway_auth {
             GatewayAuth::Psk => proof.gateway_by_key(id, context.settings.psk.as_bytes()),
@@ -248,7 +247,7 @@ impl IkeSa {
 
     fn eap_proof(&mut self, stage: EapProofStage, payloads: &[Payload], context: &mut Context<'_>) -> Answer {
         let EapProofStage { init, request, key } = stage;
-        let proof = Proof { init: &init, keys: &self.keys };
+        let proof = Proof { init: &init, keys: &self.keys, intermediate: &self.intermediate };
         let (client_key, gateway_key) = match &key {
             EapKey::Msk(msk) => (&msk[..], &msk[..]),
             EapKey::OfTheIkeSa => (self.keys.sk_pi.expose(), self.keys.sk_pr.expose()),
@@ -299,7 +298,7 @@ impl IkeSa {
         let address = context.pool.lease(self.own_spi(), wished).ok_or(NotifyType::INTERNAL_ADDRESS_FAILURE)?;
         self.facts.address = Some(address);
         let nonces = Nonces { initiator: &init.initiator_nonce, responder: &init.responder_nonce };
-        let Made { mut payloads, child } = self.make_child(&request.wanted, nonces, Pfs::Impossible, None, context)?;
+        let Made { mut payloads, child } = self.make_child(&request.wanted, nonces, context)?;
         self.children.push(child);
         payloads.insert(0, Payload::Configuration(reply(address, context)));
         Ok(payloads)

@@ -1,5 +1,6 @@
 //! CHILD SAs: making and rekeying them, and rekeying the IKE SA (RFC 7296 §1.3, §2.8, §2.9).
 
+use super::additional::Prepared;
 use super::authentication::narrowed_to;
 use super::event::{Event, InstalledChild};
 use super::init::random_spi;
@@ -8,15 +9,16 @@ use super::responder::Context;
 use super::sa::{Answer, Fate, IkeSa, State, notify};
 use ike_client::crypto::kex::{KeyExchange, SharedSecret};
 use ike_client::crypto::keys::{IkeSpis, Nonces};
-use ike_client::crypto::suite::EspSuite;
+use ike_client::crypto::suite::{EspSuite, IkeSuite};
 use ike_client::crypto::transform::Group;
 use ike_client::esp::selector::{Selector, Selectors};
 use ike_client::esp::{EspSpi, InboundSa, OutboundSa, WindowSize};
-use ike_client::exchange::{IncomingWindow, OutgoingWindow, Protection, Reassembly};
+use ike_client::exchange::{IncomingWindow, IntermediateTranscript, OutgoingWindow, Protection, Reassembly};
 use ike_client::wire::{
     InitiatorSpi, KeyExchange as KePayload, KeyExchangeGroup, Notify, NotifyType, Payload, Proposal, ProtocolId,
     ResponderSpi, TrafficSelector,
 };
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 /// A CHILD SA that is in use.
@@ -41,6 +43,24 @@ pub(super) struct Wanted {
 pub(super) struct Made {
     pub payloads: Vec<Payload>,
     pub child: Child,
+}
+
+/// A CHILD SA that has no keys yet.
+pub(super) struct PreparedChild {
+    inbound: EspSpi,
+    outbound: EspSpi,
+    suite: EspSuite,
+    selectors: Arc<Selectors>,
+    shared: Option<SharedSecret>,
+    address: Ipv4Addr,
+}
+
+/// An IKE SA that has no keys yet.
+pub(super) struct PreparedIke {
+    initiator_spi: InitiatorSpi,
+    responder_spi: ResponderSpi,
+    suite: IkeSuite,
+    shared: SharedSecret,
 }
 
 /// A CREATE_CHILD_SA request.
@@ -94,7 +114,6 @@ impl IkeSa {
             }
         }
         let nonce = fresh_nonce(context)?;
-        let nonces = Nonces { initiator: request.nonce, responder: &nonce };
         let chosen = choose_esp(&context.settings.esp_suites, &request.wanted.proposals, Pfs::AsConfigured)
             .ok_or_else(|| plain(NotifyType::NO_PROPOSAL_CHOSEN))?;
         let agreed = match chosen.suite.group {
@@ -102,25 +121,43 @@ impl IkeSa {
             None => None,
         };
         let (own, shared) = agreed.map_or((None, None), |(own, shared)| (Some(own), Some(shared)));
-        let Made { mut payloads, child } =
-            self.make_child(&request.wanted, nonces, Pfs::AsConfigured, shared.as_ref(), context).map_err(plain)?;
-        self.children.push(child);
+        let (mut payloads, prepared) =
+            self.prepare_child(&request.wanted, Pfs::AsConfigured, shared, context).map_err(plain)?;
         let rest = payloads.split_off(1);
-        payloads.push(Payload::Nonce(nonce));
+        payloads.push(Payload::Nonce(nonce.clone()));
         payloads.extend(own.map(Payload::KeyExchange));
         payloads.extend(rest);
+        let additional = prepared.suite.additional;
+        if additional.is_empty() {
+            let nonces = Nonces { initiator: request.nonce, responder: &nonce };
+            let child = self.finish_child(prepared, &[], nonces, context).map_err(plain)?;
+            self.children.push(child);
+        } else {
+            let nonces = [request.nonce.to_vec(), nonce];
+            payloads.push(self.keep_back(Prepared::Child(prepared), additional, nonces, context).map_err(plain)?);
+        }
         Ok(Answer::Reply(payloads, Fate::Stays))
     }
 
-    /// Makes a CHILD SA for the client's address; the first payload is the SA.
+    /// Makes the CHILD SA of IKE_AUTH for the client's address; the first payload is the SA.
     pub(super) fn make_child(
         &self,
         wanted: &Wanted,
         nonces: Nonces<'_>,
-        pfs: Pfs,
-        shared: Option<&SharedSecret>,
         context: &mut Context<'_>,
     ) -> Result<Made, NotifyType> {
+        let (payloads, prepared) = self.prepare_child(wanted, Pfs::Impossible, None, context)?;
+        Ok(Made { payloads, child: self.finish_child(prepared, &[], nonces, context)? })
+    }
+
+    /// Chooses what a CHILD SA will be; the first payload is the SA.
+    fn prepare_child(
+        &self,
+        wanted: &Wanted,
+        pfs: Pfs,
+        shared: Option<SharedSecret>,
+        context: &mut Context<'_>,
+    ) -> Result<(Vec<Payload>, PreparedChild), NotifyType> {
         let address = self.facts.address.ok_or(NotifyType::FAILED_CP_REQUIRED)?;
         let mut chosen =
             choose_esp(&context.settings.esp_suites, &wanted.proposals, pfs).ok_or(NotifyType::NO_PROPOSAL_CHOSEN)?;
@@ -133,24 +170,37 @@ impl IkeSa {
         let outbound = EspSpi(u32::from_be_bytes(client_spi));
         let inbound = esp_spi(context).ok_or(NotifyType::TEMPORARY_FAILURE)?;
         let selectors = Arc::new(Selectors { local: convert(&gateway), remote: convert(&client) });
-        let keys = self.keys.child(&chosen.suite, shared, nonces).map_err(|_| NotifyType::TEMPORARY_FAILURE)?;
-        let window = WindowSize::default();
-        let unusable = |_| NotifyType::TEMPORARY_FAILURE;
-        let installed = InstalledChild {
-            inbound: InboundSa::new(inbound, &chosen.suite, &keys.from_initiator, Arc::clone(&selectors), window)
-                .map_err(unusable)?,
-            outbound: OutboundSa::new(outbound, &chosen.suite, &keys.from_responder, selectors).map_err(unusable)?,
-            address,
-            path: self.path,
-        };
-        context.output.events.push_back(Event::ChildInstalled(Box::new(installed)));
         chosen.answer.spi = inbound.0.to_be_bytes().to_vec();
         let payloads = vec![
             Payload::SecurityAssociation(vec![chosen.answer]),
             Payload::TrafficSelectorsInitiator(client),
             Payload::TrafficSelectorsResponder(gateway),
         ];
-        Ok(Made { payloads, child: Child { inbound, outbound, suite: chosen.suite } })
+        Ok((payloads, PreparedChild { inbound, outbound, suite: chosen.suite, selectors, shared, address }))
+    }
+
+    /// Makes the CHILD SA that was chosen, out of all the secrets.
+    pub(super) fn finish_child(
+        &self,
+        prepared: PreparedChild,
+        additional: &[SharedSecret],
+        nonces: Nonces<'_>,
+        context: &mut Context<'_>,
+    ) -> Result<Child, NotifyType> {
+        let PreparedChild { inbound, outbound, suite, selectors, shared, address } = prepared;
+        let unusable = |_| NotifyType::TEMPORARY_FAILURE;
+        let keys = self.keys.child_with(&suite, shared.as_ref(), additional, nonces);
+        let keys = keys.map_err(|_| NotifyType::TEMPORARY_FAILURE)?;
+        let window = WindowSize::default();
+        let installed = InstalledChild {
+            inbound: InboundSa::new(inbound, &suite, &keys.from_initiator, Arc::clone(&selectors), window)
+                .map_err(unusable)?,
+            outbound: OutboundSa::new(outbound, &suite, &keys.from_responder, selectors).map_err(unusable)?,
+            address,
+            path: self.path,
+        };
+        context.output.events.push_back(Event::ChildInstalled(Box::new(installed)));
+        Ok(Child { inbound, outbound, suite })
     }
 
     /// Makes the IKE SA that takes this one's place; the CHILD SAs move to it at once.
@@ -163,24 +213,46 @@ impl IkeSa {
         let (own, shared) = agree(chosen.suite.group, request.key_exchange, context)?;
         let nonce = fresh_nonce(context)?;
         let responder_spi = ResponderSpi(random_spi(context).ok_or_else(|| plain(NotifyType::TEMPORARY_FAILURE))?);
-        let nonces = Nonces { initiator: request.nonce, responder: &nonce };
-        let spis = IkeSpis { initiator: initiator_spi.to_bytes(), responder: responder_spi.to_bytes() };
-        let keys =
-            self.keys.rekey(&chosen.suite, &shared, nonces, spis).map_err(|_| plain(NotifyType::TEMPORARY_FAILURE))?;
-        let protection = Protection::new(&keys, Self::SIDE).map_err(|_| plain(NotifyType::TEMPORARY_FAILURE))?;
         chosen.answer.spi = responder_spi.to_bytes().to_vec();
-        let payloads =
-            vec![Payload::SecurityAssociation(vec![chosen.answer]), Payload::Nonce(nonce), Payload::KeyExchange(own)];
+        let answer = Payload::SecurityAssociation(vec![chosen.answer]);
+        let mut payloads = vec![answer, Payload::Nonce(nonce.clone()), Payload::KeyExchange(own)];
+        let prepared = PreparedIke { initiator_spi, responder_spi, suite: chosen.suite, shared };
+        let additional = chosen.suite.additional;
+        if !additional.is_empty() {
+            let nonces = [request.nonce.to_vec(), nonce];
+            payloads.push(self.keep_back(Prepared::Ike(prepared), additional, nonces, context).map_err(plain)?);
+            return Ok(Answer::Reply(payloads, Fate::Stays));
+        }
+        let nonces = Nonces { initiator: request.nonce, responder: &nonce };
+        let successor = self.finish_ike(prepared, &[], nonces).map_err(plain)?;
+        Ok(Answer::Reply(payloads, Fate::HandsOver(Box::new(successor))))
+    }
+
+    /// Makes the IKE SA that was chosen, out of all the secrets.
+    pub(super) fn finish_ike(
+        &mut self,
+        prepared: PreparedIke,
+        additional: &[SharedSecret],
+        nonces: Nonces<'_>,
+    ) -> Result<Self, NotifyType> {
+        let PreparedIke { initiator_spi, responder_spi, suite, shared } = prepared;
+        let spis = IkeSpis { initiator: initiator_spi.to_bytes(), responder: responder_spi.to_bytes() };
+        let keys = self.keys.rekey_with(&suite, &shared, additional, nonces, spis);
+        let keys = keys.map_err(|_| NotifyType::TEMPORARY_FAILURE)?;
+        let protection = Protection::new(&keys, Self::SIDE).map_err(|_| NotifyType::TEMPORARY_FAILURE)?;
         let facts = self.facts.clone();
         self.facts.address = None;
-        let successor = Self {
+        Ok(Self {
             serial: self.serial,
             initiator_spi,
             responder_spi,
             path: self.path,
-            suite: chosen.suite,
+            suite,
             keys,
             protection,
+            intermediate: IntermediateTranscript::default(),
+            next_keys: None,
+            pending: None,
             incoming: IncomingWindow::new(0),
             outgoing: OutgoingWindow::new(0),
             reassembly: Reassembly::default(),
@@ -191,8 +263,7 @@ impl IkeSa {
             initial_contact: false,
             children: std::mem::take(&mut self.children),
             state: std::mem::replace(&mut self.state, State::Replaced),
-        };
-        Ok(Answer::Reply(payloads, Fate::HandsOver(Box::new(successor))))
+        })
     }
 }
 

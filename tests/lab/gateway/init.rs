@@ -1,5 +1,6 @@
 //! IKE_SA_INIT (RFC 7296 §1.2): suites, key exchange, nonces, NAT detection, cookies.
 
+use super::additional::groups;
 use super::event::{Event, LogEvent, LogKind, Subject};
 use super::fortigate;
 use super::proposal::{Choice, choose_ike};
@@ -12,12 +13,14 @@ use ike_client::crypto::hash::Digest;
 use ike_client::crypto::kex::KeyExchange;
 use ike_client::crypto::keys::{IkeKeys, IkeSpis, Nonces, Side};
 use ike_client::crypto::suite::IkeSuite;
-use ike_client::exchange::{IncomingWindow, OutgoingWindow, Protection, Reassembly};
+use ike_client::crypto::transform::Group;
+use ike_client::exchange::{IncomingWindow, IntermediateTranscript, OutgoingWindow, Protection, Reassembly};
 use ike_client::wire::{
     CertificateEncoding, CertificateRequest, ExchangeType, Flags, Header, InitiatorSpi, KeyExchange as KePayload,
     KeyExchangeGroup, Message, Notify, NotifyType, Payload, Proposal, ResponderSpi,
 };
 use ring::hmac;
+use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 
 /// The first exchange, which AUTH covers.
@@ -27,6 +30,8 @@ pub(super) struct InitExchange {
     pub initiator_nonce: Vec<u8>,
     pub responder_nonce: Vec<u8>,
     pub client_hashes: SignatureHashes,
+    /// The additional key exchanges that are still to be done.
+    pub additional: VecDeque<Group>,
     /// Set when a session is resumed instead (RFC 5723).
     pub resumed: Option<Resumed>,
 }
@@ -84,7 +89,11 @@ pub(super) fn open(
         refuse(context, redirection);
         return None;
     }
-    let Some(Choice { suite, answer, .. }) = choose_ike(&context.settings.ike_suites, request.proposals) else {
+    // Additional key exchanges need an exchange of their own (RFC 9370 §2.1).
+    let can_follow = has(message, NotifyType::INTERMEDIATE_EXCHANGE_SUPPORTED);
+    let suites = context.settings.ike_suites.iter().filter(|suite| can_follow || suite.additional.is_empty());
+    let suites: Vec<IkeSuite> = suites.copied().collect();
+    let Some(Choice { suite, answer, .. }) = choose_ike(&suites, request.proposals) else {
         refuse(context, Notify::new(NotifyType::NO_PROPOSAL_CHOSEN, Vec::new()));
         let spis = (initiator_spi, ResponderSpi::ZERO);
         let subject = Subject { path, spis, peer_id: None, user: None, address: None, forticlient_uid: None };
@@ -131,6 +140,9 @@ fn accept(
     if has(message, NotifyType::SIGNATURE_HASH_ALGORITHMS) {
         payloads.push(status(NotifyType::SIGNATURE_HASH_ALGORITHMS, SignatureHashes::ours().encode()));
     }
+    if !suite.additional.is_empty() {
+        payloads.push(status(NotifyType::INTERMEDIATE_EXCHANGE_SUPPORTED, Vec::new()));
+    }
     if matches!(context.settings.client_auth, ClientAuth::Certificate { .. }) {
         payloads.push(certificate_request(&context.credentials.client_authorities));
     }
@@ -149,6 +161,7 @@ fn accept(
         initiator_nonce: request.nonce.to_vec(),
         responder_nonce,
         client_hashes,
+        additional: groups(suite.additional),
         resumed: None,
     };
     Some(IkeSa {
@@ -159,6 +172,9 @@ fn accept(
         suite,
         keys,
         protection,
+        intermediate: IntermediateTranscript::default(),
+        next_keys: None,
+        pending: None,
         incoming: IncomingWindow::new(1),
         outgoing: OutgoingWindow::new(0),
         reassembly: Reassembly::default(),

@@ -15,6 +15,7 @@
 //! | [`responder`] | the core: finds the SA of a datagram, opens new ones |
 //! | `init`, `sa`, `authentication`, `child`, `informational` | the exchanges of one IKE SA |
 //! | `resumption` | tickets, and sessions that come back by them |
+//! | `additional` | key exchanges beside the first, which withstand a quantum computer |
 //! | [`continuity`] | moving clients, lengths of authentications, crash tokens, redirects |
 //! | `proposal`, `proof`, `eap`, `mschapv2` | choosing suites, proving and verifying who is who |
 //! | [`pool`] | addresses for clients |
@@ -24,6 +25,7 @@
 //! | [`daemon`], `plane`, `device`, [`console`] | sockets, ESP forwarding, the TUN device, the command socket |
 //! | `running` | the program on a host of the lab |
 
+mod additional;
 mod authentication;
 #[cfg(test)]
 mod back_to_back;

@@ -4,6 +4,7 @@ use super::init::InitExchange;
 use super::settings::Credentials;
 use ike_client::auth::signature::{PublicKey, SignatureHashes, SignaturePolicy, sign};
 use ike_client::crypto::{Secret, keys::IkeKeys};
+use ike_client::exchange::IntermediateTranscript;
 use ike_client::random::Random;
 use ike_client::wire::{Authentication, AuthenticationMethod, Certificate, CertificateEncoding, Identification};
 use rustls_pki_types::{CertificateDer, UnixTime};
@@ -14,17 +15,18 @@ use subtle::ConstantTimeEq;
 pub(super) struct Proof<'a> {
     pub init: &'a InitExchange,
     pub keys: &'a IkeKeys,
+    pub intermediate: &'a IntermediateTranscript,
 }
 
 impl Proof<'_> {
     pub(super) fn initiator_octets(&self, id: &Identification) -> Vec<u8> {
         let maced = self.keys.prf.compute(self.keys.sk_pi.expose(), &[&id.body()]);
-        [&self.init.request, &self.init.responder_nonce, maced.expose()].concat()
+        [&self.init.request, &self.init.responder_nonce, maced.expose(), &self.intermediate.octets()].concat()
     }
 
     pub(super) fn responder_octets(&self, id: &Identification) -> Vec<u8> {
         let maced = self.keys.prf.compute(self.keys.sk_pr.expose(), &[&id.body()]);
-        [&self.init.response, &self.init.initiator_nonce, maced.expose()].concat()
+        [&self.init.response, &self.init.initiator_nonce, maced.expose(), &self.intermediate.octets()].concat()
     }
 
     fn shared_key(&self, secret: &[u8], octets: &[u8]) -> Secret {

@@ -1,6 +1,6 @@
 //! Choosing a suite from what the client offers.
 
-use ike_client::crypto::suite::{EspSuite, IkeSuite};
+use ike_client::crypto::suite::{AdditionalExchanges, EspSuite, IkeSuite};
 use ike_client::crypto::transform as table;
 use ike_client::wire::{
     Encryption, ExtendedSequenceNumbers, Integrity, KeyExchangeGroup, Proposal, ProtocolId, PseudoRandomFunction,
@@ -37,7 +37,7 @@ pub(super) fn choose_esp(suites: &[EspSuite], offered: &[Proposal], pfs: Pfs) ->
     suites.iter().find_map(|configured| {
         let mut suite = *configured;
         if pfs == Pfs::Impossible {
-            suite.group = None;
+            suite = suite.without_groups();
         }
         let transforms = esp_transforms(&suite);
         let fits = |proposal: &&Proposal| {
@@ -72,6 +72,7 @@ fn ike_transforms(suite: &IkeSuite) -> Vec<Transform> {
     let mut transforms = vec![encryption(suite.encryption), Transform::prf(PseudoRandomFunction(suite.prf.id()))];
     transforms.extend(suite.integrity.map(|integrity| Transform::integrity(Integrity(integrity.id()))));
     transforms.push(Transform::key_exchange(KeyExchangeGroup(suite.group.id())));
+    transforms.extend(additional(suite.additional));
     transforms
 }
 
@@ -79,9 +80,14 @@ fn esp_transforms(suite: &EspSuite) -> Vec<Transform> {
     let mut transforms = vec![encryption(suite.encryption)];
     transforms.extend(suite.integrity.map(|integrity| Transform::integrity(Integrity(integrity.id()))));
     transforms.extend(suite.group.map(|group| Transform::key_exchange(KeyExchangeGroup(group.id()))));
+    transforms.extend(additional(suite.additional));
     let esn = if suite.esn { ExtendedSequenceNumbers::YES } else { ExtendedSequenceNumbers::NO };
     transforms.push(Transform::extended_sequence_numbers(esn));
     transforms
+}
+
+fn additional(exchanges: AdditionalExchanges) -> impl Iterator<Item = Transform> {
+    exchanges.iter().map(|(place, group)| Transform::additional_key_exchange(place, KeyExchangeGroup(group.id())))
 }
 
 fn encryption(row: table::Encryption) -> Transform {

@@ -8,13 +8,13 @@ use ike_client::auth::signature::SignatureHashes;
 use ike_client::crypto::Secret;
 use ike_client::crypto::keys::{IkeKeys, IkeSpis, Nonces, Side};
 use ike_client::crypto::suite::IkeSuite;
-use ike_client::exchange::{IncomingWindow, OutgoingWindow, Protection, Reassembly};
+use ike_client::exchange::{IncomingWindow, IntermediateTranscript, OutgoingWindow, Protection, Reassembly};
 use ike_client::time::Timestamp;
 use ike_client::wire::{
     Authentication, AuthenticationMethod, ExchangeType, Flags, Header, Identification, InitiatorSpi, Message, Notify,
     NotifyType, Payload, ResponderSpi,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 use subtle::ConstantTimeEq;
 
@@ -68,7 +68,7 @@ impl IkeSa {
         (id, presented): (&Identification, Option<&Authentication>),
         own: &Identification,
     ) -> Option<Vec<Payload>> {
-        let proof = Proof { init, keys: &self.keys };
+        let proof = Proof { init, keys: &self.keys, intermediate: &self.intermediate };
         let prf = |key: &Secret, octets: &[u8]| self.keys.prf.compute(key.expose(), &[octets]);
         let expected = prf(&self.keys.sk_pi, &proof.initiator_octets(id));
         let presented = presented.filter(|one| one.method == AuthenticationMethod::SHARED_KEY)?;
@@ -126,6 +126,7 @@ pub(super) fn open(
         initiator_nonce: theirs,
         responder_nonce: ours,
         client_hashes: SignatureHashes::ours(),
+        additional: VecDeque::new(),
         resumed: Some(Resumed { client: ticket.client }),
     };
     Some(IkeSa {
@@ -136,6 +137,9 @@ pub(super) fn open(
         suite: ticket.suite,
         keys,
         protection,
+        intermediate: IntermediateTranscript::default(),
+        next_keys: None,
+        pending: None,
         incoming: IncomingWindow::new(1),
         outgoing: OutgoingWindow::new(0),
         reassembly: Reassembly::default(),

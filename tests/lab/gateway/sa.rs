@@ -1,5 +1,6 @@
 //! One IKE SA: what is awaited, what comes in, what goes out.
 
+use super::additional::Pending;
 use super::authentication::{EapProofStage, EapStage};
 use super::child::Child;
 use super::event::{Event, LogEvent, LogKind, Subject};
@@ -11,11 +12,13 @@ use ike_client::crypto::suite::IkeSuite;
 use ike_client::exchange::protection::Opened;
 use ike_client::exchange::reassembly::Placed;
 use ike_client::exchange::window::Due;
-use ike_client::exchange::{Incoming, IncomingWindow, OutgoingWindow, Protection, Reassembly, RetransmissionPolicy};
+use ike_client::exchange::{
+    Incoming, IncomingWindow, IntermediateTranscript, OutgoingWindow, Protection, Reassembly, RetransmissionPolicy,
+};
 use ike_client::time::Timestamp;
 use ike_client::wire::{
     DecodeError, Delete, ExchangeType, Flags, Header, InitiatorSpi, Message, Notify, NotifyType, Payload, PayloadType,
-    ResponderSpi, decode_chain,
+    ResponderSpi, decode_chain, encode_chain,
 };
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -84,6 +87,10 @@ pub(super) struct IkeSa {
     pub suite: IkeSuite,
     pub keys: IkeKeys,
     pub protection: Protection,
+    pub intermediate: IntermediateTranscript,
+    /// The keys from the next message on.
+    pub next_keys: Option<IkeKeys>,
+    pub pending: Option<Box<Pending>>,
     pub incoming: IncomingWindow,
     pub outgoing: OutgoingWindow,
     pub reassembly: Reassembly,
@@ -149,6 +156,7 @@ impl IkeSa {
             Answer::Silence => Fate::Stays,
             Answer::Reply(payloads, fate) => {
                 self.respond(header, &request.known_by, &payloads, context);
+                self.turn_keys();
                 fate
             }
         }
@@ -156,6 +164,9 @@ impl IkeSa {
 
     fn answer(&mut self, exchange: ExchangeType, payloads: &[Payload], context: &mut Context<'_>) -> Answer {
         match (&self.state, exchange) {
+            (State::AwaitingAuth(_), ExchangeType::IKE_INTERMEDIATE) => self.intermediate(payloads, context),
+            (State::AwaitingAuth(init), ExchangeType::IKE_AUTH) if !init.additional.is_empty() => Answer::Silence,
+            (State::Established { .. }, ExchangeType::IKE_FOLLOWUP_KE) => self.followup(payloads, context),
             (
                 State::AwaitingAuth(_) | State::AwaitingEap(_) | State::AwaitingCode(_) | State::AwaitingEapProof(_),
                 ExchangeType::IKE_AUTH,
@@ -185,7 +196,12 @@ impl IkeSa {
 
     /// Opens a message or a fragment; gives a request once it is whole.
     fn open(&mut self, bytes: &[u8], message: &Message, now: Timestamp) -> Option<OpenedRequest> {
-        let decode = |first: PayloadType, content: &[u8]| decode_chain(first, content);
+        let mut decode = |first: PayloadType, content: &[u8]| {
+            if message.header.exchange == ExchangeType::IKE_INTERMEDIATE {
+                self.intermediate.note(&self.keys, &message.header, first, content);
+            }
+            decode_chain(first, content)
+        };
         match self.protection.open(bytes, message).ok()? {
             Opened::Whole { first_payload, content } => {
                 Some(OpenedRequest { payloads: decode(first_payload, &content), known_by: bytes.to_vec() })
@@ -237,6 +253,11 @@ impl IkeSa {
     }
 
     fn seal(&mut self, header: Header, payloads: &[Payload], context: &mut Context<'_>) -> Vec<Vec<u8>> {
+        if header.exchange == ExchangeType::IKE_INTERMEDIATE
+            && let Ok((first, content)) = encode_chain(payloads)
+        {
+            self.intermediate.note(&self.keys, &header, first, &content);
+        }
         let largest = self.fragments.then_some(context.settings.fragment_size);
         let datagrams = self.protection.seal(context.random, header, payloads, largest).unwrap_or_default();
         let path = self.path;

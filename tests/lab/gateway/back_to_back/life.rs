@@ -1,5 +1,7 @@
-use super::wiring::{Wiring, settings};
-use ike_client::session::{CloseCause, CloseReason};
+use super::wiring::{Answers, Wiring, configuration, settings};
+use crate::gateway::Settings;
+use crate::gateway::settings::Credentials;
+use ike_client::session::{CloseCause, CloseReason, Configuration};
 use ike_client::wire::ExchangeType;
 use std::time::Duration;
 
@@ -44,6 +46,33 @@ fn the_client_renews_the_ike_sa_and_everything_goes_on() {
     wiring.settle();
     assert_eq!(wiring.gateway.established(), 0);
     assert!(wiring.log[1].contains("action=\"tunnel-down\""), "{:?}", wiring.log);
+}
+
+// -->  HDR(IKE_INTERMEDIATE), SK {KEi(1)}                  <--  HDR, SK {KEr(1)}
+// -->  HDR, SK {SA, Ni, KEi}                               <--  HDR, SK {SA, Nr, KEr, N(ADDITIONAL_KEY_EXCHANGE)}
+// -->  HDR, SK {KEi(1), N(ADDITIONAL_KEY_EXCHANGE)}        <--  HDR, SK {KEr(1)}
+#[test]
+fn ml_kem_stands_beside_the_curve_from_the_first_exchange_on() {
+    let ike_suites = vec!["aes256gcm16-prfsha384-ecp384-ke1_mlkem768".parse().unwrap()];
+    let esp_suites = vec!["aes256gcm16-ecp384-ke1_mlkem1024".parse().unwrap()];
+    let settings = Settings { ike_suites: ike_suites.clone(), esp_suites: esp_suites.clone(), ..settings() };
+    let configuration = Configuration { ike_suites, esp_suites, require_post_quantum: true, ..configuration() };
+    let answers = Answers { psk: "correct horse battery", password: "Passw0rd", key: None };
+    let mut wiring = Wiring::with(settings, Credentials::default(), configuration, answers);
+    wiring.settle();
+    assert_eq!(wiring.ping(), Ok(()));
+    for _ in 0..2 {
+        let before = wiring.children[0].1.spi();
+        wiring.client.rekey_child(wiring.clock);
+        wiring.settle();
+        assert_eq!(wiring.ping(), Ok(()));
+        assert_ne!(wiring.children[0].1.spi(), before);
+        wiring.client.rekey_ike(wiring.clock);
+        wiring.settle();
+        assert_eq!(wiring.ping(), Ok(()));
+    }
+    assert_eq!(wiring.gateway.established(), 1);
+    assert_eq!(wiring.closed, None);
 }
 
 // -->  HDR, SK {D}   <--  HDR, SK {}
