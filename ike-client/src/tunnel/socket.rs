@@ -6,7 +6,7 @@
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 
 /// What a path offers when the system does not say: Ethernet.
 const ETHERNET: usize = 1500;
@@ -38,13 +38,27 @@ pub struct Sockets {
 /// # Errors
 /// The system's, when there is no route or no right.
 pub fn open(gateway: SocketAddr, firewall_mark: u32) -> io::Result<Sockets> {
-    let probe = create(gateway, firewall_mark)?;
-    probe.connect(&gateway.into())?;
-    let source = probe.local_addr()?.as_socket().map(|address| address.ip()).ok_or(io::ErrorKind::AddrNotAvailable)?;
+    let (probe, source) = probe(gateway, firewall_mark)?;
     let path_mtu = first_hop(&probe, gateway).unwrap_or(ETHERNET);
     let local = SocketAddr::new(source, 0);
     let (ike, encapsulated) = (bound(local, gateway, firewall_mark)?, bound(local, gateway, firewall_mark)?);
     Ok(Sockets { local: ike.local_addr()?, ike, encapsulated, path_mtu })
+}
+
+/// Returns the address of this machine that the way to `gateway` begins at now.
+///
+/// # Errors
+/// The system's, when there is no way.
+pub fn source(gateway: SocketAddr, firewall_mark: u32) -> io::Result<IpAddr> {
+    probe(gateway, firewall_mark).map(|(_, source)| source)
+}
+
+/// Connecting a datagram socket sends nothing; the system only finds the way.
+fn probe(gateway: SocketAddr, firewall_mark: u32) -> io::Result<(Socket, IpAddr)> {
+    let probe = create(gateway, firewall_mark)?;
+    probe.connect(&gateway.into())?;
+    let source = probe.local_addr()?.as_socket().map(|address| address.ip()).ok_or(io::ErrorKind::AddrNotAvailable)?;
+    Ok((probe, source))
 }
 
 /// Connects a stream to `gateway`.
@@ -193,7 +207,7 @@ mod linux {
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
-    use std::net::{IpAddr, Ipv4Addr};
+    use std::net::Ipv4Addr;
 
     #[test]
     fn sockets_are_bound_to_the_address_that_reaches_the_gateway() {

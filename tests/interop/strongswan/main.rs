@@ -10,6 +10,7 @@
 //! | [`tcp`] | the TCP carrier through a relay, the race of carriers, families and gateways |
 //! | [`trace`] | the conversation log |
 //! | [`hostile`] | a hostile gateway and a hostile network, played by Python |
+//! | [`roams`] | other addresses of the client, reauthentication |
 //! | [`refusals`] | what goes wrong, and the name it has |
 
 mod algorithms;
@@ -19,6 +20,7 @@ mod gateways;
 mod hostile;
 mod ppk;
 mod refusals;
+mod roams;
 mod tcp;
 mod trace;
 
@@ -71,6 +73,9 @@ const SCENARIOS: &[Scenario] = &[
         "strongswan tcp: on lost compliance the stream is aborted and the Delete has its own",
         tcp::teardown_on_compliance,
     ),
+    ("strongswan mobike: the client's address changes and the tunnel goes on", roams::moves_by_mobike),
+    ("strongswan tcp: the client's address changes and the stream is opened from the other", roams::moves_by_tcp),
+    ("strongswan psk: reauthentication loses no ping", roams::proves_itself_anew),
     ("strongswan psk: the second of two gateways is taken when the first is silent", tcp::second_gateway),
     ("strongswan psk: of two families the one that answers carries", tcp::both_families),
     ("nobody: a refused TCP connection is GatewayUnreachable", tcp::no_stream),

@@ -15,7 +15,7 @@ const INFORMATIONAL: Held = Held::Ike(37);
 const SILENCE: &str = "UDP seems blocked here, trying TCP";
 
 /// A road warrior's network whose gateway has a relay in front.
-fn network() -> Result<(Network, Gateway, Relay)> {
+pub fn network() -> Result<(Network, Gateway, Relay)> {
     let network = Network::new()?;
     network.gateway.shell("ip address add 10.99.0.3/24 dev wan0")?;
     network.client.shell("ip route add default via 10.99.0.2")?;
@@ -25,7 +25,7 @@ fn network() -> Result<(Network, Gateway, Relay)> {
     Ok((network, gateway, relay))
 }
 
-fn tunnel(carrier: &str) -> String {
+pub fn tunnel(carrier: &str) -> String {
     format!("{PSK_TUNNEL}\n[carrier]\nkind = \"{carrier}\"\n")
 }
 

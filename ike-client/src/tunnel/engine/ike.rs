@@ -1,116 +1,55 @@
 //! A tunnel by IKEv2 and ESP: drives one [`Session`].
 
 use super::path::{Path, Told};
-use super::race::{Race, Winner};
-use super::schedule::{self, Candidate};
+use super::race::Winner;
+use super::schedule::Candidate;
+use super::succession::Succession;
 use super::traffic::Traffic;
-use super::{End, Owner, look_up};
-use crate::session::{self, CloseCause, CloseReason, Established, LocalSocket, OutboundFrom, SaKind, Session};
+use super::{End, Owner};
+use crate::session::{self, CloseCause, CloseReason, Established, LocalSocket, OutboundFrom, SaKind, Session, Warning};
 use crate::time::Timestamp;
 use crate::tunnel::alarm::Alarm;
 use crate::tunnel::clock;
-use crate::tunnel::control::{Carrier, Command, EndCause, Event, Progress, TunnelConfiguration};
+use crate::tunnel::control::{Command, EndCause, Event, Progress, TunnelConfiguration};
 use crate::tunnel::device::Device;
 use crate::tunnel::encapsulation::{Encapsulation, EncapsulationEvent};
 use crate::tunnel::esp::EspEncapsulation;
 use crate::tunnel::established;
 use crate::tunnel::outbox::Outbox;
 use crate::tunnel::plane::FromPlane;
+use crate::tunnel::socket;
+use ipnet::IpNet;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// How long the gateway has to confirm a Delete.
 const FAREWELL: Duration = Duration::from_secs(3);
-/// How long one gateway may be silent while there is another to try: the start of the second
-/// carrier and some repetitions on each.
-const PATIENCE: Duration = Duration::from_secs(12);
-
-/// Tries the gateways one after the other, and of each its addresses and carriers side by side.
-pub async fn connect(tunnel: &TunnelConfiguration, commands: &mut mpsc::Receiver<Command>, owner: &mut Owner) -> End {
-    let mut end = End::from(CloseCause::NoAnswer);
-    let mut gateways = tunnel.gateways.iter().peekable();
-    while let Some(name) = gateways.next() {
-        let patience = gateways.peek().map(|_| PATIENCE);
-        end = dial(tunnel, name, patience, commands, owner).await;
-        if !says_nothing(&end) {
-            break;
-        }
-    }
-    end
-}
-
-/// Tries one gateway. A way on which it answered and then fell silent is left out of the next race.
-async fn dial(
-    tunnel: &TunnelConfiguration,
-    name: &str,
-    patience: Option<Duration>,
-    commands: &mut mpsc::Receiver<Command>,
-    owner: &mut Owner,
-) -> End {
-    let addresses = match look_up((name, tunnel.port, tunnel.family), commands, owner).await {
-        Ok(addresses) => addresses,
-        Err(cause) => return cause.into(),
-    };
-    let mut candidates = schedule::of(&addresses, tunnel.carrier);
-    loop {
-        let race = Race::new(tunnel, name, &candidates, clock::now());
-        let winner = match race.run(patience, commands, owner).await {
-            Ok(winner) => winner,
-            Err(cause) => return cause.into(),
-        };
-        candidates.retain(|(_, candidate)| *candidate != winner.candidate);
-        let end = match Engine::new(tunnel, winner, owner) {
-            Ok(engine) => engine.run(commands, owner).await,
-            Err(error) => EndCause::Network { error: error.to_string() }.into(),
-        };
-        if !says_nothing(&end) || candidates.is_empty() {
-            return end;
-        }
-    }
-}
-
-/// Tells whether an end says nothing about the next way: silence and unreachability, before the
-/// tunnel stood.
-fn says_nothing(end: &End) -> bool {
-    let silent = matches!(
-        end.cause,
-        EndCause::Network { .. } | EndCause::LookupFailed { .. } | EndCause::Session { cause: CloseCause::NoAnswer }
-    );
-    silent && end.device.is_none()
-}
-
-/// Returns what a negotiation is told that goes to the gateway `name` by `carrier`.
-pub(super) fn configuration(tunnel: &TunnelConfiguration, name: &str, carrier: Carrier) -> session::Configuration {
-    let mut configuration = tunnel.session.clone();
-    name.clone_into(&mut configuration.gateway_name);
-    match carrier {
-        Carrier::Udp => configuration.encapsulated_port = tunnel.nat_port,
-        Carrier::Tcp { port } => {
-            configuration.encapsulated_port = port;
-            configuration.start_encapsulated = true;
-            // TCP keeps the way through a NAT open by itself (RFC 9329 §6.7).
-            configuration.keepalive_interval = None;
-        }
-    }
-    configuration
-}
-
+/// How often it is looked whether the way to the gateway begins at another address by now.
+const LOOK: Duration = Duration::from_secs(2);
 /// One way on which the gateway has answered, and the tunnel that comes of it.
-struct Engine<'a> {
+pub(super) struct Engine<'a> {
     tunnel: &'a TunnelConfiguration,
     candidate: Candidate,
     session: Session,
+    /// Sessions beside it: the one that will take its place, the one whose place it took.
+    succession: Succession,
     path: Path,
+    /// The gateway that the data plane sends to.
+    linked: SocketAddr,
     alarm: Alarm,
     traffic: Traffic,
     esp: Arc<EspEncapsulation>,
     /// What was negotiated, until the first CHILD SA makes a tunnel of it.
     negotiated: Option<Box<Established>>,
+    /// The addresses that the tunnel stands on.
+    assigned: Vec<IpNet>,
     /// When the gateway was contacted.
     began: Timestamp,
+    /// When the way is looked at next.
+    look_due: Timestamp,
     /// Whether packets may have gone to the system since the last look at the lease.
     leased: bool,
     /// Set once the tunnel is to end: why, and until when the gateway is waited for.
@@ -127,24 +66,28 @@ enum Woken {
 }
 
 impl<'a> Engine<'a> {
-    fn new(tunnel: &'a TunnelConfiguration, winner: Winner, owner: &Owner) -> io::Result<Self> {
-        let Winner { candidate, session, path, began } = winner;
+    pub(super) fn new(tunnel: &'a TunnelConfiguration, winner: Winner, owner: &Owner) -> io::Result<Self> {
+        let Winner { name, candidate, session, path, began } = winner;
         Ok(Self {
             tunnel,
             candidate,
             session,
+            succession: Succession::new(name),
             path,
+            linked: candidate.gateway,
             alarm: Alarm::new()?,
             traffic: Traffic::new(owner.lease),
             esp: Arc::new(EspEncapsulation::new(tunnel.volume)),
             negotiated: None,
+            assigned: Vec::new(),
             began,
+            look_due: began,
             leased: false,
             ending: None,
         })
     }
 
-    async fn run(mut self, commands: &mut mpsc::Receiver<Command>, owner: &mut Owner) -> End {
+    pub(super) async fn run(mut self, commands: &mut mpsc::Receiver<Command>, owner: &mut Owner) -> End {
         loop {
             self.settle(&mut owner.outbox);
             if let Some((cause, until)) = &self.ending
@@ -160,6 +103,7 @@ impl<'a> Engine<'a> {
                 Woken::Plane(FromPlane::Ike(message)) => {
                     let gateway = self.session.remote();
                     self.session.handle_datagram(&message, gateway, now);
+                    self.succession.handle_datagram(&message, gateway, now);
                 }
                 Woken::Plane(FromPlane::DeviceFailed(error)) => {
                     let cause = EndCause::Device { device: self.tunnel.device.clone(), error: error.to_string() };
@@ -187,8 +131,11 @@ impl<'a> Engine<'a> {
     fn take(&mut self, told: Told, outbox: &mut Outbox, now: Timestamp) {
         match told {
             Told::Readable(socket) => {
-                let Self { path, session, .. } = self;
-                let received = path.receive(socket, |message, from| session.handle_datagram(message, from, now));
+                let Self { path, session, succession, .. } = self;
+                let received = path.receive(socket, |message, from| {
+                    session.handle_datagram(message, from, now);
+                    succession.handle_datagram(message, from, now);
+                });
                 if let Err(error) = received {
                     self.way_lost(&error, outbox, now);
                 }
@@ -222,14 +169,52 @@ impl<'a> Engine<'a> {
         while let Some(transmit) = self.session.poll_transmit() {
             self.path.send(&transmit);
         }
-        if self.traffic.is_running() {
-            let encapsulation: Arc<dyn Encapsulation> = Arc::clone(&self.esp) as _;
-            let gateway = self.session.remote();
-            let linked = self.path.hand_over(gateway).and_then(|link| self.traffic.relink(link, encapsulation));
-            if let Err(error) = linked {
-                let cause = EndCause::Network { error: error.to_string() };
-                self.stop(cause, CloseReason::Shutdown, outbox, now);
-            }
+        self.relink(self.session.remote(), outbox, now);
+    }
+
+    /// Lets the data plane go on by the way as it is now.
+    fn relink(&mut self, gateway: SocketAddr, outbox: &mut Outbox, now: Timestamp) {
+        if !self.traffic.is_running() {
+            return;
+        }
+        let encapsulation: Arc<dyn Encapsulation> = Arc::clone(&self.esp) as _;
+        self.linked = gateway;
+        let linked = self.path.hand_over(gateway).and_then(|link| self.traffic.relink(link, encapsulation));
+        if let Err(error) = linked {
+            let cause = EndCause::Network { error: error.to_string() };
+            self.stop(cause, CloseReason::Shutdown, outbox, now);
+        }
+    }
+
+    /// The way may begin at another address by now: a cable for the air, another network.
+    fn look_at_the_way(&mut self, outbox: &mut Outbox, now: Timestamp) {
+        self.look_due = now + LOOK;
+        let gateway = self.session.remote();
+        let own = self.path.local(LocalSocket::Encapsulated).map(|own| own.ip());
+        match (socket::source(gateway, self.tunnel.firewall_mark), own) {
+            (Ok(source), Ok(own)) if source != own => self.go_over(source, gateway, outbox, now),
+            // Without any way silence decides, as it would with one that leads nowhere.
+            _ => {}
+        }
+    }
+
+    /// Goes on from another address of this machine: by MOBIKE where the gateway knows it. Where it
+    /// does not, it may follow the packets as it follows a NAT, and its silence is soon noticed.
+    fn go_over(&mut self, source: IpAddr, gateway: SocketAddr, outbox: &mut Outbox, now: Timestamp) {
+        tracing::info!(%source, "the way to the gateway begins at another address");
+        if self.path.is_stream() {
+            return self.way_lost(&io::ErrorKind::AddrNotAvailable.into(), outbox, now);
+        }
+        let local = self.path.rebind(gateway, self.tunnel.firewall_mark);
+        let local = match local {
+            Ok(local) => local,
+            Err(error) => return tracing::debug!(%error, "the other address cannot be used"),
+        };
+        self.relink(gateway, outbox, now);
+        if self.session.can_move() {
+            self.session.move_to(local, gateway, now);
+        } else {
+            self.session.check_liveness(now);
         }
     }
 
@@ -248,6 +233,8 @@ impl<'a> Engine<'a> {
             self.esp.poll_timeout(),
             self.traffic.next_due(),
             self.path.next_due(),
+            self.succession.poll_timeout(),
+            Some(self.look_due).filter(|_| self.traffic.is_running()),
             self.ending.as_ref().map(|(_, until)| *until),
         ]
         .into_iter()
@@ -265,6 +252,10 @@ impl<'a> Engine<'a> {
         if self.session.poll_timeout().is_some_and(|(at, _)| at <= now) {
             self.session.handle_timeout(now);
         }
+        self.succession.handle_timeout(now);
+        if self.traffic.is_running() && self.look_due <= now {
+            self.look_at_the_way(outbox, now);
+        }
         if self.esp.poll_timeout().is_some_and(|at| at <= now) {
             self.esp.handle_timeout(now);
         }
@@ -280,7 +271,12 @@ impl<'a> Engine<'a> {
         match command {
             Command::Start { .. } | Command::StartWireGuard { .. } => tracing::warn!("a second start is ignored"),
             Command::Answer { id, answer } => {
-                if let Err(error) = self.session.handle_response(id, answer, now) {
+                let answered = if self.succession.asked(id) {
+                    self.succession.handle_response(id, answer, now)
+                } else {
+                    self.session.handle_response(id, answer, now)
+                };
+                if let Err(error) = answered {
                     tracing::debug!(%error, "an answer came too late");
                 }
             }
@@ -301,6 +297,7 @@ impl<'a> Engine<'a> {
     fn stop(&mut self, cause: EndCause, reason: CloseReason, outbox: &mut Outbox, now: Timestamp) {
         self.end(cause, outbox, now);
         self.session.close(reason, now);
+        self.succession.close(reason, now);
     }
 
     /// Shuts the data plane and starts the time in which the gateway may still be spoken to.
@@ -328,10 +325,13 @@ impl<'a> Engine<'a> {
             while let Some(event) = self.session.poll_event() {
                 self.hear(event, outbox);
             }
-            while let Some((id, request, deadline)) = self.session.poll_request() {
+            self.hear_succession(outbox);
+            let requests =
+                std::iter::from_fn(|| self.session.poll_request().or_else(|| self.succession.poll_request()));
+            for (id, request, deadline) in requests {
                 outbox.put(Event::Request { id, request, within: deadline.saturating_since(clock::now()) });
             }
-            match self.session.poll_transmit() {
+            match self.session.poll_transmit().or_else(|| self.succession.poll_transmit()) {
                 Some(transmit) => self.path.send(&transmit),
                 None => return,
             }
@@ -360,6 +360,7 @@ impl<'a> Engine<'a> {
                 let wait = child.outbound_from == OutboundFrom::FirstInbound;
                 self.esp.install(child.outbound, child.inbound, wait);
                 if let Some(negotiated) = self.negotiated.take() {
+                    self.assigned.clone_from(&negotiated.addresses);
                     self.bring_up(&negotiated, &shown, outbox, now);
                 } else if renewed {
                     outbox.put(Event::Rekeyed { sa: SaKind::Child });
@@ -367,12 +368,56 @@ impl<'a> Engine<'a> {
             }
             session::Event::ChildRetired { inbound, outbound } => self.esp.retire(inbound, outbound, now),
             session::Event::IkeRekeyed { .. } => outbox.put(Event::Rekeyed { sa: SaKind::Ike }),
-            session::Event::Moved { .. }
-            | session::Event::ReauthenticationDue { .. }
-            | session::Event::Redirected { .. }
-            | session::Event::Ticket(_) => {}
+            session::Event::Moved { gateway, .. } => {
+                if gateway != self.linked && !self.path.is_stream() {
+                    self.relink(gateway, outbox, now);
+                }
+            }
+            session::Event::ReauthenticationDue { .. } => self.begin_successor(now),
+            // Whoever makes the tunnel anew finds the other gateway by being redirected again.
+            session::Event::Redirected { to } => {
+                self.stop(CloseCause::Redirected { to }.into(), CloseReason::Reconnect, outbox, now);
+            }
+            // Nobody keeps tickets yet; the next connection proves everything anew.
+            session::Event::Ticket(_) => {}
             session::Event::Warning(warning) => outbox.put(Event::Warning { warning }),
             session::Event::Closed { cause } => self.end(cause.into(), outbox, now),
+        }
+    }
+
+    /// Begins to prove anew who both sides are, beside the session that stands.
+    fn begin_successor(&mut self, now: Timestamp) {
+        let Ok(local) = self.path.local(LocalSocket::Encapsulated) else { return };
+        let ends = (local, self.session.remote());
+        self.succession.begin(self.tunnel, self.candidate.carrier, &self.assigned, ends, now);
+    }
+
+    /// Hears what the sessions beside say; the successor takes over with its first CHILD SA.
+    fn hear_succession(&mut self, outbox: &mut Outbox) {
+        let now = clock::now();
+        while let Some(event) = self.succession.poll_predecessor() {
+            if let session::Event::ChildRetired { inbound, outbound } = event {
+                self.esp.retire(inbound, outbound, now);
+            }
+        }
+        while let Some(event) = self.succession.poll_successor() {
+            match event {
+                session::Event::Established(negotiated) if negotiated.addresses != self.assigned => {
+                    tracing::warn!("the gateway gives the successor of the tunnel other addresses");
+                    self.succession.give_up(CloseReason::Reconnect, now);
+                    outbox.put(Event::Warning { warning: Warning::RekeyRefused });
+                }
+                session::Event::ChildInstalled(child) if self.succession.may_take_over() => {
+                    self.esp.install(child.outbound, child.inbound, false);
+                    self.succession.take_over(&mut self.session, now);
+                    outbox.put(Event::Rekeyed { sa: SaKind::Ike });
+                }
+                session::Event::Closed { cause } if self.succession.may_take_over() => {
+                    tracing::warn!(%cause, "no successor of the tunnel came about");
+                    outbox.put(Event::Warning { warning: Warning::RekeyRefused });
+                }
+                _ => {}
+            }
         }
     }
 
@@ -406,6 +451,7 @@ impl<'a> Engine<'a> {
     }
 
     fn start(&mut self, device: Device, gateway: SocketAddr) -> io::Result<()> {
+        self.linked = gateway;
         let link = self.path.hand_over(gateway)?;
         let encapsulation: Arc<dyn Encapsulation> = Arc::clone(&self.esp) as _;
         self.traffic.start(device, link, encapsulation)

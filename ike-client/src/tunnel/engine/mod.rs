@@ -4,11 +4,13 @@
 //! gate, data plane and order of ending, whatever the cause: the gate is shut and the threads are
 //! gone ([`Event::DataStopped`]), then the gateway is told, then [`Event::Ended`].
 
+mod dial;
 mod ike;
 mod path;
 mod race;
 mod schedule;
 mod stream;
+mod succession;
 mod traffic;
 mod wireguard;
 
@@ -38,7 +40,7 @@ pub async fn run_with(mut commands: mpsc::Receiver<Command>, events: mpsc::Sende
     let mut owner = Owner { outbox: Outbox::new(events), lease: Lease::default(), names };
     let end = loop {
         match commands.recv().await {
-            Some(Command::Start { tunnel }) => break ike::connect(&tunnel, &mut commands, &mut owner).await,
+            Some(Command::Start { tunnel }) => break dial::connect(&tunnel, &mut commands, &mut owner).await,
             Some(Command::StartWireGuard { tunnel, private_key, preshared_key }) => {
                 break wireguard::connect(&tunnel, &private_key, preshared_key.as_ref(), &mut commands, &mut owner)
                     .await;

@@ -182,6 +182,19 @@ impl Path {
         }
     }
 
+    /// Takes new sockets, bound to whatever address the way begins at by now; returns the address of
+    /// the one that ESP travels on. The data plane keeps the old ones until it is handed these.
+    ///
+    /// # Errors
+    /// The system's; that there is a stream, which is opened anew by itself.
+    pub fn rebind(&mut self, gateway: SocketAddr, firewall_mark: u32) -> io::Result<SocketAddr> {
+        let Self::Udp(path) = self else { return Err(io::ErrorKind::Unsupported.into()) };
+        let sockets = socket::open(gateway, firewall_mark)?;
+        path.ike = UdpSocket::from_std(sockets.ike.try_clone()?)?;
+        path.sockets = sockets;
+        path.sockets.encapsulated.local_addr()
+    }
+
     /// Receives by itself again, after the data plane has ended.
     pub fn take_back(&mut self) {
         match self {

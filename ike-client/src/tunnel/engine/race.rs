@@ -5,7 +5,7 @@
 
 use super::path::{Path, Told};
 use super::schedule::Candidate;
-use super::{Owner, ike};
+use super::{Owner, dial};
 use crate::random::SystemRandom;
 use crate::session::{self, CloseCause, LocalSocket, Session};
 use crate::time::Timestamp;
@@ -23,6 +23,8 @@ use tokio::sync::mpsc;
 
 /// A way on which the gateway has answered.
 pub struct Winner {
+    /// The name that was dialled.
+    pub name: String,
     /// What it is.
     pub candidate: Candidate,
     /// The negotiation so far.
@@ -49,8 +51,11 @@ struct Runner {
     stage: Stage,
 }
 
+/// A way that is being opened.
+type Opening = Pin<Box<dyn Future<Output = io::Result<Path>> + Send>>;
+
 enum Stage {
-    Opening(Pin<Box<dyn Future<Output = io::Result<Path>> + Send>>),
+    Opening(Opening),
     Asking { session: Box<Session>, path: Path },
 }
 
@@ -196,7 +201,13 @@ impl<'a> Race<'a> {
                 continue;
             };
             if !session.is_closed() {
-                return Some(Winner { candidate, session: *session, path, began: self.began });
+                return Some(Winner {
+                    name: self.name.to_owned(),
+                    candidate,
+                    session: *session,
+                    path,
+                    began: self.began,
+                });
             }
             let mut end = unheard();
             while let Some(event) = session.poll_event() {
@@ -265,7 +276,7 @@ fn poll(runners: &mut [Runner], cx: &mut Context<'_>) -> Poll<(usize, Step)> {
 
 /// Starts the negotiation with a candidate.
 fn session(tunnel: &TunnelConfiguration, name: &str, candidate: Candidate, path: &Path) -> io::Result<Session> {
-    let configuration = ike::configuration(tunnel, name, candidate.carrier);
+    let configuration = dial::configuration(tunnel, name, candidate.carrier);
     let (local, remote) = if configuration.start_encapsulated {
         let remote = SocketAddr::new(candidate.gateway.ip(), configuration.encapsulated_port);
         (path.local(LocalSocket::Encapsulated)?, remote)
@@ -284,7 +295,6 @@ fn unheard() -> EndCause {
     CloseCause::NoAnswer.into()
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "as `map_err` wants it")]
 fn network(error: io::Error) -> EndCause {
     EndCause::Network { error: error.to_string() }
 }

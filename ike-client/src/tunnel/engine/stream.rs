@@ -61,10 +61,13 @@ struct Current {
     stream: TcpStream,
 }
 
+/// A stream that is being opened.
+type Opening = Pin<Box<dyn Future<Output = io::Result<Current>> + Send>>;
+
 /// The way to the next stream.
 struct Reopening {
     at: Timestamp,
-    opening: Option<Pin<Box<dyn Future<Output = io::Result<Current>> + Send>>>,
+    opening: Option<Opening>,
 }
 
 impl StreamPath {
