@@ -39,8 +39,11 @@ impl EstablishedSa {
 
     /// Returns when the owner is told that it is time, and the end that this is about.
     pub(super) fn reauthentication(&self, context: &Context) -> Option<(Timestamp, Timestamp)> {
-        let age = context.configuration.ike_lifetime.expire_after;
-        let before = age.saturating_sub(margin(age));
+        let lifetime = context.configuration.ike_lifetime;
+        let age = lifetime.expire_after;
+        // The renewal has its chance first; only one that came to nothing wants a successor.
+        let renewed = lifetime.rekey_after + age.saturating_sub(lifetime.rekey_after) / 2;
+        let before = age.saturating_sub(margin(age)).max(renewed);
         let too_old = (self.ike_made + before, self.ike_expiry);
         self.authentication
             .ends
