@@ -7,6 +7,7 @@ use super::tell::unknown_tunnel;
 use crate::compliance::EmsView;
 use crate::connection::{Connection, Input};
 use crate::control::{Caller, Handler};
+use crate::fault;
 use crate::profile::catalogue::is_name;
 use crate::profile::document;
 use crate::profile::{ProfileError, Tunnel};
@@ -130,10 +131,7 @@ impl Hub {
     fn connect(&mut self, caller: Caller, request: Connect, reply: Reply) {
         let refuse = |reply: Reply, fault| drop(reply.send(Err(fault)));
         if let Some(problem) = self.policy_problem() {
-            let next = "bring EMS within reach, or enrol anew: postern enroll";
-            let fault =
-                Fault::new(FaultName::TagsUnknown, request.tunnel.as_str(), format!("refused: {problem}"), next);
-            return refuse(reply, fault);
+            return refuse(reply, fault::about(&request.tunnel, problem));
         }
         // A file that was written a moment ago is not to be missed.
         self.take_local();
@@ -194,11 +192,12 @@ impl Hub {
 
     /// Returns why EMS's policy cannot be known. Without it a local tunnel to a managed gateway would
     /// pass for one that nobody manages.
-    pub(super) fn policy_problem(&self) -> Option<String> {
+    pub(super) fn policy_problem(&self) -> Option<Fault> {
         let unknown = |ems: &&EmsView| ems.knowledge.profile.is_none() && !ems.telemetry.is_up();
         let out_of_reach = || {
             let ems = self.view.ems.as_ref().filter(unknown)?;
-            Some(format!("the profile of {} is not known, and EMS is out of reach", ems.name))
+            let detail = format!("refused: the profile of {} is not known, and EMS is out of reach", ems.name);
+            Some(Fault::new(FaultName::TagsUnknown, "", detail, "bring EMS within reach"))
         };
         self.examination.enrolment_problem.clone().or_else(out_of_reach)
     }

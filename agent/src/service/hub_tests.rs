@@ -365,7 +365,7 @@ async fn while_ems_s_profile_is_not_known_no_local_tunnel_can_pass_for_unmanaged
     let away = TelemetryState::Down { because: "no answer".into(), not_trusted: false };
     let ems = |telemetry| EmsView { name: "EMS".into(), knowledge: Knowledge::default(), telemetry, confirmed_unix: 0 };
     hub.view.ems = Some(ems(away));
-    assert!(hub.policy_problem().is_some_and(|problem| problem.contains("out of reach")));
+    assert!(hub.policy_problem().is_some_and(|problem| problem.to_string().contains("out of reach")));
     hub.view.ems = Some(ems(TelemetryState::Up { push: true }));
     assert_eq!(hub.policy_problem(), None, "an EMS that is there and gives no profile manages nothing");
 }

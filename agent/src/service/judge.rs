@@ -61,7 +61,7 @@ pub struct Examination {
     /// How EMS is reached.
     pub dial: Arc<EmsDial>,
     /// Why what EMS says cannot be known although this endpoint is, or may be, enrolled.
-    pub enrolment_problem: Option<String>,
+    pub enrolment_problem: Option<Fault>,
     reported: u64,
     last_report: Option<TagReport>,
     /// The packages that were last scanned without being asked, as a digest.
@@ -141,13 +141,20 @@ impl Hub {
     pub(super) fn begin_posture(&mut self) {
         self.view.scan = scan::load(&self.paths.state).map(Ok);
         self.view.advisories_limit = Some(self.settings.posture.advisories_limit);
-        match Cache::open(self.paths.enrolment()).and_then(|cache| Ok((cache.identity()?, cache))) {
+        let cache = Cache::open(self.paths.enrolment()).map_err(|error| (FaultName::StateUnwritable, error));
+        let read = |cache: Cache| match cache.identity() {
+            Ok(identity) => Ok((identity, cache)),
+            Err(error) => Err((FaultName::TagsUnknown, error)),
+        };
+        match cache.and_then(read) {
             Ok((Some(identity), cache)) => self.start_telemetry(&identity, cache),
             Ok((None, _)) => {}
             // An enrolment that cannot be read is no reason to go on without its policy.
-            Err(error) => {
+            Err((name, error)) => {
                 tracing::error!(%error, "the enrolment cannot be read");
-                self.examination.enrolment_problem = Some(format!("the enrolment cannot be read: {error}"));
+                let next = "bring back what the state directory held, or enrol anew: postern enroll";
+                let detail = format!("refused: the enrolment cannot be read: {error}");
+                self.examination.enrolment_problem = Some(Fault::new(name, "", detail, next));
             }
         }
         self.examine();
@@ -171,7 +178,9 @@ impl Hub {
             }
             Err(error) => {
                 tracing::error!(%error, "the conversation with EMS cannot begin");
-                self.examination.enrolment_problem = Some(format!("the conversation with EMS cannot begin: {error}"));
+                let detail = format!("refused: the conversation with EMS cannot begin: {error}");
+                let fault = Fault::new(FaultName::TagsUnknown, "", detail, "enrol anew: postern enroll");
+                self.examination.enrolment_problem = Some(fault);
             }
         }
         let telemetry = TelemetryState::Down { because: "not reached yet".into(), not_trusted: false };
