@@ -125,9 +125,10 @@ impl Examination {
         pending.chain([self.next])
     }
 
-    /// Returns EMS's addresses, which stay reachable past tunnel and block.
+    /// Returns the addresses that stay reachable past tunnel and block for everybody: EMS's, where the
+    /// kernel would drop what answers EMS's marked sockets (strict reverse path), else none.
     pub fn ems_addresses(&self) -> Vec<IpAddr> {
-        self.dial.addresses()
+        if crate::platform::strict_reverse_path() { self.dial.addresses() } else { Vec::new() }
     }
 }
 
