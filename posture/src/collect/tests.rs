@@ -229,6 +229,12 @@ fn btrfs_is_followed_by_its_source_and_an_overlay_is_unknown() {
     let volumes = &facts.disk_encryption.value().unwrap().volumes;
     assert_eq!(volumes[0].encryption, encrypted("LUKS2"));
     assert_eq!((volumes[1].mount.as_str(), volumes[1].encryption.known()), ("/var", None));
+    // It may span a second device, which the mount does not name.
+    let wider = tree
+        .with("/sys/fs/btrfs/0123/devices/dm-3", "")
+        .with("/sys/fs/btrfs/0123/devices/sdb1", "")
+        .with("/sys/class/block/sdb1/partition", "1\n");
+    assert_eq!(encryption(&wider), Observation::Known(VolumeEncryption::None));
 }
 
 #[test]

@@ -1,12 +1,16 @@
 //! Disk encryption: from a mount to its block device, and down to what lies below it.
 
 use super::text;
+use crate::collect::command::ask;
 use crate::collect::{Context, Look};
 use crate::facts::{DiskEncryption, Observation, Volume, VolumeEncryption};
 use std::path::{Path, PathBuf};
 
 /// Mounts that hold the system or its users' data.
 const MOUNTS: [&str; 3] = ["/", "/home", "/var"];
+
+/// Where ZFS's tool is installed.
+const ZFS: &str = "/usr/sbin/zfs";
 
 /// How deep stacks of device mapper, RAID and loop devices are followed.
 const MAXIMUM_DEPTH: usize = 16;
@@ -58,9 +62,49 @@ fn encryption(context: &Context, mount: &Mount<'_>) -> Observation<VolumeEncrypt
     match (mount.kind, mount.source.strip_prefix("/dev/")) {
         ("btrfs", Some(device)) => {
             let name = mapper_name(context, device).unwrap_or_else(|| device.to_owned());
-            below(&context.path("/sys/class/block").join(name), MAXIMUM_DEPTH)
+            let devices = btrfs_devices(context, &name);
+            all(devices.iter().map(|name| below(&context.path("/sys/class/block").join(name), MAXIMUM_DEPTH)))
         }
+        ("zfs", _) if context.is_running_system() => zfs(context, mount.source),
         _ => Observation::Unknown(format!("{} ({}) has no block device", mount.source, mount.kind)),
+    }
+}
+
+/// The devices of the file system to which `name` belongs: it may span several, of which the mount names one.
+fn btrfs_devices(context: &Context, name: &str) -> Vec<String> {
+    let names = |folder: &Path| -> Vec<String> {
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+    };
+    let systems = context.path("/sys/fs/btrfs");
+    let members = names(&systems).into_iter().map(|system| names(&systems.join(system).join("devices")));
+    members
+        .into_iter()
+        .find(|devices| devices.iter().any(|device| device == name))
+        .unwrap_or_else(|| vec![name.to_owned()])
+}
+
+/// ZFS encrypts by data set, and tells by its own tool.
+fn zfs(context: &Context, data_set: &str) -> Observation<VolumeEncryption> {
+    // A name that begins with a dash is none of a data set.
+    let answer = ask(ZFS, &["get", "-H", "-o", "value", "encryption", data_set], context.settings.limit / 2);
+    let text = match answer {
+        Observation::Known(answer) => answer.text(ZFS),
+        Observation::Unknown(reason) => Observation::Unknown(reason),
+        Observation::Denied(reason) => Observation::Denied(reason),
+    };
+    match text {
+        Observation::Known(text) => zfs_encryption(&text),
+        Observation::Unknown(reason) => Observation::Unknown(reason),
+        Observation::Denied(reason) => Observation::Denied(reason),
+    }
+}
+
+fn zfs_encryption(text: &str) -> Observation<VolumeEncryption> {
+    match text.trim() {
+        "off" => Observation::Known(VolumeEncryption::None),
+        "" | "-" => Observation::Unknown("zfs does not tell".to_owned()),
+        suite => Observation::Known(VolumeEncryption::Encrypted(format!("ZFS {suite}"))),
     }
 }
 
@@ -98,9 +142,14 @@ fn below(device: &Path, depth: usize) -> Observation<VolumeEncryption> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && device.exists() => Vec::new(),
         Err(error) => return unreadable(device, &error),
     };
+    all(slaves.iter().map(|slave| below(slave, depth - 1)))
+}
+
+/// What lies on several devices is encrypted when all of them are; what lies on none is not.
+fn all(devices: impl Iterator<Item = Observation<VolumeEncryption>>) -> Observation<VolumeEncryption> {
     let mut encryption = Observation::Known(VolumeEncryption::None);
-    for slave in &slaves {
-        match below(slave, depth - 1) {
+    for device in devices {
+        match device {
             Observation::Known(VolumeEncryption::None) => return Observation::Known(VolumeEncryption::None),
             known @ Observation::Known(_) => {
                 if encryption.known().is_some() {
@@ -111,4 +160,17 @@ fn below(device: &Path, depth: usize) -> Observation<VolumeEncryption> {
         }
     }
     encryption
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zfs_tells_its_suite_or_that_it_is_off() {
+        let encrypted = Observation::Known(VolumeEncryption::Encrypted("ZFS aes-256-gcm".to_owned()));
+        assert_eq!(zfs_encryption("aes-256-gcm\n"), encrypted);
+        assert_eq!(zfs_encryption("off\n"), Observation::Known(VolumeEncryption::None));
+        assert!(zfs_encryption("-\n").reason().is_some());
+    }
 }
