@@ -8,7 +8,7 @@ use posture::ems::protocol::{
     TagSnapshot,
 };
 use posture::ems::signed::{Binding, Content, Document, Signed};
-use posture::facts::{EmsConnection, Fact, Facts};
+use posture::facts::{EmsConnection, Fact, Facts, Supplied};
 use posture::rules::{Presence, TagName, TagState, evaluate};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -56,6 +56,7 @@ impl Office {
             self.reported(endpoint)?.map(|reported| Facts::clone(&reported.facts)).unwrap_or_default();
         let name = Some(self.conduct.name.clone());
         facts.ems = Fact::known(EmsConnection { enrolled: true, telemetry_connected, name }, "EMS", now_unix);
+        facts.supplied = Fact::known(supplied(endpoint), "EMS", now_unix);
         let mut tags: BTreeMap<TagName, SnapshotTag> = evaluate(&self.rules()?.rule_sets, &facts, now_unix)
             .into_iter()
             .map(|(name, state)| (name.clone(), SnapshotTag { name, origin: TagOrigin::Rules, state }))
@@ -85,7 +86,7 @@ impl Office {
             report_sequence: endpoint.report_sequence,
             tags: self.tags_of(endpoint, now)?,
             quarantined: endpoint.quarantined,
-            ..TagSnapshot::default()
+            supplied: supplied(endpoint),
         };
         Ok(DocumentSet {
             profile: self.current(endpoint, &profile, have, now)?,
@@ -144,6 +145,11 @@ impl Office {
             Ok(issued)
         })
     }
+}
+
+/// What this EMS knows of an endpoint beside its facts: from where it speaks.
+fn supplied(endpoint: &EndpointRow) -> Supplied {
+    Supplied { public_address: endpoint.address.parse().ok(), ..Supplied::default() }
 }
 
 /// A document is signed anew when what it says changed, when half its time is over, and a snapshot

@@ -83,6 +83,20 @@ impl Desk {
 }
 
 #[test]
+fn a_snapshot_tells_the_address_that_ems_sees_and_rules_are_judged_by_it() {
+    let mut desk = Desk::new();
+    desk.ask(json!({"do": "set-rules", "rule_sets": [
+        {"name": "o", "tag": "At the office", "systems": {"linux": {"rules": [
+            {"id": 1, "type": "on-fabric-status", "detection": {"public_addresses": ["172.16.7.3"]}}]}}}]}));
+    let who = desk.enrol("pc", 3, at(0));
+    let set = desk.report(&who, Have::default(), 3, at(1));
+    assert_eq!(desk.presence(&who, &set, "At the office", at(1)), Presence::Present);
+    assert_eq!(desk.snapshot(&who, &set, at(1)).content().supplied.public_address, Some(address(3)));
+    let elsewhere = desk.report(&who, Have::default(), 4, at(2));
+    assert_eq!(desk.presence(&who, &elsewhere, "At the office", at(2)), Presence::Absent);
+}
+
+#[test]
 fn a_snapshot_is_signed_anew_only_when_something_changed_or_half_its_time_is_over() {
     let mut desk = Desk::new();
     let who = desk.enrol("pc", 3, at(0));
