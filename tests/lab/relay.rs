@@ -133,7 +133,9 @@ impl Shared {
             state.ends.len()
         };
         let end = self.read(number, &mut stream);
-        if let Some(known) = self.state().ends.get_mut(number - 1) {
+        if let Some(known) = self.state().ends.get_mut(number - 1)
+            && *known == End::Open
+        {
             *known = end;
         }
     }
@@ -189,12 +191,16 @@ impl Shared {
             let Some(framed) = u16::try_from(length + 2).ok().filter(|_| length > 1) else { continue };
             let current = {
                 let state = self.state();
-                let stream = state.current.and_then(|number| state.streams.get(number - 1));
-                stream.and_then(|stream| stream.try_clone().ok())
+                state.current.and_then(|number| Some((number, state.streams.get(number - 1)?.try_clone().ok()?)))
             };
-            if let Some(mut stream) = current {
-                // A connection that is gone loses what comes before the next one.
-                let _ = stream.write_all(&[&framed.to_be_bytes()[..], &datagram[..length]].concat());
+            let Some((number, mut stream)) = current else { continue };
+            // A connection that is gone loses what comes before the next one. A reset is told once,
+            // to whoever reads or writes first: the reader then sees a mere end.
+            let written = stream.write_all(&[&framed.to_be_bytes()[..], &datagram[..length]].concat());
+            if written.is_err_and(|error| error.kind() == ErrorKind::ConnectionReset)
+                && let Some(end) = self.state().ends.get_mut(number - 1)
+            {
+                *end = End::Reset;
             }
         }
     }
