@@ -43,9 +43,9 @@ pub(crate) struct Associated<'a> {
 
 /// A cipher under its keys, for one direction.
 pub(crate) enum Cipher {
-    Aead { key: aead::LessSafeKey, salt: [u8; 4] },
+    Aead { key: Box<aead::LessSafeKey>, salt: [u8; 4] },
     Gcm { key: Box<Gcm>, salt: [u8; 4] },
-    EncryptThenMac { text: TextCipher, integrity: Integrity, mac: MacKey },
+    EncryptThenMac { text: Box<TextCipher>, integrity: Integrity, mac: MacKey },
 }
 
 /// What encrypts beside a MAC.
@@ -87,7 +87,7 @@ impl Cipher {
             Mode::Cbc => TextCipher::Cbc(Cbc::new(key)?),
             Mode::Counter => TextCipher::Counter(Counter::new(key, salted()?)?),
         };
-        let integrity = integrity.ok_or(CipherError::KeyMismatch)?;
+        let (text, integrity) = (Box::new(text), integrity.ok_or(CipherError::KeyMismatch)?);
         Ok(Self::EncryptThenMac { text, integrity, mac: MacKey::new(integrity.algorithm(), integrity_key) })
     }
 
@@ -102,8 +102,8 @@ impl Cipher {
 
     /// Returns whether initialization vectors must be such as nobody can foretell, and not merely
     /// different from each other.
-    pub(crate) const fn wants_unpredictable_iv(&self) -> bool {
-        matches!(self, Self::EncryptThenMac { text: TextCipher::Cbc(_), .. })
+    pub(crate) fn wants_unpredictable_iv(&self) -> bool {
+        matches!(self, Self::EncryptThenMac { text, .. } if matches!(**text, TextCipher::Cbc(_)))
     }
 
     /// Encrypts `text` in place and writes the ICV.
@@ -177,8 +177,9 @@ fn nonce(salt: &[u8; 4], iv: &[u8]) -> Result<aead::Nonce, CipherError> {
     Ok(aead::Nonce::assume_unique_for_key(nonce))
 }
 
-fn ring_key(algorithm: &'static aead::Algorithm, key: &[u8]) -> Result<aead::LessSafeKey, CipherError> {
-    aead::UnboundKey::new(algorithm, key).map(aead::LessSafeKey::new).map_err(|_| CipherError::KeyMismatch)
+fn ring_key(algorithm: &'static aead::Algorithm, key: &[u8]) -> Result<Box<aead::LessSafeKey>, CipherError> {
+    let key = aead::UnboundKey::new(algorithm, key).map_err(|_| CipherError::KeyMismatch)?;
+    Ok(Box::new(aead::LessSafeKey::new(key)))
 }
 
 fn authenticate(mac: &MacKey, iv: &[u8], associated: Associated<'_>, text: &[u8]) -> Tag {

@@ -37,7 +37,7 @@ impl MacAlgorithm {
 /// A MAC under its key.
 pub(crate) enum MacKey {
     Hmac(hmac::Key),
-    Cbc(CbcMac),
+    Cbc(Box<CbcMac>),
 }
 
 impl MacKey {
@@ -47,10 +47,12 @@ impl MacKey {
     pub(crate) fn new(algorithm: MacAlgorithm, key: &[u8]) -> Self {
         match algorithm {
             MacAlgorithm::Hmac(digest) => Self::Hmac(hmac::Key::new(digest.hmac(), key)),
-            MacAlgorithm::AesXcbc if key.len() > BLOCK => Self::Cbc(CbcMac::xcbc(&shortened(&CbcMac::xcbc, key))),
-            MacAlgorithm::AesXcbc => Self::Cbc(CbcMac::xcbc(&padded(key))),
-            MacAlgorithm::AesCmac if key.len() == BLOCK => Self::Cbc(CbcMac::cmac(&padded(key))),
-            MacAlgorithm::AesCmac => Self::Cbc(CbcMac::cmac(&shortened(&CbcMac::cmac, key))),
+            MacAlgorithm::AesXcbc if key.len() > BLOCK => {
+                Self::Cbc(Box::new(CbcMac::xcbc(&shortened(&CbcMac::xcbc, key))))
+            }
+            MacAlgorithm::AesXcbc => Self::Cbc(Box::new(CbcMac::xcbc(&padded(key)))),
+            MacAlgorithm::AesCmac if key.len() == BLOCK => Self::Cbc(Box::new(CbcMac::cmac(&padded(key)))),
+            MacAlgorithm::AesCmac => Self::Cbc(Box::new(CbcMac::cmac(&shortened(&CbcMac::cmac, key)))),
         }
     }
 

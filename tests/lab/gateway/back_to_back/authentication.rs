@@ -69,7 +69,7 @@ fn a_wrong_password_and_an_unknown_user_look_the_same() {
         let configuration = Configuration { client_auth, ..configuration() };
         let mut wiring = Wiring::with(settings(), Credentials::default(), configuration, answers);
         wiring.wait_for("the end", |wiring| wiring.closed.is_some());
-        assert!(matches!(wiring.closed, Some(CloseCause::AuthenticationFailed { .. })), "{:?}", wiring.closed);
+        assert!(matches!(wiring.closed, Some(CloseCause::LoginDeclined { .. })), "{:?}", wiring.closed);
         assert!(wiring.log[0].contains("reason=\"EAP authentication failed\""), "{:?}", wiring.log);
     }
 }
