@@ -60,7 +60,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Command::StartWireGuard { tunnel, private_key, preshared_key: None }
     } else {
         let tunnel: Box<TunnelConfiguration> = serde_json::from_value(tunnel)?;
-        Command::Start { tunnel }
+        Command::Start { tunnel, ticket: None }
     };
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(dial(start, secrets, options))
 }

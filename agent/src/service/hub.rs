@@ -13,9 +13,10 @@ use super::keeper::{Job, Jobs};
 use super::net_link::{NetLink, Told as NetTold};
 use super::secrets;
 use super::sign_on::{self, SignOns};
+use super::tickets::Tickets;
 use crate::compliance::View;
 use crate::compliance::clock::{BEAT, WakeDetector};
-use crate::connection::{Connection, Effect, Input, Owner, Resume};
+use crate::connection::{Connection, Effect, Input, Owner, Resume, Told};
 use crate::control::Caller;
 use crate::fault;
 use crate::network::plan::TunnelNetworkSettings;
@@ -149,6 +150,7 @@ pub struct Hub {
     pub(super) prompts: Prompts,
     pub(super) notices: VecDeque<Notice>,
     pub(super) secrets: secrets::Store,
+    pub(super) tickets: Tickets,
     pub(super) sign_ons: SignOns,
     pub(super) carriers: Carriers,
     /// Whether the engine was started so that it may choose its carrier.
@@ -180,6 +182,7 @@ impl Hub {
         let Parts { paths, settings, inbox, net, jobs, examination } = parts;
         Self {
             secrets: secrets::Store::new(paths.secrets()),
+            tickets: Tickets::default(),
             sign_ons: SignOns::default(),
             carriers: Carriers::open(&paths.state),
             carrier_chosen: false,
@@ -313,6 +316,10 @@ impl Hub {
 
     /// Feeds a connection and carries out what follows.
     pub(super) fn feed(&mut self, name: &str, input: Input) {
+        if matches!(input, Input::Connect { .. }) {
+            // Who asks proves himself: a ticket is for a tunnel that comes back by itself.
+            self.tickets.destroy(name);
+        }
         let connection = self.connections.remove(name).unwrap_or_default();
         let before = connection.clone();
         let (next, effects) = connection.step(input);
@@ -348,6 +355,7 @@ impl Hub {
             Effect::Start => self.start_engine(name),
             Effect::RevokeLease => self.net.engine(Command::RevokeLease),
             Effect::Stop(reason) => {
+                self.tickets.destroy(name);
                 self.forget_prompts(name);
                 if !self.stop_sign_on(name, reason) {
                     self.net.engine(Command::Stop { reason });
@@ -368,7 +376,12 @@ impl Hub {
             Effect::Met(address) => self.catalogue.remember_address(name, address),
             Effect::Timer(None) => drop(self.timers.remove(name)),
             Effect::Timer(Some(after)) => drop(self.timers.insert(name.to_owned(), clock::now() + after)),
-            Effect::Tell(told) => self.tell(name, told),
+            Effect::Tell(told) => {
+                if matches!(told, Told::Refused(_) | Told::Lost(_)) {
+                    self.tickets.destroy(name);
+                }
+                self.tell(name, told);
+            }
         }
     }
 
@@ -403,7 +416,11 @@ impl Hub {
             None => Err("the tunnel is gone".into()),
         };
         match configuration {
-            Ok(tunnel) => self.net.engine(Command::Start { tunnel: Box::new(tunnel) }),
+            Ok(tunnel) => {
+                let profile = self.catalogue.find(name).map(|entry| entry.tunnel);
+                let ticket = profile.and_then(|profile| self.tickets.take(name, &profile, clock::now()));
+                self.net.engine(Command::Start { tunnel: Box::new(tunnel), ticket });
+            }
             Err(what) => {
                 self.end_unstarted(ike_client::session::CloseCause::ConfigurationUnusable { what });
             }
@@ -468,6 +485,11 @@ impl Hub {
                     self.carriers.note(&network, name, tunnel.carrier);
                 }
                 self.feed(name, Input::Established(tunnel));
+            }
+            EngineEvent::Ticket { ticket } => {
+                if let Some(entry) = self.catalogue.find(name) {
+                    self.tickets.keep(name, &entry.tunnel, ticket);
+                }
             }
             EngineEvent::Rekeyed { sa } => tracing::info!(tunnel = name, ?sa, "keys renewed"),
             EngineEvent::Warning { warning } => tracing::warn!(tunnel = name, %warning, "the engine warns"),

@@ -40,3 +40,4 @@ pub mod secrets;
 mod sign_on;
 pub mod start;
 mod tell;
+mod tickets;

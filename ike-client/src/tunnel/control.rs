@@ -8,7 +8,7 @@ use crate::Timestamp;
 use crate::crypto::Secret;
 use crate::crypto::suite::{EspSuite, IkeSuite};
 use crate::session::{
-    Answer, CloseCause, CloseReason, Configuration, Request, RequestId, SaKind, TraceRecord, Warning,
+    Answer, CloseCause, CloseReason, Configuration, Request, RequestId, SaKind, Ticket, TraceRecord, Warning,
 };
 use crate::wire::TrafficSelector;
 use ipnet::IpNet;
@@ -24,6 +24,9 @@ pub enum Command {
     Start {
         /// The tunnel.
         tunnel: Box<TunnelConfiguration>,
+        /// A ticket of the last session of this very tunnel, to come back by.
+        #[serde(default)]
+        ticket: Option<Box<Ticket>>,
     },
     /// Builds a tunnel by WireGuard instead.
     StartWireGuard {
@@ -226,6 +229,13 @@ pub enum Event {
     Established {
         /// What was built.
         tunnel: Box<EstablishedTunnel>,
+    },
+    /// The gateway gave a ticket: with it the next [`Command::Start`] of this tunnel need not ask for
+    /// credentials, once. It holds a key, and is to be destroyed when the tunnel must not come back
+    /// by itself.
+    Ticket {
+        /// The ticket.
+        ticket: Box<Ticket>,
     },
     /// An SA was renewed.
     Rekeyed {

@@ -80,7 +80,7 @@ async fn dial(
     };
     let mut candidates = schedule::of(&addresses, tunnel.carrier);
     loop {
-        let race = Race::new(tunnel, name, &candidates, clock::now());
+        let race = Race::new(tunnel, name, &candidates, clock::now()).resuming(owner.ticket.take());
         let winner = match race.run(patience, commands, owner).await {
             Ok(winner) => winner,
             Err(cause) => return cause.into(),

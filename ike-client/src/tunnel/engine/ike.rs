@@ -378,8 +378,7 @@ impl<'a> Engine<'a> {
             session::Event::Redirected { to } => {
                 self.stop(CloseCause::Redirected { to }.into(), CloseReason::Reconnect, outbox, now);
             }
-            // Nobody keeps tickets yet; the next connection proves everything anew.
-            session::Event::Ticket(_) => {}
+            session::Event::Ticket(ticket) => outbox.put(Event::Ticket { ticket }),
             session::Event::Warning(warning) => outbox.put(Event::Warning { warning }),
             session::Event::Closed { cause } => self.end(cause.into(), outbox, now),
         }

@@ -18,7 +18,7 @@ use super::control::{AddressFamily, Command, EndCause, Event, Progress};
 use super::device::Device;
 use super::lookup::{self, NameService};
 use super::outbox::Outbox;
-use crate::session::CloseCause;
+use crate::session::{CloseCause, Ticket};
 use std::future::Future;
 use std::net::SocketAddr;
 use tokio::sync::mpsc;
@@ -37,10 +37,13 @@ pub async fn run(commands: mpsc::Receiver<Command>, events: mpsc::Sender<Event>)
 
 /// As [`run`], with the owner's own way of finding a gateway's addresses.
 pub async fn run_with(mut commands: mpsc::Receiver<Command>, events: mpsc::Sender<Event>, names: NameService) {
-    let mut owner = Owner { outbox: Outbox::new(events), lease: Lease::default(), names };
+    let mut owner = Owner { outbox: Outbox::new(events), lease: Lease::default(), names, ticket: None };
     let end = loop {
         match commands.recv().await {
-            Some(Command::Start { tunnel }) => break dial::connect(&tunnel, &mut commands, &mut owner).await,
+            Some(Command::Start { tunnel, ticket }) => {
+                owner.ticket = ticket;
+                break dial::connect(&tunnel, &mut commands, &mut owner).await;
+            }
             Some(Command::StartWireGuard { tunnel, private_key, preshared_key }) => {
                 break wireguard::connect(&tunnel, &private_key, preshared_key.as_ref(), &mut commands, &mut owner)
                     .await;
@@ -62,6 +65,8 @@ struct Owner {
     lease: Lease,
     /// Finds the gateway's addresses.
     names: NameService,
+    /// A ticket to come back by, until it is used.
+    ticket: Option<Box<Ticket>>,
 }
 
 /// How a tunnel ended, and the device that is to stay until the owner knows.

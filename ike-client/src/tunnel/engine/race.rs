@@ -7,7 +7,7 @@ use super::path::{Path, Told};
 use super::schedule::Candidate;
 use super::{Owner, dial};
 use crate::random::SystemRandom;
-use crate::session::{self, CloseCause, LocalSocket, Session};
+use crate::session::{self, CloseCause, LocalSocket, Session, Ticket};
 use crate::time::Timestamp;
 use crate::tunnel::alarm::Alarm;
 use crate::tunnel::clock;
@@ -42,6 +42,8 @@ pub struct Race<'a> {
     name: &'a str,
     turns: VecDeque<(Timestamp, Candidate)>,
     runners: Vec<Runner>,
+    /// To come back by; the first way that is open takes it.
+    ticket: Option<Box<Ticket>>,
     end: EndCause,
     began: Timestamp,
 }
@@ -74,7 +76,13 @@ impl<'a> Race<'a> {
         now: Timestamp,
     ) -> Self {
         let turns = candidates.iter().map(|(after, candidate)| (now + *after, *candidate)).collect();
-        Self { tunnel, name, turns, runners: Vec::new(), end: unheard(), began: now }
+        Self { tunnel, name, turns, runners: Vec::new(), ticket: None, end: unheard(), began: now }
+    }
+
+    /// Gives the first way a ticket to come back by.
+    pub fn resuming(mut self, ticket: Option<Box<Ticket>>) -> Self {
+        self.ticket = ticket;
+        self
     }
 
     /// Runs until one has won, all have lost, the patience is over, or the owner ends it.
@@ -165,7 +173,8 @@ impl<'a> Race<'a> {
         let Some(runner) = self.runners.get_mut(place) else { return };
         let result = match step {
             Step::Opened(opened) => opened.and_then(|path| {
-                let session = Box::new(session(self.tunnel, self.name, runner.candidate, &path)?);
+                let ticket = self.ticket.take();
+                let session = Box::new(session(self.tunnel, self.name, runner.candidate, &path, ticket)?);
                 runner.stage = Stage::Asking { session, path };
                 Ok(())
             }),
@@ -275,7 +284,13 @@ fn poll(runners: &mut [Runner], cx: &mut Context<'_>) -> Poll<(usize, Step)> {
 }
 
 /// Starts the negotiation with a candidate.
-fn session(tunnel: &TunnelConfiguration, name: &str, candidate: Candidate, path: &Path) -> io::Result<Session> {
+fn session(
+    tunnel: &TunnelConfiguration,
+    name: &str,
+    candidate: Candidate,
+    path: &Path,
+    ticket: Option<Box<Ticket>>,
+) -> io::Result<Session> {
     let configuration = dial::configuration(tunnel, name, candidate.carrier);
     let (local, remote) = if configuration.start_encapsulated {
         let remote = SocketAddr::new(candidate.gateway.ip(), configuration.encapsulated_port);
@@ -284,7 +299,11 @@ fn session(tunnel: &TunnelConfiguration, name: &str, candidate: Candidate, path:
         (path.local(LocalSocket::Ike)?, candidate.gateway)
     };
     let unix_now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let mut session = Session::new(configuration, Box::new(SystemRandom), local, remote, clock::now(), unix_now);
+    let random = Box::new(SystemRandom);
+    let mut session = match ticket {
+        Some(ticket) => Session::resume(configuration, *ticket, random, (local, remote), clock::now(), unix_now),
+        None => Session::new(configuration, random, local, remote, clock::now(), unix_now),
+    };
     if tunnel.trace {
         session.trace();
     }
