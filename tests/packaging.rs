@@ -74,6 +74,7 @@ fn completions_and_the_manual_page_come_from_the_program() -> Result<()> {
         ("postern.fish", "complete -c postern"),
         ("_postern.ps1", "Register-ArgumentCompleter"),
         ("postern.1", ".TH postern 1"),
+        ("postern-tunnel-add.1", ".TH postern-tunnel-add 1"),
     ] {
         let text = std::fs::read_to_string(out.join(file)).with_context(|| file.to_owned())?;
         ensure!(text.contains(word), "{file} lacks {word:?}:\n{text}");
@@ -133,6 +134,7 @@ fn the_debian_package_installs_what_the_service_needs_and_takes_it_away_again() 
         ("lib/systemd/system/posternd.service", 0o644),
         ("etc/postern/tunnels.d", 0o755),
         ("usr/share/man/man1/postern.1.gz", 0o644),
+        ("usr/share/man/man1/postern-tunnel-add.1.gz", 0o644),
         ("usr/share/bash-completion/completions/postern", 0o644),
     ] {
         let found = std::fs::metadata(root.path().join(path)).with_context(|| path.to_owned())?;
