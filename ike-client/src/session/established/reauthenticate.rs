@@ -41,8 +41,9 @@ impl EstablishedSa {
     pub(super) fn reauthentication(&self, context: &Context) -> Option<(Timestamp, Timestamp)> {
         let lifetime = context.configuration.ike_lifetime;
         let age = lifetime.expire_after;
-        // The renewal has its chance first; only one that came to nothing wants a successor.
-        let renewed = lifetime.rekey_after + age.saturating_sub(lifetime.rekey_after) / 2;
+        // A renewal has its chance first; only one that came to nothing wants a successor.
+        let left = age.saturating_sub(lifetime.rekey_after);
+        let renewed = if left.is_zero() { Duration::ZERO } else { lifetime.rekey_after + left / 2 };
         let before = age.saturating_sub(margin(age)).max(renewed);
         let too_old = (self.ike_made + before, self.ike_expiry);
         self.authentication
