@@ -12,6 +12,7 @@
 //! | [`handshake`] | a client that does nothing but log in |
 //! | [`http`] | the corporate host's web server |
 //! | [`roadwarrior`] | an endpoint, a strongSwan gateway, a host behind it |
+//! | [`radius`] | FreeRADIUS behind the gateway |
 //! | [`rogue`] | a gateway that lies about who it is, and records what it hears |
 //! | [`simulation`] | a client's session and a gateway in virtual time, on a network that does its worst |
 //! | [`hostile`] | a hostile gateway and a hostile network, with an IKEv2 of their own |
@@ -41,6 +42,7 @@ pub mod matrix {}
 pub mod net;
 pub mod ping;
 pub mod pki;
+pub mod radius;
 pub mod relay;
 pub mod roadwarrior;
 pub mod rogue;

@@ -27,6 +27,10 @@ pub struct Settings {
     pub files: Vec<(String, Vec<u8>)>,
     /// Whether the gateway leaves RFC 7427 out, so that AUTH methods 1, 9 and 10 are used.
     pub classic_signatures: bool,
+    /// Names of further plugins to load.
+    pub more_plugins: String,
+    /// What goes into the daemon's `plugins { … }` beside what is always there.
+    pub plugin_settings: String,
 }
 
 /// A running strongSwan gateway.
@@ -111,7 +115,7 @@ pub(crate) fn write_configuration(folder: &Path, settings: &Settings, plugins: &
     for (name, content) in &settings.files {
         std::fs::write(folder.join("swanctl").join(name), content).with_context(|| format!("writing {name}"))?;
     }
-    std::fs::write(folder.join("strongswan.conf"), daemon_configuration(folder, plugins, settings.classic_signatures))?;
+    std::fs::write(folder.join("strongswan.conf"), daemon_configuration(folder, plugins, settings))?;
     std::fs::write(
         folder.join("swanctl/swanctl.conf"),
         format!(
@@ -122,18 +126,19 @@ pub(crate) fn write_configuration(folder: &Path, settings: &Settings, plugins: &
     Ok(())
 }
 
-fn daemon_configuration(folder: &Path, plugins: &str, classic_signatures: bool) -> String {
-    let signatures = if classic_signatures { "no" } else { "yes" };
+fn daemon_configuration(folder: &Path, plugins: &str, settings: &Settings) -> String {
+    let Settings { more_plugins, plugin_settings, .. } = settings;
+    let signatures = if settings.classic_signatures { "no" } else { "yes" };
     let folder = folder.display();
     let body = format!(
-        "load = {plugins}\n\
+        "load = {plugins} {more_plugins}\n\
          install_routes = yes\ninstall_virtual_ip = yes\nthreads = 16\n\
          delete_rekeyed_delay = 1\n\
          retransmit_base = 1\n\
          retransmit_timeout = 1\n\
          retransmit_tries = 4\n\
          signature_authentication = {signatures}\n\
-         plugins {{\n\
+         plugins {{\n{plugin_settings}\
            kernel-libipsec {{ load = yes\n allow_peer_ts = yes\n }}\n\
            kernel-netlink {{ fwmark = !0x42 }}\n\
            socket-default {{ fwmark = 0x42 }}\n\
@@ -143,5 +148,5 @@ fn daemon_configuration(folder: &Path, plugins: &str, classic_signatures: bool) 
          filelog {{ log {{ path = {folder}/charon.log\n default = 1\n ike = 2\n cfg = 2\n time_format = %H:%M:%S\n time_add_ms = yes\n flush_line = yes\n }} }}\n\
          syslog {{ daemon {{ default = -1 }}\n auth {{ default = -1 }} }}\n"
     );
-    format!("charon-systemd {{\n{body}}}\ncharon {{\n load = {plugins}\n}}\n")
+    format!("charon-systemd {{\n{body}}}\ncharon {{\n load = {plugins} {more_plugins}\n}}\n")
 }

@@ -63,6 +63,7 @@ pub fn certificate_gateway(pki: &Pki, gateway: &Credential, sides: &str, classic
         secrets: "eap-alice { id = alice\n secret = \"Passw0rd\" }".into(),
         files,
         classic_signatures: classic,
+        ..Settings::default()
     }
 }
 

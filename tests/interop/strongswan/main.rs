@@ -11,11 +11,13 @@
 //! | [`trace`] | the conversation log |
 //! | [`hostile`] | a hostile gateway and a hostile network, played by Python |
 //! | [`roams`] | other addresses of the client, reauthentication |
+//! | [`eap`] | EAP-TLS, TTLS, GTC; FreeRADIUS behind strongSwan |
 //! | [`refusals`] | what goes wrong, and the name it has |
 
 mod algorithms;
 mod carries;
 mod certificates;
+mod eap;
 mod gateways;
 mod hostile;
 mod ppk;
@@ -84,6 +86,17 @@ const SCENARIOS: &[Scenario] = &[
     ("strongswan certificate: an expired one is GatewayNotTrusted", refusals::expired_certificate),
     ("strongswan certificate: another name is GatewayNotTrusted", refusals::other_name),
     ("rogue: no EAP answer beyond Identity leaves before AUTH verifies", refusals::rogue_hears_nothing),
+    ("strongswan eap-tls: certificates on both sides", eap::tls),
+    ("strongswan eap-tls alone, without another proof of the gateway", eap::tls_alone),
+    ("strongswan eap-gtc: a password in the clear for the proven gateway", eap::gtc),
+    ("strongswan eap-gtc: not where the profile does not name it", eap::gtc_not_allowed),
+    ("freeradius eap-tls over TLS 1.2, after a Nak", eap::radius_tls_12),
+    ("freeradius eap-tls over TLS 1.3", eap::radius_tls_13),
+    ("freeradius eap-ttls with mschapv2 inside", eap::radius_ttls_mschapv2),
+    ("freeradius eap-ttls with pap inside", eap::radius_ttls_pap),
+    ("freeradius eap-ttls over TLS 1.3", eap::radius_ttls_over_tls_13),
+    ("freeradius eap-ttls: another login server is GatewayNotTrusted", eap::radius_other_server),
+    ("freeradius eap-mschapv2: an expired password is changed", eap::radius_expired_password),
     ("strongswan psk: a wrong key is AuthenticationFailed", refusals::wrong_psk),
     ("strongswan psk: no common suite is ProposalMismatch", refusals::no_common_suite),
     ("strongswan psk: another identity is GatewayNotTrusted", refusals::wrong_identity),
