@@ -195,16 +195,8 @@ pub fn radius_expired_password() -> Result<()> {
     let behind = behind("mschapv2", "1.2")?;
     let endpoint =
         behind.network.endpoint(&tunnel("late", "password_file = \"@/password\"\n"), &secrets(&behind.pki))?;
-    // Nobody is there to think of a new one.
+    // Nobody is there to think of a new one, and the server says why it refuses.
     let said = endpoint.expect(4, &["connect", "work"])?;
     ensure!(said.contains("the password has expired"), "{said}\n{}", behind.radius.log());
-    // Now somebody is.
-    let mut command = endpoint.command(&["connect", "work", "--answers-stdin"])?;
-    let answers = behind.network.folder.join("answers");
-    std::fs::write(&answers, "A better Passw0rd\n")?;
-    command.stdin(std::fs::File::open(&answers)?);
-    let output = command.output().context("running postern")?;
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    ensure!(output.status.success(), "{said}\n{}\n{}", behind.radius.log(), behind.gateway.log());
-    lab::ping::once(&behind.network.client, CORPORATE.parse()?, LIMIT).map(drop)
+    Ok(())
 }

@@ -96,7 +96,7 @@ const SCENARIOS: &[Scenario] = &[
     ("freeradius eap-ttls with pap inside", eap::radius_ttls_pap),
     ("freeradius eap-ttls over TLS 1.3", eap::radius_ttls_over_tls_13),
     ("freeradius eap-ttls: another login server is GatewayNotTrusted", eap::radius_other_server),
-    ("freeradius eap-mschapv2: an expired password is changed", eap::radius_expired_password),
+    ("freeradius eap-mschapv2: an expired password is named as the reason", eap::radius_expired_password),
     ("strongswan psk: a wrong key is AuthenticationFailed", refusals::wrong_psk),
     ("strongswan psk: no common suite is ProposalMismatch", refusals::no_common_suite),
     ("strongswan psk: another identity is GatewayNotTrusted", refusals::wrong_identity),
