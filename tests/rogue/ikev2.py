@@ -1,7 +1,7 @@
 """IKEv2 as a responder needs it, written from RFC 7296, 7383 and 5282.
 
 Independent of the client under test: nothing here was taken from it, and nothing there is used.
-One suite, the client's first: AES-256-GCM with a 16-octet ICV, PRF HMAC-SHA2-384, ECP-384.
+One suite, the client's first with one key exchange: AES-256-GCM with a 16-octet ICV, PRF HMAC-SHA2-384, ECP-384.
 """
 
 import hmac
@@ -72,10 +72,30 @@ def notify_kinds(payloads):
     return [struct.unpack_from(">H", body, 2)[0] for kind, body in payloads if kind == N]
 
 
+def proposals(sa_body):
+    """Splits an SA body into its proposals."""
+    at = 0
+    while at + 8 <= len(sa_body):
+        length = struct.unpack_from(">H", sa_body, at + 2)[0]
+        yield sa_body[at : at + length]
+        at += max(length, 8)
+
+
+def has_additional_exchanges(proposal):
+    """Whether a proposal wants more than one key exchange (types 6 to 12, RFC 9370)."""
+    at = 8 + proposal[6]
+    while at + 8 <= len(proposal):
+        if 6 <= proposal[at + 4] <= 12:
+            return True
+        at += max(struct.unpack_from(">H", proposal, at + 2)[0], 8)
+    return False
+
+
 def first_proposal(sa_body, spi=b""):
-    """Returns an SA body with the first proposal alone, with our SPI."""
-    _, _, length, number, protocol, spi_size, count = struct.unpack_from(">BBHBBBB", sa_body)
-    transforms = sa_body[8 + spi_size : length]
+    """Returns an SA body with the first proposal that has one key exchange alone, with our SPI."""
+    chosen = next(proposal for proposal in proposals(sa_body) if not has_additional_exchanges(proposal))
+    _, _, length, number, protocol, spi_size, count = struct.unpack_from(">BBHBBBB", chosen)
+    transforms = chosen[8 + spi_size : length]
     return struct.pack(">BBHBBBB", 0, 0, 8 + len(spi) + len(transforms), number, protocol, len(spi), count) + spi + transforms
 
 

@@ -95,8 +95,10 @@ pub fn oversized_certificates() -> Result<()> {
     let before = network_memory(&mut endpoint)?;
     let (code, stdout, stderr) = endpoint.postern(&["connect", "work"])?;
     ensure!(!rogue.heard("asked").is_empty() && code != 0, "exit {code}: {stdout}{stderr}");
+    // A gateway that seems silent is tried by TCP too, which costs memory of its own; what is
+    // bounded here is the sum.
     let gained = network_memory(&mut endpoint)?.saturating_sub(before);
-    ensure!(gained < MOST_GAINED, "the network process gained {gained} kB");
+    ensure!(gained < 3 * MOST_GAINED, "the network process gained {gained} kB");
     ensure!(rogue.eap_answers()?.is_empty(), "the rogue was answered");
     nothing_is_left(&network)
 }
