@@ -144,7 +144,7 @@ fn the_gateways_token_is_returned_and_its_wish_to_move_us_is_refused() {
     let mut pair = mobile(&[]);
     let before = pair.client.remote();
     let token = status(NotifyType::COOKIE2, &[7; 24]);
-    assert_eq!(pair.inform_client(&[token.clone()]), [token]);
+    assert_eq!(pair.inform_client(std::slice::from_ref(&token)), [token]);
     let wish = status(NotifyType::UPDATE_SA_ADDRESSES, &[]);
     assert_eq!(pair.inform_client(&[wish]), [status(NotifyType::UNACCEPTABLE_ADDRESSES, &[])]);
     assert_eq!((pair.client.remote(), moves(&pair)), (before, vec![]));
