@@ -13,10 +13,13 @@ const MAXIMUM: usize = 256;
 /// The most connections of one user at a time.
 const MAXIMUM_OF_ONE: usize = 32;
 
+/// Whether a user administers, and which user it is.
+type Holder = (bool, Option<u32>);
+
 /// The places that are taken.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Places {
-    taken: Arc<Mutex<BTreeMap<(bool, Option<u32>), usize>>>,
+    taken: Arc<Mutex<BTreeMap<Holder, usize>>>,
 }
 
 impl Places {
@@ -41,7 +44,7 @@ impl Places {
 #[derive(Debug)]
 pub(super) struct Place {
     places: Places,
-    key: (bool, Option<u32>),
+    key: Holder,
 }
 
 impl Drop for Place {
