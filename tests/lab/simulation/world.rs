@@ -314,7 +314,7 @@ impl World {
             _ => notify(NotifyType::INVALID_SYNTAX),
         };
         let exchange = if how < 128 { ExchangeType::INFORMATIONAL } else { header.exchange };
-        let flags = Flags::new(false, how % 3 != 0);
+        let flags = Flags::new(false, !how.is_multiple_of(3));
         let header = Header::new(header.initiator_spi, header.responder_spi, exchange, flags, header.message_id);
         if let Ok(bytes) = Message::new(header, vec![payload]).encode() {
             self.throw(End::Client, bytes);
