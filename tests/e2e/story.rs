@@ -1,7 +1,9 @@
 //! End to end: the article's story, what a crash or a stopped process must not do, and what the
 //! network process cannot do at all.
 
+mod asleep;
 mod guard;
+mod left_over;
 
 use anyhow::{Context, Result, ensure};
 use lab::net::until;
@@ -15,6 +17,7 @@ use lab::wire::{Kind, Tap};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use postern_api::FaultName;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -25,6 +28,12 @@ const SCENARIOS: &[Scenario] = &[
     (
         "guard: the process that parses datagrams reads no file, while a tunnel comes, sets DNS and goes",
         guard::confined,
+    ),
+    ("guard: packets stop before the machine sleeps, and none leaves on stale posture after", asleep::sleeps_and_wakes),
+    ("guard: after `restore` no left-over socket sends from the tunnel's addresses", left_over::restored),
+    (
+        "guard: a block holds for every socket, over kill -9, restart and reboot, until it is dismissed",
+        left_over::blocked,
     ),
 ];
 
@@ -55,6 +64,14 @@ identity = "psk@example.test"
 psk_file = "@/psk"
 "#;
 
+/// The tunnel is for devices that have this file.
+fn known_by(marker: &Path) -> String {
+    format!(
+        "[tags]\nsource = \"local\"\nallowed = [\"Known device\"]\n[[tags.rules]]\nname = \"known\"\ntag = \"Known device\"\n\
+         [[tags.rules.systems.linux.rules]]\nid = 1\ntype = \"file\"\npath = {marker:?}\n"
+    )
+}
+
 fn killed_and_restarted() -> Result<()> {
     let network = Network::new()?;
     let _gateway = network.strongswan(&gateway())?;
@@ -78,11 +95,7 @@ fn stopped_and_continued() -> Result<()> {
     let _gateway = network.strongswan(&gateway())?;
     let marker = network.folder.join("marker");
     std::fs::write(&marker, "this device is known\n")?;
-    let tags = format!(
-        "[tags]\nsource = \"local\"\nallowed = [\"Known device\"]\n[[tags.rules]]\nname = \"known\"\ntag = \"Known device\"\n\
-         [[tags.rules.systems.linux.rules]]\nid = 1\ntype = \"file\"\npath = {marker:?}\n"
-    );
-    let mut endpoint = network.endpoint(&format!("{TUNNEL}{tags}"), &[("psk", PSK)])?;
+    let mut endpoint = network.endpoint(&format!("{TUNNEL}{}", known_by(&marker)), &[("psk", PSK)])?;
     let inside = connect(&endpoint)?.addresses;
     let series = Series::start(&network.client, CORPORATE.parse()?, Duration::from_millis(5))?;
     until("pings through the tunnel", LIMIT, || Ok((series.answered() > 20).then_some(())))?;

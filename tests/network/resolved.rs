@@ -5,26 +5,9 @@
 
 use crate::client::{Client, block_on, full, split};
 use anyhow::{Context, Result, ensure};
-use lab::net::{Running, until};
 use postern_agent::network::Block;
 use postern_agent::network::plan::{Plan, TunnelNetworkSettings};
-use std::process::Command;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
-
-const BUS: &str = r#"<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
- "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
-<busconfig>
-  <type>system</type>
-  <listen>unix:path=/run/dbus/system_bus_socket</listen>
-  <policy context="default">
-    <allow own="*"/>
-    <allow send_destination="*"/>
-    <allow receive_sender="*"/>
-    <allow user="*"/>
-  </policy>
-</busconfig>
-"#;
 
 #[derive(Clone, Default)]
 struct Told(Arc<Mutex<Vec<String>>>);
@@ -65,13 +48,7 @@ impl Told {
 
 pub fn is_told_and_reverted() -> Result<()> {
     let client = Client::new()?;
-    std::fs::create_dir_all("/run/dbus")?;
-    std::fs::write("/run/bus.conf", BUS)?;
-    let mut command = Command::new("dbus-daemon");
-    let _bus = Running::start("dbus-daemon", command.args(["--config-file=/run/bus.conf", "--nofork"]))?;
-    until("the bus", Duration::from_secs(10), || {
-        Ok(std::os::unix::net::UnixStream::connect("/run/dbus/system_bus_socket").ok())
-    })?;
+    let _bus = lab::bus::system()?;
     let stub = "nameserver 127.0.0.53\noptions edns0 trust-ad\n";
     std::fs::write("/etc/resolv.conf", stub)?;
     let told = Told::default();

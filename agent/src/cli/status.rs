@@ -112,7 +112,7 @@ fn details(tunnel: &TunnelStatus) -> Vec<String> {
     }
     if tunnel.blocked {
         lines.push(format!(
-            "what it protected is blocked; lift that: postern disconnect --dismiss {}",
+            "what it protected is blocked, also after a restart of this machine; lift that: postern disconnect --dismiss {}",
             tunnel.name.for_one_line()
         ));
     }

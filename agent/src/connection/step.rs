@@ -17,6 +17,19 @@ const LONGEST_WAIT: Duration = Duration::from_secs(120);
 type Stepped = (Connection, Vec<Effect>);
 
 impl Connection {
+    /// Returns why what the tunnel protected is blocked, or is going to be once it is down.
+    pub fn block(&self) -> Option<Fault> {
+        match self {
+            Self::Blocked { last, .. } => Some(last.clone()),
+            Self::Disconnecting(Ending { owner, why: why @ Why::Posture(fault), was, .. })
+                if keeps_block(*owner, *was, why) =>
+            {
+                Some(fault::lost(fault.clone()))
+            }
+            _ => None,
+        }
+    }
+
     /// Consumes the state and what happened; returns the next state and what is to be done.
     pub fn step(self, input: Input) -> Stepped {
         match self {

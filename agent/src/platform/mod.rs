@@ -10,6 +10,7 @@
 //! | `firewall` | the packet filter |
 //! | `resolver` | whom the system asks for names |
 //! | `machine` | the clock, the boot, kernel settings, files |
+//! | `sleep` | hearing of the machine's sleep before it begins |
 //!
 //! Unsafe code of the agent lives in these rooms and nowhere else.
 
@@ -42,10 +43,23 @@ use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::future::Future;
 use std::io;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use tokio::sync::{mpsc, oneshot};
 
 pub use host::HostSettings;
 pub use links::Links;
+
+/// What the system says of its sleep.
+#[derive(Debug)]
+pub enum Sleep {
+    /// Whether the system tells at all; why not, where it does not.
+    Told(Result<(), String>),
+    /// It is about to sleep and waits, for a moment, until this is answered or dropped.
+    Begins(oneshot::Sender<()>),
+    /// It is awake again, or did not sleep after all.
+    Ended,
+}
 
 /// What this process can do here, probed rather than concluded from a user id.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,6 +81,7 @@ trait RoutesRoom: Sized + Send {
     fn look(&mut self, step: &Step) -> impl Future<Output = Result<Before, SystemError>> + Send;
     fn apply(&mut self, step: &Step) -> impl Future<Output = Result<(), SystemError>> + Send;
     fn undo(&mut self, step: &Step) -> impl Future<Output = Result<Undone, SystemError>> + Send;
+    fn living_on(address: &IpAddr) -> io::Result<usize>;
 }
 
 /// The packet filter.
@@ -123,6 +138,11 @@ impl System for SystemNetwork {
     }
 }
 
+/// The system's sleep.
+trait SleepRoom {
+    fn watch(told: mpsc::UnboundedSender<Sleep>) -> impl Future<Output = ()> + Send;
+}
+
 /// The clock, the boot, kernel settings, files.
 trait MachineRoom {
     fn may_change_network() -> Result<(), String>;
@@ -170,6 +190,19 @@ pub async fn of_host(links: Capabilities) -> Capabilities {
         reasons,
         ..links
     }
+}
+
+/// Returns how many sockets could still send from `address` after the machine has lost it.
+///
+/// # Errors
+/// When the system cannot tell.
+pub fn sockets_living_on(address: &IpAddr) -> io::Result<usize> {
+    here::routes::Routes::living_on(address)
+}
+
+/// Tells of the machine's sleep until nobody listens.
+pub async fn watch_sleep(told: mpsc::UnboundedSender<Sleep>) {
+    here::sleep::SystemSleep::watch(told).await;
 }
 
 /// Reads the clock that keeps counting while the machine is suspended.
@@ -227,5 +260,8 @@ mod tests {
         assert!(unsupported::machine::Machine::read_setting("x").is_err());
         assert!(unsupported::machine::Machine::write_setting("x", "1").is_err());
         assert!(unsupported::machine::Machine::boot().is_err());
+        let (told, mut telling) = mpsc::unbounded_channel();
+        unsupported::sleep::SystemSleep::watch(told).await;
+        assert!(matches!(telling.recv().await, Some(Sleep::Told(Err(_)))));
     }
 }

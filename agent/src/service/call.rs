@@ -1,9 +1,10 @@
 //! The methods of the control socket.
 
-use super::hub::{Hub, Inbox, Message, Reply, Waiter};
+use super::hub::{Hub, Inbox, Message, Reply};
 use super::judge::unix_now;
 use super::secrets::Kind;
 use super::tell::unknown_tunnel;
+use super::waiting::Waiter;
 use crate::compliance::EmsView;
 use crate::connection::{Connection, Input};
 use crate::control::{Caller, Handler};
@@ -219,9 +220,6 @@ impl Hub {
         for name in &names {
             let input = if method == Method::Dismiss { Input::Dismiss } else { Input::Disconnect(None) };
             self.feed(name, input);
-            if let Some(connection) = self.connections.get(name) {
-                self.note_block(name, connection);
-            }
         }
         // One engine means that at most one tunnel takes time to rest.
         let slow = names.into_iter().find(|name| self.connections.get(name).is_some_and(|state| !state.rests()));

@@ -138,7 +138,7 @@ pub fn network(profile: &Tunnel, exempt: Vec<IpAddr>) -> TunnelNetworkSettings {
         search: network.domains.clone(),
         block: match profile.after_loss {
             AfterLoss::Restore => Block::Open,
-            AfterLoss::BlockProtectedPrefixes => Block::ProhibitRoutes,
+            AfterLoss::BlockProtectedPrefixes => Block::Strictest,
         },
         allow_local_network: network.allow_local,
         exempt,

@@ -5,32 +5,32 @@
 //! service can see two different truths. What takes long is done by other tasks, which send a
 //! message when they are done.
 
+use super::block_note;
 use super::carriers::{Carriers, Network};
 use super::configuration;
-use super::health;
 use super::judge::Examination;
 use super::keeper::{Job, Jobs};
 use super::net_link::{NetLink, Told as NetTold};
 use super::secrets;
 use super::sign_on::{self, SignOns};
 use super::tickets::Tickets;
+use super::waiting::Waiter;
 use crate::compliance::View;
 use crate::compliance::clock::{BEAT, WakeDetector};
 use crate::connection::{Connection, Effect, Input, Owner, Resume, Told};
 use crate::control::Caller;
-use crate::fault;
 use crate::network::plan::TunnelNetworkSettings;
+use crate::platform::Sleep;
 use crate::profile::{Catalogue, Entry, Paths, Settings};
 use crate::prompt::Prompts;
 use ike_client::Timestamp;
 use ike_client::session::{Answer, RequestId};
 use ike_client::tunnel::clock;
-use ike_client::tunnel::control::{CarrierChoice, Command, Event as EngineEvent, Progress};
+use ike_client::tunnel::control::{CarrierChoice, Command};
 use postern_api::event::{Event, Notice};
 use postern_api::fault::{Fault, FaultName};
 use postern_api::health::Check;
 use postern_api::method::Method;
-use postern_api::prompt::PromptKind;
 use postern_api::state::PostureStanding;
 use posture::ems::{Delivery, Identity};
 use posture::facts::Facts;
@@ -103,6 +103,8 @@ pub enum Message {
         /// What.
         step: sign_on::Step,
     },
+    /// The system says something of its sleep.
+    Sleep(Sleep),
     /// A watched file changed.
     FilesChanged,
     /// The service stops.
@@ -111,17 +113,6 @@ pub enum Message {
 
 /// The hub's handle.
 pub type Inbox = mpsc::UnboundedSender<Message>;
-
-/// Somebody who waits for a tunnel.
-pub(super) struct Waiter {
-    pub(super) reply: Reply,
-    pub(super) caller: Caller,
-    pub(super) interactive: bool,
-    /// What the caller wants to be asked for, whatever is kept.
-    pub(super) supplied: Vec<PromptKind>,
-    /// Whether the wait is for the tunnel to be up; otherwise for it to rest.
-    pub(super) for_up: bool,
-}
 
 /// The hub.
 pub struct Hub {
@@ -158,6 +149,12 @@ pub struct Hub {
     pub(super) view: View,
     pub(super) examination: Examination,
     pub(super) stopping: Option<oneshot::Sender<()>>,
+    /// Told once what stood before the service began is settled.
+    pub(super) settled: Option<oneshot::Sender<()>>,
+    /// Whether the system tells of its sleep.
+    pub(super) sleep_is_told: Result<(), String>,
+    /// A sleep that waits until nothing passes any more.
+    pub(super) before_sleep: Option<oneshot::Sender<()>>,
 }
 
 /// What a hub is made of.
@@ -174,12 +171,14 @@ pub struct Parts {
     pub jobs: Jobs,
     /// Posture's beginning.
     pub examination: Examination,
+    /// Told once what stood before the service began is settled: a block stands again then.
+    pub settled: oneshot::Sender<()>,
 }
 
 impl Hub {
     /// Puts a hub together. Nothing happens before [`Self::run`].
     pub fn new(parts: Parts) -> Self {
-        let Parts { paths, settings, inbox, net, jobs, examination } = parts;
+        let Parts { paths, settings, inbox, net, jobs, examination, settled } = parts;
         Self {
             secrets: secrets::Store::new(paths.secrets()),
             tickets: Tickets::default(),
@@ -209,6 +208,9 @@ impl Hub {
             view: View::default(),
             examination,
             stopping: None,
+            settled: Some(settled),
+            sleep_is_told: Err("not asked yet".into()),
+            before_sleep: None,
         }
     }
 
@@ -276,6 +278,7 @@ impl Hub {
             Message::Left(outcome, reply) => self.left(outcome, reply),
             Message::Answered(id, answer) => self.net.engine(Command::Answer { id, answer }),
             Message::SignOn { number, step } => self.sign_on_told(number, step),
+            Message::Sleep(told) => self.sleep_told(told),
             Message::FilesChanged => {
                 if !self.take_local() {
                     self.examine();
@@ -329,6 +332,8 @@ impl Hub {
             let posture = self.standing(name);
             tracing::info!(tunnel = name, from = %before.state(&posture), to = %next.state(&posture), "connection");
         }
+        // Before anything that follows: a crash on the way must not lift it.
+        self.note_block(name, &before, &next);
         if matches!(next, Connection::Connected(_)) && transition {
             self.up_since.insert(name.to_owned(), clock::now());
         }
@@ -439,110 +444,6 @@ impl Hub {
         });
     }
 
-    fn net_told(&mut self, told: NetTold) {
-        match told {
-            NetTold::Ready(capabilities, confinement) => {
-                for reason in &capabilities.reasons {
-                    tracing::warn!(%reason, "the network cannot be changed in every way");
-                }
-                tracing::info!(%confinement, "the network process is up");
-                self.network_health = health::of_network(&capabilities, &confinement);
-                self.net_ready = true;
-                let _ = self.jobs.send(Job::Capabilities(capabilities));
-                // What a crash left is taken back, except for a block that is to stand.
-                let blocked = self.connections.iter().find(|(_, state)| matches!(state, Connection::Blocked { .. }));
-                let (reply, _) = oneshot::channel();
-                let _ = self.jobs.send(if blocked.is_some() { Job::Block(reply) } else { Job::Nothing(reply) });
-            }
-            NetTold::Gone => {
-                tracing::error!("the network process ended; it is started again");
-                self.net_ready = false;
-                if let Some(name) = self.active.clone() {
-                    self.feed(&name, Input::EngineLost);
-                }
-            }
-            NetTold::Engine(event) => {
-                if let Some(name) = self.active.clone() {
-                    self.engine_told(&name, *event);
-                }
-            }
-        }
-    }
-
-    fn engine_told(&mut self, name: &str, event: EngineEvent) {
-        match event {
-            EngineEvent::Progress { step } => {
-                tracing::debug!(tunnel = name, %step, "progress");
-                if matches!(step, Progress::UdpSilent | Progress::Reconnecting) {
-                    self.tell_progress(name, step);
-                }
-            }
-            EngineEvent::Request { id, request, within } => self.engine_asks(name, id, request, within),
-            EngineEvent::Trace { record, elapsed, timer } => self.tell_message(name, &record, elapsed, timer),
-            EngineEvent::Established { tunnel } => {
-                // By now the neighbour is known, which it may not have been at the start.
-                if let Some(network) = Network::present().filter(|_| std::mem::take(&mut self.carrier_chosen)) {
-                    self.carriers.note(&network, name, tunnel.carrier);
-                }
-                self.feed(name, Input::Established(tunnel));
-            }
-            EngineEvent::Ticket { ticket } => {
-                if let Some(entry) = self.catalogue.find(name) {
-                    self.tickets.keep(name, &entry.tunnel, ticket);
-                }
-            }
-            EngineEvent::Rekeyed { sa } => tracing::info!(tunnel = name, ?sa, "keys renewed"),
-            EngineEvent::Warning { warning } => tracing::warn!(tunnel = name, %warning, "the engine warns"),
-            EngineEvent::Counters { counters } => self.feed(name, Input::Counted(counters)),
-            EngineEvent::LeaseLapsed { .. } => match self.connections.get(name) {
-                Some(Connection::Disconnecting(_)) => {}
-                _ => tracing::warn!(tunnel = name, "the lease lapsed: nothing leaves until posture is judged again"),
-            },
-            EngineEvent::DataStopped { .. } => tracing::info!(tunnel = name, "nothing leaves the tunnel any more"),
-            EngineEvent::Ended { cause } => {
-                tracing::info!(tunnel = name, %cause, "the engine ended");
-                self.feed(name, Input::Ended(cause));
-            }
-        }
-    }
-
-    /// Tells whoever waits, and forgets who has hung up.
-    fn answer_waiters(&mut self) {
-        let names: Vec<String> = self.waiters.keys().cloned().collect();
-        for name in names {
-            let Some(connection) = self.connections.get(&name) else { continue };
-            let is_up = matches!(connection, Connection::Connected(_));
-            let rests = connection.rests() || matches!(connection, Connection::Waiting { .. });
-            let last = connection.last_fault().cloned();
-            let Some(waiters) = self.waiters.remove(&name) else { continue };
-            let (mut kept, mut hung_up) = (Vec::new(), false);
-            for waiter in waiters {
-                if waiter.reply.is_closed() {
-                    hung_up |= waiter.for_up;
-                } else if waiter.for_up && is_up {
-                    let status = self.tunnel_status(&name);
-                    let _ = waiter.reply.send(serde_json::to_value(status).map_err(super::call::unserialisable));
-                } else if waiter.for_up && rests {
-                    let fault =
-                        last.clone().unwrap_or_else(|| Fault::new(FaultName::Cancelled, "", "was cancelled", ""));
-                    let _ = waiter.reply.send(Err(fault::about(&name, fault)));
-                } else if !waiter.for_up && connection_rests(self.connections.get(&name)) {
-                    let _ = waiter.reply.send(Ok(Value::Null));
-                } else {
-                    kept.push(waiter);
-                }
-            }
-            let nobody_waits = !kept.iter().any(|waiter| waiter.for_up);
-            if !kept.is_empty() {
-                self.waiters.insert(name.clone(), kept);
-            }
-            if hung_up && nobody_waits && matches!(self.connections.get(&name), Some(Connection::Connecting(_))) {
-                let fault = Fault::new(FaultName::Cancelled, name.as_str(), "was cancelled", "");
-                self.feed(&name, Input::Disconnect(Some(fault)));
-            }
-        }
-    }
-
     pub(super) fn owner(uid: Option<u32>, entry: &Entry) -> Owner {
         Owner { uid, keep_running: entry.tunnel.keep_running, after_loss: entry.tunnel.after_loss }
     }
@@ -551,7 +452,7 @@ impl Hub {
     fn begin(&mut self) {
         self.catalogue.load_local(&self.paths, |_| false);
         self.name_broken();
-        if let Some((name, last)) = self.read_block() {
+        if let Some((name, last)) = block_note::read(&self.paths.state) {
             tracing::warn!(tunnel = name, "a block after a lost compliance stands");
             self.connections.insert(name, Connection::Blocked { last, resume: Resume::OnRequest });
         }
@@ -584,29 +485,6 @@ impl Hub {
     pub(super) fn entries(&self) -> Vec<(String, Entry)> {
         self.catalogue.entries()
     }
-
-    /// The block of a lost compliance is remembered over restarts.
-    pub(super) fn note_block(&self, name: &str, connection: &Connection) {
-        let file = self.paths.state.join("block.json");
-        match connection {
-            Connection::Blocked { last, .. } => {
-                let text = serde_json::to_vec(&(name, last)).unwrap_or_default();
-                if let Err(error) = crate::profile::file::replace(&file, &text) {
-                    tracing::error!(%error, "the block cannot be remembered");
-                }
-            }
-            _ => drop(std::fs::remove_file(&file)),
-        }
-    }
-
-    fn read_block(&self) -> Option<(String, Fault)> {
-        let text = std::fs::read(self.paths.state.join("block.json")).ok()?;
-        serde_json::from_slice(&text).ok()
-    }
-}
-
-fn connection_rests(connection: Option<&Connection>) -> bool {
-    connection.is_none_or(Connection::rests)
 }
 
 #[cfg(all(test, unix))]

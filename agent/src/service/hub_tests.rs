@@ -10,8 +10,9 @@ use crate::network::step::{Before, Step};
 use crate::network::system::Undone;
 use crate::platform::Capabilities;
 use ike_client::session::{CloseCause, CloseReason, Request};
-use ike_client::tunnel::control::{Carrier, EndCause, EstablishedTunnel};
+use ike_client::tunnel::control::{Carrier, EndCause, EstablishedTunnel, Event as EngineEvent};
 use postern_api::method::{Connect, PromptAnswer, Role, TunnelName};
+use postern_api::prompt::PromptKind;
 use postern_api::state::{ConnectionState, TunnelStatus};
 use posture::collect::{Collector, Settings as CollectorSettings};
 use serde::Serialize;
@@ -165,7 +166,15 @@ fn bench_in(directory: tempfile::TempDir, tunnel: &str, question: Option<Request
     let collector = Collector::new(directory.path().join("root"), CollectorSettings::default());
     let examination = Examination::new(collector, EmsDial::default(), watched);
     let settings = Settings::default();
-    let hub = Hub::new(Parts { paths, settings, inbox: inbox.clone(), net, jobs, examination });
+    let hub = Hub::new(Parts {
+        paths,
+        settings,
+        inbox: inbox.clone(),
+        net,
+        jobs,
+        examination,
+        settled: oneshot::channel().0,
+    });
     tokio::spawn(hub.run(messages));
     let (events_in, events) = mpsc::channel(64);
     let caller = Caller { uid: Some(1000), role: Role::Administrator, events: events_in };
@@ -360,7 +369,7 @@ async fn while_ems_s_profile_is_not_known_no_local_tunnel_can_pass_for_unmanaged
     let collector = Collector::new(directory.path().to_owned(), CollectorSettings::default());
     let examination = Examination::new(collector, EmsDial::default(), mpsc::unbounded_channel().0);
     let (settings, jobs) = (Settings::default(), mpsc::unbounded_channel().0);
-    let mut hub = Hub::new(Parts { paths, settings, inbox, net, jobs, examination });
+    let mut hub = Hub::new(Parts { paths, settings, inbox, net, jobs, examination, settled: oneshot::channel().0 });
     assert_eq!(hub.policy_problem(), None);
     let away = TelemetryState::Down { because: "no answer".into(), not_trusted: false };
     let ems = |telemetry| EmsView { name: "EMS".into(), knowledge: Knowledge::default(), telemetry, confirmed_unix: 0 };

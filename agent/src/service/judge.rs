@@ -1,12 +1,12 @@
 //! The hub's side of posture: gathering facts, hearing EMS, judging, renewing the lease.
 
+use super::admission::{Pending, SNAPSHOT_LIMIT};
 use super::ems_dial::EmsDial;
-use super::hub::{Hub, Message, Waiter};
+use super::hub::{Hub, Message};
 use super::scan;
+use crate::compliance::EmsView;
 use crate::compliance::clock::LEASE;
-use crate::compliance::{EmsView, is_enforced};
-use crate::connection::{Connection, Input, Owner};
-use crate::fault;
+use crate::connection::{Connection, Input};
 use crate::profile::managed;
 use crate::profile::settings::toml_files;
 use ike_client::Timestamp;
@@ -28,10 +28,6 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::mpsc;
 
-/// How long a connection waits for EMS to judge the facts that were just reported.
-const SNAPSHOT_LIMIT: Duration = Duration::from_secs(2);
-/// How long a connection waits for a scan that is under way.
-const SCAN_PATIENCE: Duration = Duration::from_secs(30);
 /// A look at the whole system that took longer is worth a line in the log.
 const SLOW_LOOK: Duration = Duration::from_secs(2);
 /// What gathering may take beyond the interval before what is known counts as stale.
@@ -44,7 +40,9 @@ pub struct Examination {
     /// Whether a look is under way, and whether another is wanted after it.
     gathering: Gathering,
     /// When the facts at hand began to be gathered.
-    gathered: Option<Timestamp>,
+    pub(super) gathered: Option<Timestamp>,
+    /// Whether the machine sleeps, or is about to.
+    pub asleep: bool,
     /// Facts must be younger than this for anything to leave.
     fresh_after: Timestamp,
     /// When the next look is due.
@@ -54,15 +52,15 @@ pub struct Examination {
     watching: Vec<PathBuf>,
     /// Names the files that are watched.
     pub watched: mpsc::UnboundedSender<Vec<PathBuf>>,
-    pending: Vec<Pending>,
-    tickets: u64,
+    pub(super) pending: Vec<Pending>,
+    pub(super) tickets: u64,
     /// The conversation with EMS.
     pub telemetry: Option<Telemetry>,
     /// How EMS is reached.
     pub dial: Arc<EmsDial>,
     /// Why what EMS says cannot be known although this endpoint is, or may be, enrolled.
     pub enrolment_problem: Option<Fault>,
-    reported: u64,
+    pub(super) reported: u64,
     last_report: Option<TagReport>,
     /// The packages that were last scanned without being asked, as a digest.
     rescanned: Option<String>,
@@ -77,17 +75,6 @@ enum Gathering {
     AgainAfter,
 }
 
-/// A connection that waits for its pre-check.
-pub struct Pending {
-    ticket: u64,
-    tunnel: String,
-    owner: Owner,
-    waiter: Waiter,
-    limit: Option<Duration>,
-    asked: Timestamp,
-    journal: Option<Result<(), Fault>>,
-}
-
 impl Examination {
     /// Begins with nothing known.
     pub fn new(collector: Collector, dial: EmsDial, watched: mpsc::UnboundedSender<Vec<PathBuf>>) -> Self {
@@ -95,6 +82,7 @@ impl Examination {
             collector: Arc::new(collector),
             gathering: Gathering::Idle,
             gathered: None,
+            asleep: false,
             fresh_after: Timestamp::ZERO,
             next: Timestamp::ZERO,
             asked: Asked::default(),
@@ -464,9 +452,10 @@ impl Hub {
 
     fn is_fresh(&self) -> bool {
         let stale_after = self.interval() + GATHERING_LIMIT;
-        self.examination.gathered.is_some_and(|gathered| {
-            gathered >= self.examination.fresh_after && clock::now().saturating_since(gathered) <= stale_after
-        })
+        !self.examination.asleep
+            && self.examination.gathered.is_some_and(|gathered| {
+                gathered >= self.examination.fresh_after && clock::now().saturating_since(gathered) <= stale_after
+            })
     }
 
     /// Nothing that was queued leaves before posture was judged again.
@@ -497,82 +486,6 @@ impl Hub {
         } else {
             self.renew_lease();
         }
-    }
-
-    /// Begins a connection: facts are gathered for this very request, and the journal is tried.
-    pub(super) fn queue_connection(&mut self, tunnel: String, owner: Owner, waiter: Waiter, limit: Option<Duration>) {
-        self.examination.tickets += 1;
-        let ticket = self.examination.tickets;
-        let asked = clock::now();
-        self.examination.pending.push(Pending { ticket, tunnel, owner, waiter, limit, asked, journal: None });
-        let (reply, outcome) = tokio::sync::oneshot::channel();
-        let _ = self.jobs.send(super::keeper::Job::Check(reply));
-        let inbox = self.inbox.clone();
-        tokio::spawn(async move {
-            let outcome = outcome.await.unwrap_or_else(|_| Ok(Vec::new())).map(drop);
-            let _ = inbox.send(Message::Checked { ticket, outcome });
-        });
-        self.examine();
-    }
-
-    /// Lets those begin whose pre-check can be made.
-    pub(super) fn admit_pending(&mut self) {
-        let pending = std::mem::take(&mut self.examination.pending);
-        for mut pending in pending {
-            if pending.waiter.reply.is_closed() {
-                continue;
-            }
-            let Some(journal) = pending.journal.take() else {
-                self.examination.pending.push(pending);
-                continue;
-            };
-            if let Err(fault) = journal {
-                let _ = pending.waiter.reply.send(Err(fault::about(&pending.tunnel, fault)));
-                continue;
-            }
-            if !self.is_judged_for(&pending) {
-                pending.journal = Some(Ok(()));
-                self.examination.pending.push(pending);
-                continue;
-            }
-            self.admit(pending);
-        }
-    }
-
-    fn is_judged_for(&self, pending: &Pending) -> bool {
-        if !self.net_ready && clock::now() < pending.asked + SNAPSHOT_LIMIT {
-            return false;
-        }
-        // A tunnel that is on its way down gets there first.
-        if matches!(self.connections.get(&pending.tunnel), Some(Connection::Disconnecting(_))) {
-            return false;
-        }
-        let Some(entry) = self.catalogue.find(&pending.tunnel) else { return true };
-        if !is_enforced(&entry.tunnel) {
-            return self.examination.gathered.is_some();
-        }
-        if self.examination.gathered.is_none_or(|gathered| gathered < pending.asked) {
-            return false;
-        }
-        // A scan that is under way may be about to change the verdict, for better or worse.
-        if self.examination.scanning.is_some() && clock::now() < pending.asked + SCAN_PATIENCE {
-            return false;
-        }
-        let refused = matches!(self.standing(&pending.tunnel), PostureStanding::Refused { .. });
-        let behind = self.view.ems.as_ref().is_some_and(|ems| ems.telemetry.is_up())
-            && self.view.snapshot_sequence() < self.examination.reported;
-        !(refused && behind) || clock::now() >= pending.asked + SNAPSHOT_LIMIT
-    }
-
-    fn admit(&mut self, pending: Pending) {
-        let Pending { tunnel, owner, waiter, limit, .. } = pending;
-        let posture = self.standing(&tunnel);
-        match limit {
-            Some(limit) => drop(self.limits.insert(tunnel.clone(), limit)),
-            None => drop(self.limits.remove(&tunnel)),
-        }
-        self.waiters.entry(tunnel.clone()).or_default().push(waiter);
-        self.feed(&tunnel, Input::Connect { owner, posture });
     }
 }
 

@@ -3,14 +3,19 @@
 //! One job at a time, in the order in which they came. Without a journal that can be written
 //! nothing is changed on the system.
 
+use crate::network::journal::Record;
 use crate::network::plan::{self, Granted, Places, Plan, PlannedStep, TunnelNetworkSettings};
-use crate::network::step::Purpose;
+use crate::network::step::{Purpose, Step};
 use crate::network::system::{SettleError, Settled, System, settle};
 use crate::network::{Journal, PlanError};
 use crate::platform::{self, Capabilities};
 use postern_api::fault::{Fault, FaultName};
 use std::path::PathBuf;
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
+
+/// How often it is looked whether the guard is still needed.
+const GUARDED: Duration = Duration::from_secs(2);
 
 /// The answer to a job: words of warning.
 pub type Reply = oneshot::Sender<Result<Vec<String>, Fault>>;
@@ -47,17 +52,27 @@ pub struct Keeper<S> {
     system: S,
     capabilities: Option<Capabilities>,
     places: Places,
+    /// Whether the guard alone stands, because sockets still live on addresses of the tunnel.
+    guards: bool,
 }
 
 impl<S: System> Keeper<S> {
     /// Keeps the journal in `directory` and changes the network through `system`.
     pub fn new(directory: PathBuf, system: S) -> Self {
-        Self { directory, journal: None, system, capabilities: None, places: Places::default() }
+        Self { directory, journal: None, system, capabilities: None, places: Places::default(), guards: false }
     }
 
     /// Works until every handle is dropped.
     pub async fn run(mut self, mut jobs: mpsc::UnboundedReceiver<Job>) {
-        while let Some(job) = jobs.recv().await {
+        loop {
+            let job = tokio::select! {
+                job = jobs.recv() => job,
+                () = tokio::time::sleep(GUARDED), if self.guards => {
+                    self.let_go().await;
+                    continue;
+                }
+            };
+            let Some(job) = job else { return };
             match job {
                 Job::Check(reply) => {
                     let checked =
@@ -69,9 +84,8 @@ impl<S: System> Keeper<S> {
                     let _ = reply.send(outcome);
                 }
                 Job::Block(reply) => {
-                    let standing = self.standing().keeping(&[Purpose::Guard, Purpose::Block]);
-                    let outcome = self.settle(&standing).await;
-                    let _ = reply.send(outcome.map(|settled| words(&settled)));
+                    let outcome = self.block().await;
+                    let _ = reply.send(outcome);
                 }
                 Job::Nothing(reply) => {
                     let outcome = self.nothing().await;
@@ -94,17 +108,74 @@ impl<S: System> Keeper<S> {
         let plan = plan::plan(granted, settings, &self.places, &capabilities).map_err(|error| of_plan(&error))?;
         let mut warnings: Vec<String> = plan.warnings.iter().map(ToString::to_string).collect();
         warnings.extend(words(&self.settle(&plan).await?));
+        self.guards = false;
+        self.forget_lost_with_boot();
         Ok(warnings)
+    }
+
+    /// Keeps guard and block, and sets them up again where a boot took them.
+    async fn block(&mut self) -> Result<Vec<String>, Fault> {
+        let lost: Vec<PlannedStep> = self.journal()?.lost_with_boot().iter().map(planned).collect();
+        if !lost.is_empty() {
+            tracing::warn!("the block of an earlier boot is set up again");
+        }
+        let standing = self.standing().steps;
+        let steps = lost.into_iter().chain(standing).collect();
+        let block = Plan { steps, warnings: Vec::new() }.keeping(&[Purpose::Guard, Purpose::Block]);
+        let settled = self.settle(&block).await?;
+        self.guards = false;
+        self.forget_lost_with_boot();
+        Ok(words(&settled))
+    }
+
+    /// Takes everything back; the guard last, when nothing can send from the tunnel's addresses.
+    async fn withdraw(&mut self) -> Result<Settled, Fault> {
+        let guard = self.standing().keeping(&[Purpose::Guard]);
+        // With the addresses their connections end.
+        let first = self.settle(&guard).await?;
+        let living = living_on(&guard);
+        self.guards = living > 0;
+        if self.guards {
+            tracing::warn!(
+                sockets = living,
+                "programs still hold the tunnel's addresses: the guard stands until they let go"
+            );
+            return Ok(first);
+        }
+        let mut settled = self.settle(&Plan::default()).await?;
+        settled.left_to_others.extend(first.left_to_others);
+        Ok(settled)
+    }
+
+    /// Looks whether the guard is still needed.
+    async fn let_go(&mut self) {
+        if living_on(&self.standing().keeping(&[Purpose::Guard])) > 0 {
+            return;
+        }
+        self.guards = false;
+        match self.settle(&Plan::default()).await {
+            Ok(_) => tracing::info!("nothing holds the tunnel's addresses any more: the guard is taken back"),
+            Err(fault) => tracing::error!(%fault, "the guard cannot be taken back"),
+        }
+    }
+
+    fn forget_lost_with_boot(&mut self) {
+        if let Some(Err(error)) = self.journal.as_mut().map(Journal::forget_lost_with_boot) {
+            tracing::warn!(%error, "the journal of an earlier boot stays");
+        }
     }
 
     async fn nothing(&mut self) -> Result<Vec<String>, Fault> {
         let standing = self.standing();
-        let settled = self.settle(&Plan::default()).await?;
+        let settled = self.withdraw().await?;
+        self.forget_lost_with_boot();
         if let Some((step, error)) = settled.failed.first() {
             let detail = format!("could not be taken back: {step} ({error})");
             return Err(Fault::new(FaultName::SystemChangeFailed, "", detail, "postern repair"));
         }
-        let left = |step| settled.left_to_others.contains(step);
+        let kept = self.standing();
+        let stays = |step: &Step| kept.steps.iter().any(|planned| planned.step == *step);
+        let left = |step: &Step| settled.left_to_others.contains(step) || stays(step);
         Ok(standing
             .steps
             .iter()
@@ -117,9 +188,7 @@ impl<S: System> Keeper<S> {
     /// Returns what the journal says stands, as a plan.
     fn standing(&mut self) -> Plan {
         let Ok(journal) = self.journal() else { return Plan::default() };
-        let steps = journal.outstanding().iter();
-        let steps = steps.map(|record| PlannedStep { purpose: record.purpose, step: record.after.clone() }).collect();
-        Plan { steps, warnings: Vec::new() }
+        Plan { steps: journal.outstanding().iter().map(planned).collect(), warnings: Vec::new() }
     }
 
     async fn settle(&mut self, plan: &Plan) -> Result<Settled, Fault> {
@@ -143,14 +212,29 @@ impl<S: System> Keeper<S> {
     fn journal(&mut self) -> Result<&mut Journal, Fault> {
         if self.journal.is_none() {
             let boot = platform::boot().map_err(|error| unwritable(&error))?;
-            let mut journal = Journal::open(&self.directory, &boot).map_err(|error| unwritable(&error))?;
-            if let Err(error) = journal.forget_lost_with_boot() {
-                tracing::warn!(%error, "the journal of an earlier boot stays");
-            }
-            self.journal = Some(journal);
+            self.journal = Some(Journal::open(&self.directory, &boot).map_err(|error| unwritable(&error))?);
         }
         self.journal.as_mut().ok_or_else(|| Fault::new(FaultName::Internal, "", "the journal vanished", ""))
     }
+}
+
+fn planned(record: &Record) -> PlannedStep {
+    PlannedStep { purpose: record.purpose, step: record.after.clone() }
+}
+
+/// Returns how many sockets could send from the addresses that a guard is for.
+fn living_on(guard: &Plan) -> usize {
+    let addresses = guard.steps.iter().filter_map(|planned| match &planned.step {
+        Step::Rule(rule) => rule.from.map(|from| from.addr()),
+        _ => None,
+    });
+    let living = addresses.map(|address| {
+        platform::sockets_living_on(&address).unwrap_or_else(|error| {
+            tracing::warn!(%error, %address, "the sockets of the tunnel's address cannot be counted");
+            0
+        })
+    });
+    living.sum()
 }
 
 fn words(settled: &Settled) -> Vec<String> {

@@ -4,6 +4,10 @@
 //! |---|---|
 //! | [`start`] | how each process begins: rights, paths, settings, logs |
 //! | [`hub`] | MAIN's heart: one task that owns every state and carries out every effect |
+//! | `told` | what the hub is told by the network process, and of the machine's sleep |
+//! | `waiting` | callers that wait for a tunnel |
+//! | `admission` | letting a connection begin |
+//! | `block_note` | what is remembered of a block over restarts |
 //! | [`call`] | the methods of the control socket, answered by the hub |
 //! | `health` | what `postern doctor` is told |
 //! | [`judge`] | the hub's side of posture: facts, EMS, verdicts, the lease |
@@ -20,6 +24,8 @@
 //! | [`rights`] | what each process may do |
 //! | [`probe`] | tries what the network process must not be able to do |
 
+mod admission;
+mod block_note;
 pub mod call;
 pub mod carriers;
 pub mod configuration;
@@ -41,3 +47,5 @@ mod sign_on;
 pub mod start;
 mod tell;
 mod tickets;
+mod told;
+mod waiting;

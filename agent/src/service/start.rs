@@ -22,6 +22,9 @@ use tokio::sync::{mpsc, oneshot};
 /// How long a farewell may take when the service stops.
 const FAREWELL: Duration = Duration::from_secs(10);
 
+/// How long the service manager waits for what stood before to be settled.
+const SETTLING: Duration = Duration::from_secs(10);
+
 /// Runs MAIN to its end. Called before any thread is made.
 ///
 /// # Errors
@@ -71,6 +74,16 @@ pub fn main(paths: Paths) -> anyhow::Result<()> {
                 let _ = to_hub.send(Message::FilesChanged);
             }
         });
+        let (asleep, mut sleeping) = mpsc::unbounded_channel();
+        tokio::spawn(platform::watch_sleep(asleep));
+        let to_hub = inbox.clone();
+        tokio::spawn(async move {
+            while let Some(told) = sleeping.recv().await {
+                if to_hub.send(Message::Sleep(told)).is_err() {
+                    return;
+                }
+            }
+        });
         let collector = Collector::new(
             settings.posture.root.clone(),
             CollectorSettings {
@@ -81,9 +94,12 @@ pub fn main(paths: Paths) -> anyhow::Result<()> {
         );
         let socket = paths.socket();
         let examination = Examination::new(collector, EmsDial::default(), watched);
-        let hub = Hub::new(Parts { paths, settings, inbox: inbox.clone(), net, jobs, examination });
+        let (settled, before) = oneshot::channel();
+        let hub = Hub::new(Parts { paths, settings, inbox: inbox.clone(), net, jobs, examination, settled });
         let hub = tokio::spawn(hub.run(messages));
         tokio::spawn(control::serve(listener, ToHub(inbox.clone())));
+        // Who waits for this service (the network, at boot) finds a block standing that is to stand.
+        let _ = tokio::time::timeout(SETTLING, before).await;
         ready();
         terminated().await;
         tracing::info!("stopping");

@@ -113,9 +113,6 @@ impl Hub {
             Some(fault) => tracing::info!(tunnel = name, ?kind, %fault, "event"),
             None => tracing::info!(tunnel = name, ?kind, "event"),
         }
-        if let Some(connection) = self.connections.get(name) {
-            self.note_block(name, connection);
-        }
         let cause = fault.as_ref().map(|fault| fault.name.as_str()).unwrap_or_default();
         let detail = fault.as_ref().map(|fault| fault.detail.for_one_line()).unwrap_or_default();
         self.report_event(kind, name, cause, &detail);

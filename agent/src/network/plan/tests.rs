@@ -1,7 +1,10 @@
 //! Plans, as the text a person would read, and what must hold in all of them.
 
 use super::*;
+use crate::network::step::{Device, Family, Mtu, RoutingTable, RulePriority};
+use ipnet::IpNet;
 use proptest::prelude::*;
+use std::net::IpAddr;
 
 fn granted(networks: &[&str]) -> Granted {
     Granted {
@@ -175,6 +178,19 @@ fn the_strict_mode_is_refused_without_nftables_and_the_others_warn() {
     let plan = super::plan(&granted, &TunnelNetworkSettings::default(), &Places::default(), &unable).unwrap();
     assert_eq!(plan.warnings, [Warning::NoFirewall]);
     assert!(!lines(&plan).iter().any(|line| line.contains("nftables")));
+}
+
+#[test]
+fn the_strictest_block_is_the_firewall_or_routes_and_a_word() {
+    let settings = TunnelNetworkSettings { block: Block::Strictest, ..TunnelNetworkSettings::default() };
+    let granted = granted(&["10.98.0.0/24"]);
+    assert!(lines(&made(&granted, &settings)).contains(&"Block: nftables table inet postern_block".to_owned()));
+    let unable = Capabilities { firewall: false, ..able() };
+    let plan = super::plan(&granted, &settings, &Places::default(), &unable).unwrap();
+    assert_eq!(plan.warnings, [Warning::NoFirewall, Warning::BlockByRoutes]);
+    let routes = made(&granted, &TunnelNetworkSettings { block: Block::ProhibitRoutes, ..settings });
+    let of_block = |plan: &Plan| plan.keeping(&[Purpose::Block]).steps;
+    assert!(plan.blocks() && of_block(&plan) == of_block(&routes));
 }
 
 #[test]

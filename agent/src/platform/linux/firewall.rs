@@ -11,6 +11,15 @@ use tokio::process::Command;
 
 /// Where the tool is looked for. A service has no say of its own in the caller's `PATH`.
 const PLACES: [&str; 4] = ["/usr/sbin/nft", "/sbin/nft", "/usr/local/sbin/nft", "/usr/bin/nft"];
+/// What the rules of a plan are made of.
+const PROBE: &str = "add table inet postern_probe
+table inet postern_probe {
+  chain refuse { meta mark 0x1 counter reject with icmpx admin-prohibited; }
+  chain arriving { type filter hook prerouting priority -300; meta l4proto tcp meta mark set 0x1; }
+  chain leaving { type filter hook output priority 0; oifname { \"lo\" } accept; jump refuse; }
+  chain passing { type filter hook forward priority 0; ip6 daddr fe80::/10 counter drop; }
+}
+";
 /// How much of the tool's complaint is passed on.
 const MOST_COMPLAINT: usize = 400;
 
@@ -19,9 +28,9 @@ pub(in crate::platform) struct Firewall;
 
 impl FirewallRoom for Firewall {
     async fn probe() -> Result<(), SystemError> {
-        // `--check` builds the transaction in the kernel and drops it: tool, kernel and
-        // permission in one question.
-        run(&["--check", "--file", "-"], "add table inet postern_probe\n", "probing nftables").await
+        // `--check` builds the transaction in the kernel and drops it: tool, kernel and permission
+        // in one question, with every kind of chain and verdict that is loaded later.
+        run(&["--check", "--file", "-"], PROBE, "probing nftables").await
     }
 
     async fn load(ruleset: &str) -> Result<(), SystemError> {

@@ -17,6 +17,7 @@ use rtnetlink::packet_route::route::{
 use rtnetlink::packet_route::rule::{RuleAction as KernelAction, RuleAttribute, RuleFlags, RuleMessage};
 use rtnetlink::packet_route::{AddressFamily, rule};
 use rtnetlink::{AddressMessageBuilder, Error, Handle, IpVersion, LinkUnspec};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The kernel's routing, over one netlink socket.
@@ -25,6 +26,10 @@ pub(in crate::platform) struct Routes {
 }
 
 impl RoutesRoom for Routes {
+    fn living_on(address: &IpAddr) -> io::Result<usize> {
+        sockets::living_on(*address)
+    }
+
     fn open() -> Result<Self, SystemError> {
         let (connection, handle, _) = rtnetlink::new_connection().map_err(|error| SystemError::Failed {
             operation: "opening a netlink socket".to_owned(),

@@ -5,9 +5,10 @@
 //! with it (`SOCK_DESTROY` of sock_diag(7)); their programs are told ECONNABORTED at once instead
 //! of waiting for a way that will not come back.
 //!
-//! What cannot be ended: a datagram socket that a program has bound to an IPv6 address of the
-//! tunnel is told the error once and may then go on. While the guard stands its packets are
-//! dropped; after the guard is taken back (a restored or dismissed tunnel) Linux would send them.
+//! What cannot be ended: a datagram socket that a program has bound to an IPv6 address. Told the
+//! error once, it may go on, and may then not even be listed until it sends again. So these are left
+//! as they are, and counted ([`living_on`]): the guard stands as long as one of them lives, and tells
+//! each attempt that it is not permitted.
 
 use rtnetlink::sys::constants::NETLINK_SOCK_DIAG;
 use rtnetlink::sys::{Socket, SocketAddr};
@@ -37,7 +38,8 @@ const MOST_DATAGRAMS: usize = 100_000;
 /// What names one socket to the kernel: ports, addresses, device and cookie.
 type SocketId = [u8; ID];
 
-/// Ends every TCP connection and UDP socket whose own address is `address`; returns how many.
+/// Ends every TCP connection whose own address is `address`, and every UDP socket where that keeps
+/// it silent; returns how many.
 ///
 /// # Errors
 /// When the kernel cannot tell or cannot end them (built without INET_DIAG_DESTROY).
@@ -46,7 +48,9 @@ pub(super) fn end_those_of(address: IpAddr) -> io::Result<usize> {
     let families: &[i32] = if address.is_ipv4() { &[libc::AF_INET, libc::AF_INET6] } else { &[libc::AF_INET6] };
     for &family in families {
         let family = u8::try_from(family).map_err(io::Error::other)?;
-        for protocol in [libc::IPPROTO_TCP, libc::IPPROTO_UDP] {
+        let protocols: &[i32] =
+            if address.is_ipv4() { &[libc::IPPROTO_TCP, libc::IPPROTO_UDP] } else { &[libc::IPPROTO_TCP] };
+        for &protocol in protocols {
             let protocol = u8::try_from(protocol).map_err(io::Error::other)?;
             for socket in sockets_of(family, protocol, address)? {
                 end(family, protocol, &socket)?;
@@ -55,6 +59,21 @@ pub(super) fn end_those_of(address: IpAddr) -> io::Result<usize> {
         }
     }
     Ok(ended)
+}
+
+/// Returns how many sockets could still send from `address` although the machine no longer has it.
+///
+/// For IPv4 Linux refuses a source that is not its own.
+///
+/// # Errors
+/// When the kernel cannot tell.
+pub(super) fn living_on(address: IpAddr) -> io::Result<usize> {
+    if address.is_ipv4() {
+        return Ok(0);
+    }
+    let family = u8::try_from(libc::AF_INET6).map_err(io::Error::other)?;
+    let udp = u8::try_from(libc::IPPROTO_UDP).map_err(io::Error::other)?;
+    Ok(sockets_of(family, udp, address)?.len())
 }
 
 fn sockets_of(family: u8, protocol: u8, address: IpAddr) -> io::Result<Vec<SocketId>> {
@@ -165,6 +184,24 @@ mod tests {
         let port = listener.local_addr().unwrap().port().to_be_bytes();
         assert_eq!(found.first().and_then(|id| id.get(..2)), Some(port.as_slice()));
         drop((connection, accepted));
+    }
+
+    #[test]
+    fn a_datagram_socket_lives_on_its_address_until_it_is_closed() {
+        let socket = std::net::UdpSocket::bind("[::1]:0").unwrap();
+        let with = living_on("::1".parse().unwrap()).unwrap();
+        assert!(with >= 1);
+        let port = socket.local_addr().unwrap().port().to_be_bytes();
+        let family = u8::try_from(libc::AF_INET6).unwrap();
+        let udp = u8::try_from(libc::IPPROTO_UDP).unwrap();
+        let lives = || {
+            let found = sockets_of(family, udp, "::1".parse().unwrap()).unwrap();
+            found.iter().any(|id| id.get(..2) == Some(port.as_slice()))
+        };
+        assert!(lives());
+        drop(socket);
+        assert!(!lives());
+        assert_eq!(living_on("127.0.0.1".parse().unwrap()).unwrap(), 0, "IPv4 refuses by itself");
     }
 
     #[test]

@@ -4,3 +4,4 @@ pub(super) mod firewall;
 pub(super) mod machine;
 pub(super) mod resolver;
 pub(super) mod routes;
+pub(super) mod sleep;

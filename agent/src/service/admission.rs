@@ -1,0 +1,106 @@
+//! Letting a connection begin: facts gathered for this very request, the journal tried, then judged.
+
+use super::hub::{Hub, Message};
+use super::waiting::Waiter;
+use crate::compliance::is_enforced;
+use crate::connection::{Connection, Input, Owner};
+use crate::fault;
+use ike_client::Timestamp;
+use ike_client::tunnel::clock;
+use postern_api::fault::Fault;
+use postern_api::state::PostureStanding;
+use std::time::Duration;
+
+/// How long a connection waits for EMS to judge the facts that were just reported.
+pub(super) const SNAPSHOT_LIMIT: Duration = Duration::from_secs(2);
+/// How long a connection waits for a scan that is under way.
+const SCAN_PATIENCE: Duration = Duration::from_secs(30);
+
+/// A connection that waits for its pre-check.
+pub struct Pending {
+    pub(super) ticket: u64,
+    pub(super) tunnel: String,
+    pub(super) owner: Owner,
+    pub(super) waiter: Waiter,
+    pub(super) limit: Option<Duration>,
+    pub(super) asked: Timestamp,
+    pub(super) journal: Option<Result<(), Fault>>,
+}
+
+impl Hub {
+    /// Begins a connection: facts are gathered for this very request, and the journal is tried.
+    pub(super) fn queue_connection(&mut self, tunnel: String, owner: Owner, waiter: Waiter, limit: Option<Duration>) {
+        self.examination.tickets += 1;
+        let ticket = self.examination.tickets;
+        let asked = clock::now();
+        self.examination.pending.push(Pending { ticket, tunnel, owner, waiter, limit, asked, journal: None });
+        let (reply, outcome) = tokio::sync::oneshot::channel();
+        let _ = self.jobs.send(super::keeper::Job::Check(reply));
+        let inbox = self.inbox.clone();
+        tokio::spawn(async move {
+            let outcome = outcome.await.unwrap_or_else(|_| Ok(Vec::new())).map(drop);
+            let _ = inbox.send(Message::Checked { ticket, outcome });
+        });
+        self.examine();
+    }
+
+    /// Lets those begin whose pre-check can be made.
+    pub(super) fn admit_pending(&mut self) {
+        let pending = std::mem::take(&mut self.examination.pending);
+        for mut pending in pending {
+            if pending.waiter.reply.is_closed() {
+                continue;
+            }
+            let Some(journal) = pending.journal.take() else {
+                self.examination.pending.push(pending);
+                continue;
+            };
+            if let Err(fault) = journal {
+                let _ = pending.waiter.reply.send(Err(fault::about(&pending.tunnel, fault)));
+                continue;
+            }
+            if !self.is_judged_for(&pending) {
+                pending.journal = Some(Ok(()));
+                self.examination.pending.push(pending);
+                continue;
+            }
+            self.admit(pending);
+        }
+    }
+
+    fn is_judged_for(&self, pending: &Pending) -> bool {
+        if !self.net_ready && clock::now() < pending.asked + SNAPSHOT_LIMIT {
+            return false;
+        }
+        // A tunnel that is on its way down gets there first.
+        if matches!(self.connections.get(&pending.tunnel), Some(Connection::Disconnecting(_))) {
+            return false;
+        }
+        let Some(entry) = self.catalogue.find(&pending.tunnel) else { return true };
+        if !is_enforced(&entry.tunnel) {
+            return self.examination.gathered.is_some();
+        }
+        if self.examination.gathered.is_none_or(|gathered| gathered < pending.asked) {
+            return false;
+        }
+        // A scan that is under way may be about to change the verdict, for better or worse.
+        if self.examination.scanning.is_some() && clock::now() < pending.asked + SCAN_PATIENCE {
+            return false;
+        }
+        let refused = matches!(self.standing(&pending.tunnel), PostureStanding::Refused { .. });
+        let behind = self.view.ems.as_ref().is_some_and(|ems| ems.telemetry.is_up())
+            && self.view.snapshot_sequence() < self.examination.reported;
+        !(refused && behind) || clock::now() >= pending.asked + SNAPSHOT_LIMIT
+    }
+
+    fn admit(&mut self, pending: Pending) {
+        let Pending { tunnel, owner, waiter, limit, .. } = pending;
+        let posture = self.standing(&tunnel);
+        match limit {
+            Some(limit) => drop(self.limits.insert(tunnel.clone(), limit)),
+            None => drop(self.limits.remove(&tunnel)),
+        }
+        self.waiters.entry(tunnel.clone()).or_default().push(waiter);
+        self.feed(&tunnel, Input::Connect { owner, posture });
+    }
+}
