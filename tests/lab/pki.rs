@@ -5,8 +5,9 @@
 
 use anyhow::{Context, Result, ensure};
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, SanType, date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
+    PKCS_ECDSA_P384_SHA384, RevocationReason, RevokedCertParams, SanType, SerialNumber, date_time_ymd,
 };
 use std::net::IpAddr;
 use std::process::{Command, Stdio};
@@ -153,6 +154,32 @@ impl Authority {
         Ok(Credential { certificate, key_pem: key.serialize_pem() })
     }
 
+    /// Makes a revocation list, PEM, that names these certificates.
+    ///
+    /// # Errors
+    /// When one of them is no certificate.
+    pub fn revocation_list(&self, revoked: &[&Credential]) -> Result<String> {
+        let mut revoked_certs = Vec::new();
+        for credential in revoked {
+            let (_, certificate) = X509Certificate::from_der(&credential.certificate.der).context("a certificate")?;
+            revoked_certs.push(RevokedCertParams {
+                serial_number: SerialNumber::from_slice(certificate.raw_serial()),
+                revocation_time: date_time_ymd(2024, 1, 1),
+                reason_code: Some(RevocationReason::KeyCompromise),
+                invalidity_date: None,
+            });
+        }
+        let list = CertificateRevocationListParams {
+            this_update: date_time_ymd(2024, 1, 1),
+            next_update: date_time_ymd(2100, 1, 1),
+            crl_number: SerialNumber::from(1_u64),
+            issuing_distribution_point: None,
+            revoked_certs,
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        Ok(list.signed_by(&self.issuer)?.pem()?)
+    }
+
     /// Returns the file that makes strongSwan trust this authority, for [`Settings::files`](crate::strongswan::Settings).
     pub fn strongswan_file(&self, name: &str) -> (String, Vec<u8>) {
         (format!("x509ca/{name}.crt"), self.certificate.pem.clone().into_bytes())
@@ -277,7 +304,7 @@ pub fn spki_sha256(der: &[u8]) -> Result<[u8; 32]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ike_client::auth::certificate::{self, CertificateError, ExpectedIdentity, Trust, verify_gateway};
+    use ike_client::auth::certificate::{self, CertificateError, ExpectedIdentity, Revocation, Trust, verify_gateway};
     use ike_client::auth::{Identity, PrivateKey};
 
     /// 2026-11-23.
@@ -285,7 +312,12 @@ mod tests {
 
     fn check(pki: &Pki, gateway: &Credential) -> Result<(), CertificateError> {
         let anchors = [pki.authority.certificate().der.clone()];
-        let trust = Trust { anchors: &anchors, pins: &[], expected: ExpectedIdentity::Host(GATEWAY_NAME) };
+        let trust = Trust {
+            anchors: &anchors,
+            pins: &[],
+            revocation: &Revocation::default(),
+            expected: ExpectedIdentity::Host(GATEWAY_NAME),
+        };
         let chain = certificate::payloads(std::slice::from_ref(&gateway.certificate.der));
         verify_gateway(&chain, &trust, &Identity::Fqdn(GATEWAY_NAME.to_owned()), NOW).map(drop)
     }

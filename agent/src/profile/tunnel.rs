@@ -6,6 +6,7 @@ use crate::profile::gateways::Gateways;
 use crate::profile::span;
 use crate::profile::tags::{AfterLoss, TagSettings};
 use ike_client::auth::Identity;
+use ike_client::auth::certificate::RevocationPolicy;
 use ike_client::auth::eap::{EapMethod, EapProfile, InnerMethod, TlsVersion};
 use ike_client::crypto::suite::{EspSuite, IkeSuite};
 use ike_client::tunnel::control::AddressFamily;
@@ -42,6 +43,13 @@ pub struct Tunnel {
     /// SHA-256 of the gateway's public key, `sha256//BASE64`; one must match where any is given.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gateway_pins: Vec<String>,
+    /// PEM files with revocation lists of the gateway's authorities.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gateway_crl_files: Vec<PathBuf>,
+    /// What a revocation list must say: `off`, `soft` (a certificate that a list names is refused) or `hard` (only one
+    /// that a valid list leaves out is accepted).
+    #[serde(default)]
+    pub gateway_revocation: RevocationPolicy,
     /// Whether an RSA signature with SHA-1 is accepted from a gateway that cannot do better (a
     /// FortiGate with its default settings); it carries a standing warning.
     #[serde(default = "enabled")]
@@ -368,6 +376,8 @@ impl Tunnel {
             gateway_ca_files: Vec::new(),
             gateway_ca_pem: None,
             gateway_pins: Vec::new(),
+            gateway_crl_files: Vec::new(),
+            gateway_revocation: RevocationPolicy::default(),
             gateway_sha1: true,
             keep_running: false,
             after_loss: AfterLoss::default(),

@@ -8,6 +8,7 @@ use crate::profile::fortigate::Peer;
 use crate::profile::tunnel::{AuthenticationKind, CarrierKind, DnsSource, GatewayAuthentication, Tunnel};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+use ike_client::auth::certificate::Revocation;
 use ike_client::auth::eap::{EapMethod, EapProfile, TlsProfile};
 use ike_client::session::{
     self, ClientAuthentication, Configuration, Extensions, Lifetime, PostQuantumKey, VirtualAddresses,
@@ -15,8 +16,8 @@ use ike_client::session::{
 use ike_client::tunnel::control::{CarrierChoice, EstablishedTunnel, TunnelConfiguration, VolumeLimits};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use postern_api::fault::{Fault, FaultName};
-use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::time::Duration;
@@ -25,6 +26,9 @@ use std::time::Duration;
 const MAXIMUM_PEM: u64 = 1 << 20;
 /// The device's name where the profile names none.
 pub const DEVICE: &str = "postern0";
+
+/// The largest file of revocation lists that is read.
+const MAX_REVOCATION_LIST: u64 = 16 << 20;
 
 /// Makes what the engine is told. Reads certificates; no secret is touched.
 ///
@@ -217,7 +221,26 @@ fn gateway(tunnel: &Tunnel) -> Result<session::GatewayAuthentication, String> {
             return Err("the system has no trusted authorities; name some in gateway_ca_files".into());
         }
     }
-    Ok(session::GatewayAuthentication::Certificate { anchors, spki_pins, allow_rsa_sha1: tunnel.gateway_sha1 })
+    Ok(session::GatewayAuthentication::Certificate {
+        anchors,
+        spki_pins,
+        allow_rsa_sha1: tunnel.gateway_sha1,
+        revocation: revocation(tunnel)?,
+    })
+}
+
+fn revocation(tunnel: &Tunnel) -> Result<Revocation, String> {
+    let mut lists = Vec::new();
+    for file in &tunnel.gateway_crl_files {
+        let pem = read_regular(file, MAX_REVOCATION_LIST).map_err(|error| format!("{}: {error}", file.display()))?;
+        let read: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(&pem).collect();
+        let read = read.map_err(|error| format!("{}: is not PEM ({error})", file.display()))?;
+        if read.is_empty() {
+            return Err(format!("{}: holds no revocation list", file.display()));
+        }
+        lists.extend(read.iter().map(|list| list.to_vec()));
+    }
+    Ok(Revocation { policy: tunnel.gateway_revocation, lists })
 }
 
 fn certificates(file: &Path) -> Result<Vec<Vec<u8>>, String> {

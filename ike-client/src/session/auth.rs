@@ -462,10 +462,10 @@ fn verify(
         }
         // Where the login is the proof, a response without EAP proves nothing.
         (GatewayAuthentication::PreSharedKey, None) | (GatewayAuthentication::Eap, _) => return Err(missing()),
-        (GatewayAuthentication::Certificate { anchors, spki_pins, allow_rsa_sha1 }, _) => {
+        (GatewayAuthentication::Certificate { anchors, spki_pins, allow_rsa_sha1, revocation }, _) => {
             let dialled = ExpectedIdentity::Host(&configuration.gateway_name);
             let expected = expected.map_or(dialled, ExpectedIdentity::Profile);
-            let trust = Trust { anchors, pins: spki_pins, expected };
+            let trust = Trust { anchors, pins: spki_pins, revocation, expected };
             let signatures = SignaturePolicy {
                 announced_by_us: &SignatureHashes::ours(),
                 announced_by_gateway: &negotiated.announced,

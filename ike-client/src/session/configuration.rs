@@ -2,6 +2,7 @@
 
 pub use super::continuity::Continuity;
 use crate::auth::Identity;
+use crate::auth::certificate::Revocation;
 use crate::auth::eap::EapProfile;
 use crate::crypto::suite::{EspSuite, IkeSuite};
 use crate::exchange::RetransmissionPolicy;
@@ -140,6 +141,9 @@ pub enum GatewayAuthentication {
         /// know method 14; with a [`Warning`](super::Warning).
         #[serde(default = "enabled")]
         allow_rsa_sha1: bool,
+        /// What is known of certificates that were taken back.
+        #[serde(default)]
+        revocation: Revocation,
     },
     /// By the login alone (RFC 5998): only with EAP methods that prove both sides, make a key and
     /// give a listener no password to guess. IDr must be [`Configuration::remote_identity`], or the

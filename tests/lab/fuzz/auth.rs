@@ -1,6 +1,6 @@
 //! Fuzz targets of authentication: what an unproven gateway can make this client read.
 
-use ike_client::auth::certificate::{self, ExpectedIdentity, Trust, verify_gateway};
+use ike_client::auth::certificate::{self, ExpectedIdentity, Revocation, Trust, verify_gateway};
 use ike_client::auth::eap::{EapProfile, Peer, Step};
 use ike_client::auth::gateway::{Claim, prove_by_psk};
 use ike_client::auth::signature::{PublicKey, SignatureHashes, SignaturePolicy};
@@ -29,7 +29,12 @@ pub fn identity(bytes: &[u8]) {
 /// When the checks do.
 pub fn certificate(bytes: &[u8]) {
     let anchors = [bytes.to_vec()];
-    let trust = Trust { anchors: &anchors, pins: &[], expected: ExpectedIdentity::Host("vpn.example.com") };
+    let trust = Trust {
+        anchors: &anchors,
+        pins: &[],
+        revocation: &Revocation::default(),
+        expected: ExpectedIdentity::Host("vpn.example.com"),
+    };
     let presented = Identity::Fqdn("vpn.example.com".to_owned());
     if let Err(error) = verify_gateway(&certificate::payloads(&anchors), &trust, &presented, 1_900_000_000) {
         assert!(!error.to_string().chars().any(char::is_control));

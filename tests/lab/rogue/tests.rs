@@ -1,6 +1,6 @@
 use super::*;
 use crate::pki::{GATEWAY_NAME, KeyKind, Pki};
-use ike_client::auth::certificate::{ExpectedIdentity, Trust};
+use ike_client::auth::certificate::{ExpectedIdentity, Revocation, Trust};
 use ike_client::auth::eap::Peer;
 use ike_client::auth::gateway::{Claim, GatewayProven, GatewayRejected, prove_by_certificate, prove_by_psk};
 use ike_client::auth::octets::signed_octets;
@@ -118,7 +118,12 @@ fn judge(told: &Told, pki: Option<&Pki>) -> Option<Result<GatewayProven, Gateway
         None => prove_by_psk(&claim, told.keys.prf, PSK, None),
         Some(pki) => {
             let anchors = [pki.authority.certificate().der.clone()];
-            let trust = Trust { anchors: &anchors, pins: &[], expected: ExpectedIdentity::Host(GATEWAY_NAME) };
+            let trust = Trust {
+                anchors: &anchors,
+                pins: &[],
+                revocation: &Revocation::default(),
+                expected: ExpectedIdentity::Host(GATEWAY_NAME),
+            };
             let hashes = SignatureHashes::ours();
             let policy =
                 SignaturePolicy { announced_by_us: &hashes, announced_by_gateway: &hashes, allow_rsa_sha1: false };

@@ -13,22 +13,25 @@ const MAX_OCTETS: usize = 64 * 1024;
 pub(super) struct Chain<'a> {
     pub leaf: CertificateDer<'a>,
     pub intermediates: Vec<CertificateDer<'a>>,
+    /// Revocation lists that came along.
+    pub lists: Vec<&'a [u8]>,
 }
 
-/// Sorts CERT payloads. Revocation lists and OCSP answers are passed over; a certificate that is to be fetched
+/// Sorts CERT payloads. OCSP answers are passed over; a certificate that is to be fetched
 /// from somewhere is refused.
 pub(super) fn read(payloads: &[wire::Certificate]) -> Result<Chain<'_>, CertificateError> {
     let octets = payloads.iter().map(|payload| payload.data.len()).sum();
     if payloads.len() > MAX_COUNT || octets > MAX_OCTETS {
         return Err(CertificateError::TooMany { count: payloads.len(), octets });
     }
-    let mut certificates = Vec::new();
+    let (mut certificates, mut lists) = (Vec::new(), Vec::new());
     for payload in payloads {
         match payload.encoding {
             wire::CertificateEncoding::X509_SIGNATURE => {
                 certificates.push(CertificateDer::from(payload.data.as_slice()))
             }
-            wire::CertificateEncoding::CRL | wire::CertificateEncoding::OCSP => {}
+            wire::CertificateEncoding::CRL => lists.push(payload.data.as_slice()),
+            wire::CertificateEncoding::OCSP => {}
             wire::CertificateEncoding::HASH_AND_URL | wire::CertificateEncoding::HASH_AND_URL_BUNDLE => {
                 return Err(CertificateError::HashAndUrl);
             }
@@ -37,7 +40,7 @@ pub(super) fn read(payloads: &[wire::Certificate]) -> Result<Chain<'_>, Certific
     }
     let mut certificates = certificates.into_iter();
     let leaf = certificates.next().ok_or(CertificateError::Missing)?;
-    Ok(Chain { leaf, intermediates: certificates.collect() })
+    Ok(Chain { leaf, intermediates: certificates.collect(), lists })
 }
 
 /// Returns the CERTREQ payload that asks for certificates under `anchors` (DER): SHA-1 of each authority's

@@ -44,6 +44,15 @@ pub enum CertificateError {
         /// What was taken for now.
         now: u64,
     },
+    /// Its authority has taken it back.
+    #[error("the gateway's certificate, or one above it, was revoked by its authority")]
+    Revoked,
+    /// The profile demands to know whether it was taken back, and nothing that is at hand says so.
+    #[error("no revocation list that is valid now says whether the gateway's certificate was revoked")]
+    RevocationUnknown,
+    /// A revocation list cannot be used.
+    #[error("a revocation list cannot be used: {0}")]
+    RevocationUnusable(String),
     /// No path leads to a trust anchor.
     #[error("the gateway's certificate was issued by '{issuer}', which no configured authority vouches for")]
     UnknownIssuer {

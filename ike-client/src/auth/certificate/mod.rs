@@ -7,18 +7,20 @@
 //! self-made certificate that is marked as an authority, or one that has nothing but a common name.
 //!
 //! Time comes in as a value. Nothing is ever fetched: no certificate from an address that the peer names, no
-//! revocation list.
+//! revocation list; lists that are at hand are heeded ([`revocation`]).
 
 mod chain;
 mod error;
 mod names;
 mod p521;
+pub mod revocation;
 #[cfg(test)]
 mod tests;
 mod verify;
 
 pub use chain::{payloads, request};
 pub use error::CertificateError;
+pub use revocation::{Revocation, RevocationPolicy};
 pub use verify::verify_gateway;
 
 use super::distinguished_name::DistinguishedName;
@@ -32,6 +34,8 @@ pub struct Trust<'a> {
     pub anchors: &'a [Vec<u8>],
     /// SHA-256 of acceptable subjectPublicKeyInfos. With anchors, both must hold; without, the pin suffices.
     pub pins: &'a [[u8; 32]],
+    /// What is known of certificates that were taken back.
+    pub revocation: &'a Revocation,
     /// Who the gateway must be.
     pub expected: ExpectedIdentity<'a>,
 }

@@ -56,19 +56,91 @@ fn verify(chain: &[&[u8]], anchors: &[Vec<u8>], host: &str) -> Result<VerifiedGa
 }
 
 fn verify_at(chain: &[&[u8]], anchors: &[Vec<u8>], host: &str, now: u64) -> Result<VerifiedGateway, CertificateError> {
-    let trust = Trust { anchors, pins: &[], expected: ExpectedIdentity::Host(host) };
+    let trust =
+        Trust { anchors, pins: &[], revocation: &Revocation::default(), expected: ExpectedIdentity::Host(host) };
     verify_gateway(&cert(chain), &trust, &identity(host), now)
 }
 
 fn verify_as(leaf: &[u8], anchors: &[Vec<u8>], expected: &str, presented: &str) -> Result<(), CertificateError> {
     let expected = identity(expected);
-    let trust = Trust { anchors, pins: &[], expected: ExpectedIdentity::Profile(&expected) };
+    let trust = Trust {
+        anchors,
+        pins: &[],
+        revocation: &Revocation::default(),
+        expected: ExpectedIdentity::Profile(&expected),
+    };
     verify_gateway(&cert(&[leaf]), &trust, &identity(presented), NOW).map(drop)
 }
 
 fn verify_pinned(leaf: &[u8], anchors: &[Vec<u8>], pin: [u8; 32], host: &str) -> Result<(), CertificateError> {
-    let trust = Trust { anchors, pins: &[pin], expected: ExpectedIdentity::Host(host) };
+    let trust =
+        Trust { anchors, pins: &[pin], revocation: &Revocation::default(), expected: ExpectedIdentity::Host(host) };
     verify_gateway(&cert(&[leaf]), &trust, &identity(host), NOW).map(drop)
+}
+
+/// A list of `ca` that names these serial numbers and is good until that year.
+fn revocation_list(ca: &Ca, serials: &[&[u8]], until: i32) -> Vec<u8> {
+    let revoked = serials.iter().map(|serial| rcgen::RevokedCertParams {
+        serial_number: rcgen::SerialNumber::from_slice(serial),
+        revocation_time: date_time_ymd(2025, 6, 1),
+        reason_code: Some(rcgen::RevocationReason::KeyCompromise),
+        invalidity_date: None,
+    });
+    let list = rcgen::CertificateRevocationListParams {
+        this_update: date_time_ymd(2025, 7, 1),
+        next_update: date_time_ymd(until, 1, 1),
+        crl_number: rcgen::SerialNumber::from(1_u64),
+        issuing_distribution_point: None,
+        revoked_certs: revoked.collect(),
+        key_identifier_method: rcgen::KeyIdMethod::Sha256,
+    };
+    list.signed_by(ca).unwrap().der().to_vec()
+}
+
+#[test]
+fn a_revoked_certificate_is_refused_and_hard_wants_a_list_that_leaves_it_out() {
+    use CertificateError as E;
+    use RevocationPolicy::{Hard, Off, Soft};
+    let signing = |name| {
+        let mut parameters = authority(name);
+        parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        self_signed(parameters)
+    };
+    let ((anchor, ca), (_, stranger)) = (signing("CA"), signing("CA"));
+    let mut parameters = parameters("gate", &["vpn.example.com"]);
+    parameters.serial_number = Some(rcgen::SerialNumber::from_slice(&[7, 7]));
+    let (leaf, _) = issue(parameters, &ca);
+    let named = revocation_list(&ca, &[&[7, 7]], 2028);
+    let other = revocation_list(&ca, &[&[7, 8]], 2028);
+    let old = revocation_list(&ca, &[&[7, 8]], 2026);
+    let old_but_named = revocation_list(&ca, &[&[7, 7]], 2026);
+    let forged = revocation_list(&stranger, &[&[7, 8]], 2028);
+    let check = |policy, lists: &[&Vec<u8>], sent: Option<&Vec<u8>>| {
+        let revocation = Revocation { policy, lists: lists.iter().map(|list| (*list).clone()).collect() };
+        let anchors = [anchor.clone()];
+        let expected = ExpectedIdentity::Host("vpn.example.com");
+        let trust = Trust { anchors: &anchors, pins: &[], revocation: &revocation, expected };
+        let mut payloads = cert(&[&leaf]);
+        payloads.extend(
+            sent.map(|list| wire::Certificate { encoding: wire::CertificateEncoding::CRL, data: list.clone() }),
+        );
+        verify_gateway(&payloads, &trust, &identity("vpn.example.com"), NOW).map(drop)
+    };
+    assert_eq!(check(Off, &[&named], None), Ok(()));
+    for policy in [Soft, Hard] {
+        assert_eq!(check(policy, &[&named], None), Err(E::Revoked));
+        assert_eq!(check(policy, &[], Some(&named)), Err(E::Revoked));
+        assert_eq!(check(policy, &[&other], None), Ok(()));
+        assert!(matches!(check(policy, &[&forged], None), Err(E::RevocationUnusable(_))));
+        assert!(matches!(check(policy, &[&vec![0x30, 0]], None), Err(E::RevocationUnusable(_))));
+    }
+    assert_eq!(check(Soft, &[], None), Ok(()));
+    assert_eq!(check(Soft, &[&old], None), Ok(()));
+    assert_eq!(check(Soft, &[&old_but_named], None), Err(E::Revoked));
+    assert_eq!(check(Soft, &[], Some(&vec![0x30, 0])), Ok(()));
+    assert_eq!(check(Hard, &[], None), Err(E::RevocationUnknown));
+    assert_eq!(check(Hard, &[&old], None), Err(E::RevocationUnknown));
+    assert_eq!(check(Hard, &[], Some(&other)), Ok(()));
 }
 
 fn pin_of(der: &[u8]) -> [u8; 32] {
@@ -237,7 +309,12 @@ fn the_profile_the_claim_and_the_certificate_must_agree() {
     assert_eq!(mismatch(verify_as(&leaf, &anchors, "#00ff", "#00ff")).0, "#00ff");
     assert_eq!(mismatch(verify_as(&leaf, &anchors, "fqdn:192.0.2.7", "fqdn:192.0.2.7")).0, "192.0.2.7");
     // The dialled name is covered, what IDr says is not.
-    let trust = Trust { anchors: &anchors, pins: &[], expected: ExpectedIdentity::Host("vpn.example.com") };
+    let trust = Trust {
+        anchors: &anchors,
+        pins: &[],
+        revocation: &Revocation::default(),
+        expected: ExpectedIdentity::Host("vpn.example.com"),
+    };
     let claimed = |presented| verify_gateway(&cert(&[&leaf]), &trust, &identity(presented), NOW);
     assert!(claimed("CN=gw").is_ok());
     assert_eq!(mismatch(claimed("CN=other")).0, "CN=other");
@@ -293,7 +370,12 @@ fn a_pinned_certificate_still_runs_out_and_still_has_to_be_who_the_profile_says(
     let (own, _) = self_signed(parameters("gw", &[]));
     let pins = [pin_of(&own)];
     let wanted = identity("gate.example.com");
-    let trust = Trust { anchors: &[], pins: &pins, expected: ExpectedIdentity::Profile(&wanted) };
+    let trust = Trust {
+        anchors: &[],
+        pins: &pins,
+        revocation: &Revocation::default(),
+        expected: ExpectedIdentity::Profile(&wanted),
+    };
     assert!(verify_gateway(&cert(&[&own]), &trust, &wanted, NOW).is_ok());
     mismatch(verify_gateway(&cert(&[&own]), &trust, &identity("other.example.com"), NOW));
     let late = 1_830_297_601;
@@ -320,7 +402,12 @@ fn cert_payloads_that_hold_no_certificate_are_sorted_out() {
     let (root, ca) = self_signed(authority("Root"));
     let (leaf, _) = issue(parameters("gw", &["vpn.example.com"]), &ca);
     let anchors = [root];
-    let trust = Trust { anchors: &anchors, pins: &[], expected: ExpectedIdentity::Host("vpn.example.com") };
+    let trust = Trust {
+        anchors: &anchors,
+        pins: &[],
+        revocation: &Revocation::default(),
+        expected: ExpectedIdentity::Host("vpn.example.com"),
+    };
     let payload = |encoding: u8, data: &[u8]| wire::Certificate {
         encoding: wire::CertificateEncoding(encoding),
         data: data.to_vec(),
@@ -391,7 +478,12 @@ fn certificate_and_signature_together_prove_the_gateway() {
         let hashes = (SignatureHashes::ours(), SignatureHashes::default());
         let policy =
             SignaturePolicy { announced_by_us: &hashes.0, announced_by_gateway: &hashes.1, allow_rsa_sha1: true };
-        let trust = Trust { anchors: &anchors, pins: &[], expected: ExpectedIdentity::Host(host) };
+        let trust = Trust {
+            anchors: &anchors,
+            pins: &[],
+            revocation: &Revocation::default(),
+            expected: ExpectedIdentity::Host(host),
+        };
         let idr = wire::Identification::fqdn("vpn.example.com");
         let certificates = cert(&[&leaf]);
         let claim = Claim { identity: &idr, authentication, certificates: &certificates, octets };

@@ -2,6 +2,7 @@
 
 use super::chain::{self, Chain};
 use super::names::Names;
+use super::revocation::{self, RevocationPolicy};
 use super::{CertificateError, ExpectedIdentity, Trust, VerifiedGateway, p521};
 use crate::auth::der::{Reader, tag};
 use crate::auth::distinguished_name::DistinguishedName;
@@ -12,7 +13,8 @@ use ring::digest;
 use rustls_pki_types::{CertificateDer, SignatureVerificationAlgorithm, TrustAnchor, UnixTime};
 use std::time::Duration;
 use webpki::{
-    EndEntityCert, ExtendedKeyUsageValidator, KeyPurposeId, KeyPurposeIdIter, KeyUsage, RequiredEkuNotFoundContext,
+    CertRevocationList, EndEntityCert, ExpirationPolicy, ExtendedKeyUsageValidator, KeyPurposeId, KeyPurposeIdIter,
+    KeyUsage, RequiredEkuNotFoundContext, RevocationCheckDepth, UnknownStatusPolicy,
 };
 use x509_parser::der_parser::oid::Oid;
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -47,7 +49,7 @@ pub fn verify_gateway(
     if pinned_alone {
         in_time(&leaf, unix_now)?;
     } else {
-        path(&chain, &leaf, trust.anchors, unix_now)?;
+        path(&chain, &leaf, trust, unix_now)?;
         key_usage(&leaf)?;
     }
     let public_key =
@@ -95,9 +97,10 @@ fn identity(
 fn path(
     chain: &Chain<'_>,
     leaf: &X509Certificate<'_>,
-    anchors: &[Vec<u8>],
+    trust: &Trust<'_>,
     unix_now: u64,
 ) -> Result<(), CertificateError> {
+    let anchors = trust.anchors;
     let anchors: Vec<CertificateDer<'_>> = anchors.iter().map(|der| CertificateDer::from(der.as_slice())).collect();
     let mut trusted: Vec<TrustAnchor<'_>> = Vec::new();
     for (index, anchor) in anchors.iter().enumerate() {
@@ -106,10 +109,25 @@ fn path(
     }
     let algorithms: Vec<&dyn SignatureVerificationAlgorithm> =
         webpki::ALL_VERIFICATION_ALGS.iter().copied().chain(p521::ALGORITHMS).collect();
+    let lists = revocation::read(trust.revocation, &chain.lists)?;
+    let lists: Vec<&CertRevocationList<'_>> = lists.iter().collect();
+    let hard = trust.revocation.policy == RevocationPolicy::Hard;
+    if hard && lists.is_empty() {
+        return Err(CertificateError::RevocationUnknown);
+    }
+    let options = webpki::RevocationOptionsBuilder::new(&lists).ok().map(|builder| {
+        let (unknown, expired) = if hard {
+            (UnknownStatusPolicy::Deny, ExpirationPolicy::Enforce)
+        } else {
+            (UnknownStatusPolicy::Allow, ExpirationPolicy::Ignore)
+        };
+        let builder = builder.with_depth(RevocationCheckDepth::Chain);
+        builder.with_status_policy(unknown).with_expiration_policy(expired).build()
+    });
     let end_entity = EndEntityCert::try_from(&chain.leaf).map_err(|error| explain(error, leaf))?;
     let time = UnixTime::since_unix_epoch(Duration::from_secs(unix_now));
     let found = end_entity
-        .verify_for_usage(&algorithms, &trusted, &chain.intermediates, time, GatewayPurpose, None, None)
+        .verify_for_usage(&algorithms, &trusted, &chain.intermediates, time, GatewayPurpose, options, None)
         .map_err(|error| explain(error, leaf))?;
     // webpki takes anchors as timeless; an authority whose own certificate has run out vouches for nobody here.
     let used = trusted.iter().position(|anchor| anchor == found.anchor()).and_then(|index| anchors.get(index));
@@ -174,6 +192,9 @@ fn explain(error: webpki::Error, leaf: &X509Certificate<'_>) -> CertificateError
         E::CertNotValidYet { time, not_before } => {
             C::NotYetValid { not_before: not_before.as_secs(), now: time.as_secs() }
         }
+        E::CertRevoked => C::Revoked,
+        E::UnknownRevocationStatus | E::CrlExpired { .. } => C::RevocationUnknown,
+        E::InvalidCrlSignatureForPublicKey | E::IssuerNotCrlSigner => C::RevocationUnusable(error.to_string()),
         E::UnknownIssuer => C::UnknownIssuer { issuer: issuer(leaf) },
         E::CaUsedAsEndEntity => C::AuthorityAsGateway,
         E::RequiredEkuNotFoundContext(_) | E::EmptyEkuExtension => {

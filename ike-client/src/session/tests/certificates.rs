@@ -36,7 +36,12 @@ impl Authority {
 }
 
 fn by_certificate(anchors: Vec<Vec<u8>>) -> GatewayAuthentication {
-    GatewayAuthentication::Certificate { anchors, spki_pins: Vec::new(), allow_rsa_sha1: true }
+    GatewayAuthentication::Certificate {
+        anchors,
+        spki_pins: Vec::new(),
+        allow_rsa_sha1: true,
+        revocation: Default::default(),
+    }
 }
 
 /// Signs what the client asks to have signed.

@@ -332,7 +332,12 @@ pub(super) fn by_certificate(client: ClientAuth) -> Settings {
 
 /// What a client believes that trusts the authority.
 pub(super) fn trusting(authority: &Authority) -> GatewayAuthentication {
-    GatewayAuthentication::Certificate { anchors: vec![authority.der()], spki_pins: Vec::new(), allow_rsa_sha1: false }
+    GatewayAuthentication::Certificate {
+        anchors: vec![authority.der()],
+        spki_pins: Vec::new(),
+        allow_rsa_sha1: false,
+        revocation: Default::default(),
+    }
 }
 
 pub(super) fn certificate_of(leaf: Vec<u8>) -> ClientAuthentication {

@@ -1,7 +1,7 @@
 //! Whom TLS trusts: the login's own authorities and name, nothing that the system or the server brings.
 
 use crate::auth::Identity;
-use crate::auth::certificate::{self, CertificateError, ExpectedIdentity, Trust};
+use crate::auth::certificate::{self, CertificateError, ExpectedIdentity, Revocation, Trust};
 use crate::auth::eap::profile::TlsProfile;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
@@ -17,6 +17,7 @@ pub(super) struct ServerCheck {
     anchors: Vec<Vec<u8>>,
     pins: Vec<[u8; 32]>,
     name: Identity,
+    revocation: Revocation,
     algorithms: WebPkiSupportedAlgorithms,
     refusal: Refusal,
 }
@@ -25,7 +26,14 @@ impl ServerCheck {
     pub(super) fn new(profile: &TlsProfile, algorithms: WebPkiSupportedAlgorithms, refusal: Refusal) -> Self {
         let name =
             profile.server_name.parse().map_or_else(|_| Identity::Fqdn(profile.server_name.clone()), Identity::Address);
-        Self { anchors: profile.server_anchors.clone(), pins: profile.server_pins.clone(), name, algorithms, refusal }
+        Self {
+            anchors: profile.server_anchors.clone(),
+            pins: profile.server_pins.clone(),
+            name,
+            revocation: Revocation::default(),
+            algorithms,
+            refusal,
+        }
     }
 }
 
@@ -41,7 +49,7 @@ impl ServerCertVerifier for ServerCheck {
         let chain: Vec<Vec<u8>> =
             std::iter::once(end_entity).chain(intermediates).map(|certificate| certificate.to_vec()).collect();
         let expected = ExpectedIdentity::Profile(&self.name);
-        let trust = Trust { anchors: &self.anchors, pins: &self.pins, expected };
+        let trust = Trust { anchors: &self.anchors, pins: &self.pins, revocation: &self.revocation, expected };
         match certificate::verify_gateway(&certificate::payloads(&chain), &trust, &self.name, now.as_secs()) {
             Ok(_) => Ok(ServerCertVerified::assertion()),
             Err(error) => {
