@@ -29,7 +29,7 @@ impl Hub {
     pub(super) fn health(&self) -> Vec<Check> {
         let process = match self.net_ready {
             true => Check::good("network process", "runs"),
-            false => Check::bad("network process", "does not run", "postern logs"),
+            false => Check::bad("network process", "does not run", "journalctl -u posternd"),
         };
         let mut checks = vec![process];
         checks.extend(self.network_health.iter().cloned());
