@@ -12,6 +12,7 @@
 //! | [`hostile`] | a hostile gateway and a hostile network, played by Python |
 //! | [`roams`] | other addresses of the client, reauthentication |
 //! | [`eap`] | EAP-TLS, TTLS, GTC; FreeRADIUS behind strongSwan |
+//! | [`revocation`] | certificates taken back, or for another use |
 //! | [`refusals`] | what goes wrong, and the name it has |
 
 mod algorithms;
@@ -22,6 +23,7 @@ mod gateways;
 mod hostile;
 mod ppk;
 mod refusals;
+mod revocation;
 mod roams;
 mod tcp;
 mod trace;
@@ -97,6 +99,16 @@ const SCENARIOS: &[Scenario] = &[
     ("freeradius eap-ttls over TLS 1.3", eap::radius_ttls_over_tls_13),
     ("freeradius eap-ttls: another login server is GatewayNotTrusted", eap::radius_other_server),
     ("freeradius eap-mschapv2: an expired password is named as the reason", eap::radius_expired_password),
+    ("strongswan certificate: one that a revocation list names is GatewayNotTrusted", revocation::named_by_a_list),
+    (
+        "strongswan certificate: one that a revocation list leaves out, where one is demanded",
+        revocation::left_out_by_a_list,
+    ),
+    (
+        "strongswan certificate: no revocation list where one is demanded is GatewayNotTrusted",
+        revocation::no_list_where_one_is_demanded,
+    ),
+    ("strongswan certificate: one for clients only is GatewayNotTrusted", revocation::for_another_use),
     ("strongswan psk: a wrong key is AuthenticationFailed", refusals::wrong_psk),
     ("strongswan psk: no common suite is ProposalMismatch", refusals::no_common_suite),
     ("strongswan psk: another identity is GatewayNotTrusted", refusals::wrong_identity),
