@@ -11,7 +11,7 @@
 //! | [`tags`] | a tunnel's tag policy and what happens after its loss |
 //! | [`settings`] | `postern.toml` and its drop-ins |
 //! | [`document`] | TOML with errors that a person can act on |
-//! | [`file`] | reading a file that a name leads to, within bounds |
+//! | [`mod@file`] | reading a file that a name leads to, within bounds |
 //! | [`managed`] | tunnels that come from EMS |
 //! | [`span`] | durations such as `24h` |
 //! | [`catalogue`] | all tunnels, and who may shadow whom |
