@@ -228,7 +228,19 @@ impl Rogue {
 }
 
 /// Takes the first transform of each type that the rogue speaks, if the proposal has the client's group.
+///
+/// A proposal with a type that the rogue does not speak (additional key exchanges) is none to choose
+/// from (RFC 7296 §3.3.6).
 fn choose(proposal: &Proposal, group: Group) -> Option<(IkeSuite, Proposal)> {
+    const SPOKEN: [TransformType; 4] = [
+        TransformType::ENCRYPTION,
+        TransformType::PSEUDO_RANDOM_FUNCTION,
+        TransformType::INTEGRITY,
+        TransformType::KEY_EXCHANGE,
+    ];
+    if proposal.transforms.iter().any(|transform| !SPOKEN.contains(&transform.transform_type)) {
+        return None;
+    }
     let (encryption, encryption_transform) = proposal.of_type(TransformType::ENCRYPTION).find_map(|transform| {
         Encryption::from_id(transform.id, transform.key_length()).map(|known| (known, transform))
     })?;
