@@ -65,12 +65,15 @@ impl Rogue {
     }
 }
 
-/// Returns the most memory that a process has held at once, in kB (`VmHWM`).
+/// Returns the memory that a process holds for itself, in kB (`RssAnon`).
+///
+/// Not `VmHWM`: that also counts the pages of the program's file that were used so far, which for a
+/// debug build are tens of megabytes, and which the system takes back when it likes.
 ///
 /// # Errors
 /// When there is no such process.
-pub fn peak_memory(process: u32) -> Result<u64> {
+pub fn private_memory(process: u32) -> Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).context("a process's status")?;
-    let line = status.lines().find(|line| line.starts_with("VmHWM:")).context("no VmHWM")?;
+    let line = status.lines().find(|line| line.starts_with("RssAnon:")).context("no RssAnon")?;
     line.split_whitespace().nth(1).context("no number")?.parse().context("a number of kB")
 }
