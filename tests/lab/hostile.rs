@@ -4,6 +4,8 @@ use crate::net::{Host, Running, until};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -72,8 +74,48 @@ impl Rogue {
 ///
 /// # Errors
 /// When there is no such process.
-pub fn private_memory(process: u32) -> Result<u64> {
+fn private_memory(process: u32) -> Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).context("a process's status")?;
     let line = status.lines().find(|line| line.starts_with("RssAnon:")).context("no RssAnon")?;
     line.split_whitespace().nth(1).context("no number")?.parse().context("a number of kB")
+}
+
+/// Watches the private memory of a process until it is asked for the peak.
+pub struct MemoryWatch {
+    process: u32,
+    before: u64,
+    over: Arc<AtomicBool>,
+    watcher: std::thread::JoinHandle<u64>,
+}
+
+impl MemoryWatch {
+    /// Begins.
+    ///
+    /// # Errors
+    /// When there is no such process.
+    pub fn start(process: u32) -> Result<Self> {
+        let before = private_memory(process)?;
+        let over = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&over);
+        let watcher = std::thread::spawn(move || {
+            let mut peak = before;
+            while !seen.load(Ordering::Relaxed) {
+                peak = private_memory(process).map_or(peak, |held| peak.max(held));
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            peak
+        });
+        Ok(Self { process, before, over, watcher })
+    }
+
+    /// Returns by how much the process has grown at most, in kB.
+    ///
+    /// # Errors
+    /// When the process is gone: what is no more has no memory to be measured.
+    pub fn gained(self) -> Result<u64> {
+        self.over.store(true, Ordering::Relaxed);
+        let last = private_memory(self.process)?;
+        let peak = self.watcher.join().map_err(|_| anyhow::anyhow!("the watch of the memory has panicked"))?;
+        Ok(peak.max(last).saturating_sub(self.before))
+    }
 }

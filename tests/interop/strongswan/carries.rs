@@ -98,7 +98,7 @@ pub fn data_flows_on() -> Result<()> {
     connect(&endpoint)?;
     transfer(&network, CORPORATE.parse()?, 10)?;
     let net = *endpoint.processes()?.get(1).context("the network process")?;
-    let before = lab::hostile::private_memory(net)?;
+    let memory = lab::hostile::MemoryWatch::start(net)?;
     let end = std::time::Instant::now() + lab::scenario::soak();
     loop {
         transfer(&network, CORPORATE.parse()?, 10).with_context(|| endpoint.log())?;
@@ -108,7 +108,7 @@ pub fn data_flows_on() -> Result<()> {
         }
     }
     ensure!(work(&endpoint)?.state == ConnectionState::Connected, "{}", endpoint.log());
-    let gained = lab::hostile::private_memory(net)?.saturating_sub(before);
+    let gained = memory.gained()?;
     ensure!(gained < 8 * 1024, "the network process gained {gained} kB");
     endpoint.expect(0, &["disconnect", "work"])?;
     nothing_is_left(&network)

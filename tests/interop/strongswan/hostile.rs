@@ -5,7 +5,7 @@
 use crate::gateways::{EAP_SIDES, EAP_TUNNEL, HABIT_TUNNEL, PSK, PSK_TUNNEL, certificate_gateway, psk_gateway};
 use anyhow::{Context, Result, ensure};
 use lab::client::Endpoint;
-use lab::hostile::{Rogue, private_memory};
+use lab::hostile::{MemoryWatch, Rogue};
 use lab::pki::{KeyKind, Pki};
 use lab::roadwarrior::{CORPORATE, LIMIT, Network, connect, nothing_is_left, work};
 use lab::strongswan::{Gateway, Settings};
@@ -92,18 +92,18 @@ pub fn oversized_certificates() -> Result<()> {
     let pki = Pki::new(KeyKind::EcdsaP256)?;
     let secrets = [("ca.pem", &*pki.authority.certificate().pem), ("password", "Passw0rd")];
     let mut endpoint = endpoint(&network, EAP_TUNNEL, &secrets)?;
-    let before = network_memory(&mut endpoint)?;
+    let memory = watch_network(&mut endpoint)?;
     let (code, stdout, stderr) = endpoint.postern(&["connect", "work"])?;
     ensure!(!rogue.heard("asked").is_empty() && code != 0, "exit {code}: {stdout}{stderr}");
-    let gained = network_memory(&mut endpoint)?.saturating_sub(before);
+    let gained = memory.gained()?;
     ensure!(gained < MOST_GAINED, "the network process gained {gained} kB");
     ensure!(rogue.eap_answers()?.is_empty(), "the rogue was answered");
     nothing_is_left(&network)
 }
 
-/// Returns the memory that the network process holds, in kB.
-fn network_memory(endpoint: &mut Endpoint) -> Result<u64> {
-    private_memory(*endpoint.processes()?.get(1).context("the network process")?)
+/// Watches the memory of the network process.
+fn watch_network(endpoint: &mut Endpoint) -> Result<MemoryWatch> {
+    MemoryWatch::start(*endpoint.processes()?.get(1).context("the network process")?)
 }
 
 pub fn honest() -> Result<()> {
@@ -123,12 +123,12 @@ fn stands_a_flood(behaviour: &str) -> Result<()> {
     let network = Network::new()?;
     let rogue = rogue(&network, behaviour, &["--psk", PSK])?;
     let mut endpoint = endpoint(&network, PSK_TUNNEL, &[("psk", PSK)])?;
-    let before = network_memory(&mut endpoint)?;
+    let memory = watch_network(&mut endpoint)?;
     connect(&endpoint)?;
     rogue.wait_for("flooded")?;
     rogue.wait_for("response").with_context(|| endpoint.log())?;
     ensure!(work(&endpoint)?.state == ConnectionState::Connected, "{}", endpoint.log());
-    let gained = network_memory(&mut endpoint)?.saturating_sub(before);
+    let gained = memory.gained()?;
     ensure!(gained < MOST_GAINED, "the network process gained {gained} kB");
     endpoint.expect(0, &["disconnect", "work"])?;
     nothing_is_left(&network)
