@@ -1,0 +1,62 @@
+//! Who the gateway is.
+
+use crate::auth::certificate::{ExpectedIdentity, Trust};
+use crate::auth::gateway::{self, Claim};
+use crate::auth::signature::{SignatureHashes, SignaturePolicy};
+use crate::auth::{GatewayProven, GatewayRejected};
+use crate::crypto::Secret;
+use crate::session::cause::{CloseCause, DistrustReason};
+use crate::session::configuration::GatewayAuthentication;
+use crate::session::context::Context;
+use crate::session::init::Negotiated;
+use crate::session::payloads::Payloads;
+use crate::time::Timestamp;
+
+/// Checks who the gateway is.
+pub(super) fn verify(
+    negotiated: &Negotiated,
+    psk: Option<&Secret>,
+    payloads: Payloads<'_>,
+    context: &Context,
+    now: Timestamp,
+) -> Result<GatewayProven, CloseCause> {
+    let missing = || CloseCause::GatewayNotTrusted { why: DistrustReason::ProofMissing };
+    let identity = payloads.responder_identity().ok_or_else(missing)?;
+    let authentication = payloads.authentication().ok_or_else(missing)?;
+    let certificates: Vec<_> = payloads.certificates().cloned().collect();
+    let octets = negotiated.gateway_octets(identity);
+    let claim = Claim { identity, authentication, certificates: &certificates, octets: &octets };
+    let configuration = &context.configuration;
+    let expected = configuration.remote_identity.as_ref();
+    let proven = match (&configuration.gateway_auth, psk) {
+        (GatewayAuthentication::PreSharedKey, Some(psk)) => {
+            gateway::prove_by_psk(&claim, negotiated.sa.keys.prf, psk.expose(), expected)
+        }
+        // Where the login is the proof, a response without EAP proves nothing.
+        (GatewayAuthentication::PreSharedKey, None) | (GatewayAuthentication::Eap, _) => return Err(missing()),
+        (GatewayAuthentication::Certificate { anchors, spki_pins, allow_rsa_sha1, revocation }, _) => {
+            let dialled = ExpectedIdentity::Host(&configuration.gateway_name);
+            let expected = expected.map_or(dialled, ExpectedIdentity::Profile);
+            let trust = Trust { anchors, pins: spki_pins, revocation, expected };
+            let signatures = SignaturePolicy {
+                announced_by_us: &SignatureHashes::ours(),
+                announced_by_gateway: &negotiated.announced,
+                allow_rsa_sha1: *allow_rsa_sha1,
+            };
+            gateway::prove_by_certificate(&claim, &trust, &signatures, context.unix(now))
+        }
+    };
+    proven.map_err(|rejected| CloseCause::GatewayNotTrusted { why: rejected.into() })
+}
+
+impl From<GatewayRejected> for DistrustReason {
+    fn from(rejected: GatewayRejected) -> Self {
+        match rejected {
+            GatewayRejected::IdentityMismatch { presented, .. } => Self::IdentityMismatch { presented },
+            GatewayRejected::MethodNotAccepted { method } => Self::MethodNotAccepted { method },
+            GatewayRejected::Certificate(error) => Self::Certificate { error: error.to_string() },
+            GatewayRejected::IdentityUnreadable(error) => Self::Certificate { error: error.to_string() },
+            _ => Self::ProofWrong,
+        }
+    }
+}
