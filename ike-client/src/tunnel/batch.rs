@@ -37,8 +37,9 @@ pub struct OutboundPacket {
     pub inner: usize,
     /// The octets it will have when sealed.
     sealed: usize,
-    /// The congestion bits of the inner packet (RFC 6040: copied outwards).
-    ecn: u8,
+    /// The traffic class of the inner packet, which the outer header takes over: its differentiated
+    /// services (RFC 4301 §5.1.2.1) and its congestion mark (RFC 6040).
+    class: u8,
     /// Whether it was sealed and may leave.
     pub ready: bool,
 }
@@ -50,8 +51,8 @@ pub struct Run<'a> {
     pub contents: &'a [u8],
     /// The size of each.
     pub segment: usize,
-    /// The congestion bits of the outer header.
-    pub ecn: u8,
+    /// The traffic class of the outer header.
+    pub class: u8,
     /// How many they are.
     pub packets: usize,
     /// The octets of the inner packets.
@@ -99,7 +100,8 @@ impl OutboundBatch {
     }
 
     /// Makes room for a packet of `inner` octets and lends it to be written; none: it does not fit.
-    pub fn push(&mut self, inner: usize, ecn: u8) -> Option<&mut [u8]> {
+    /// `class` is its traffic class.
+    pub fn push(&mut self, inner: usize, class: u8) -> Option<&mut [u8]> {
         let sealed = self.layout.sealed_length(inner);
         if self.packets.len() >= OUTBOUND_PACKETS || self.used + sealed > OUTBOUND_OCTETS {
             return None;
@@ -108,7 +110,7 @@ impl OutboundBatch {
         let place = start + self.layout.headroom;
         let room = self.buffer.get_mut(place..place + inner)?;
         self.used = start + sealed;
-        self.packets.push(OutboundPacket { start, inner, sealed, ecn: ecn & 3, ready: false });
+        self.packets.push(OutboundPacket { start, inner, sealed, class, ready: false });
         Some(room)
     }
 
@@ -122,6 +124,20 @@ impl OutboundBatch {
         }
     }
 
+    /// Leaves nothing of the packets' traffic class outside but the congestion mark.
+    pub fn hide_services(&mut self) {
+        for packet in &mut self.packets {
+            packet.class &= 0b11;
+        }
+    }
+
+    /// Returns each sealed packet, and how many octets the inner one has.
+    pub fn sealed(&self) -> impl Iterator<Item = (&[u8], usize)> {
+        self.packets.iter().filter(|packet| packet.ready).filter_map(|packet| {
+            self.buffer.get(packet.start..packet.start + packet.sealed).map(|octets| (octets, packet.inner))
+        })
+    }
+
     /// Calls `send` for each run of sealed packets of one size and class.
     pub fn runs<E>(&self, most: usize, mut send: impl FnMut(Run<'_>) -> Result<(), E>) -> Result<(), E> {
         let mut rest = self.packets.as_slice();
@@ -133,8 +149,10 @@ impl OutboundBatch {
             let mut count = 1;
             let mut last = first;
             while let Some(next) = rest.get(count) {
-                let joins =
-                    next.ready && next.ecn == first.ecn && last.sealed == first.sealed && next.sealed <= first.sealed;
+                let joins = next.ready
+                    && next.class == first.class
+                    && last.sealed == first.sealed
+                    && next.sealed <= first.sealed;
                 if !joins || count >= most || (count + 1) * first.sealed > RUN_OCTETS {
                     break;
                 }
@@ -145,7 +163,7 @@ impl OutboundBatch {
             rest = after;
             let contents = self.buffer.get(first.start..last.start + last.sealed).unwrap_or_default();
             let inner_octets = run.iter().map(|packet| packet.inner).sum();
-            send(Run { contents, segment: first.sealed, ecn: first.ecn, packets: count, inner_octets })?;
+            send(Run { contents, segment: first.sealed, class: first.class, packets: count, inner_octets })?;
         }
         Ok(())
     }
@@ -249,7 +267,7 @@ mod tests {
         batch
             .runs(64, |run| {
                 assert_eq!(run.contents.len().div_ceil(run.segment), run.packets);
-                runs.push((run.packets, run.segment, run.ecn));
+                runs.push((run.packets, run.segment, run.class));
                 Ok::<_, ()>(())
             })
             .unwrap();
@@ -261,6 +279,8 @@ mod tests {
         let batch =
             filled(&[(100, 0, true), (100, 0, true), (50, 0, true), (100, 0, true), (100, 2, true), (200, 2, true)]);
         assert_eq!(runs(&batch), [(3, 136, 0), (1, 136, 0), (1, 136, 2), (1, 236, 2)]);
+        let batch = filled(&[(100, 0xb8, true), (100, 0xb8, true), (100, 0xba, true), (100, 0, true)]);
+        assert_eq!(runs(&batch), [(2, 136, 0xb8), (1, 136, 0xba), (1, 136, 0)]);
     }
 
     #[test]

@@ -3,36 +3,42 @@
 /// The "congestion experienced" mark.
 const CE: u8 = 0b11;
 
-/// Reads the congestion bits of an IP packet.
-pub fn of(packet: &[u8]) -> u8 {
+/// The mark of a sender that can do more than the usual with marks (RFC 9331).
+const ECT_1: u8 = 0b01;
+/// The mark of any other sender that understands marks.
+const ECT_0: u8 = 0b10;
+
+/// Reads the traffic class of an IP packet: differentiated services, then the congestion bits.
+pub fn class(packet: &[u8]) -> u8 {
     match packet {
-        [first, second, ..] if first >> 4 == 4 => second & 0b11,
-        [_, second, ..] => (second >> 4) & 0b11,
+        [first, second, ..] if first >> 4 == 4 => *second,
+        [first, second, ..] => first << 4 | second >> 4,
         _ => 0,
     }
 }
 
-/// Brings the outer header's mark into the inner packet. Returns false where the packet must be
-/// dropped: congestion was marked on the way, and the inner packet cannot say so.
-pub fn decapsulate(outer: u8, inner: &mut [u8]) -> bool {
-    if outer & 0b11 != CE {
-        return true;
-    }
-    match of(inner) {
-        CE => true,
-        0 => false,
-        _ => {
-            mark(inner);
-            true
-        }
-    }
+/// Reads the congestion bits of an IP packet.
+pub fn of(packet: &[u8]) -> u8 {
+    class(packet) & 0b11
 }
 
-fn mark(packet: &mut [u8]) {
+/// Brings the outer header's mark into the inner packet (RFC 6040 §4.2). Returns false where the packet must be
+/// dropped: congestion was marked on the way, and the inner packet cannot say so.
+pub fn decapsulate(outer: u8, inner: &mut [u8]) -> bool {
+    match (outer & 0b11, of(inner)) {
+        (CE, 0) => return false,
+        (CE, ECT_0 | ECT_1) => set(inner, CE),
+        (ECT_1, ECT_0) => set(inner, ECT_1),
+        _ => {}
+    }
+    true
+}
+
+fn set(packet: &mut [u8], mark: u8) {
     match packet {
         [first, class, rest @ ..] if *first >> 4 == 4 => {
             let old = u16::from_be_bytes([*first, *class]);
-            *class |= CE;
+            *class = *class & !CE | mark;
             let new = u16::from_be_bytes([*first, *class]);
             // The checksum lies at octet 10 of the header, 8 behind the first two.
             if let Some([high, low]) = rest.get_mut(8..10) {
@@ -43,7 +49,7 @@ fn mark(packet: &mut [u8]) {
                 (*high, *low) = (a, b);
             }
         }
-        [_, class, ..] => *class |= CE << 4,
+        [_, class, ..] => *class = *class & !(CE << 4) | mark << 4,
         _ => {}
     }
 }
@@ -72,6 +78,29 @@ mod tests {
         let mut six = vec![0x60, 0x20, 0, 0];
         assert!(decapsulate(CE, &mut six));
         assert_eq!(of(&six), CE);
+    }
+
+    #[test]
+    fn every_pair_of_marks_is_combined_as_the_table_says() {
+        // RFC 6040 §4.2, figure 4: by inner mark, then by outer mark; none: dropped.
+        let table = [
+            [Some(0), Some(0), Some(0), None],
+            [Some(1), Some(1), Some(1), Some(3)],
+            [Some(2), Some(1), Some(2), Some(3)],
+            [Some(3), Some(3), Some(3), Some(3)],
+        ];
+        for (inner, row) in (0_u8..).zip(table) {
+            for (outer, expected) in (0_u8..).zip(row) {
+                let mut four = ipv4(inner);
+                let mut six = vec![0x6b, 0x80 | inner << 4, 0, 0];
+                for packet in [&mut four, &mut six] {
+                    let passed = decapsulate(outer, packet);
+                    assert_eq!(passed.then(|| of(packet)), expected, "inner {inner:02b}, outer {outer:02b}");
+                }
+                assert_eq!(checksum::finish(checksum::sum(&four[..20], 0)), 0, "the header checksum holds");
+                assert_eq!(class(&six) >> 2, 0b10_1110, "differentiated services stay as they are");
+            }
+        }
     }
 
     #[test]

@@ -137,6 +137,53 @@ fn enlarge(socket: &Socket) {
     }
 }
 
+/// Tells whether [`send_of_class`] is there.
+pub const fn class_is_settable() -> bool {
+    cfg!(target_os = "linux")
+}
+
+/// Sends datagrams of `segment` octets each, the last may be shorter, whose IP headers say `class`.
+///
+/// # Errors
+/// The system's.
+#[cfg(target_os = "linux")]
+pub fn send_of_class(
+    socket: &UdpSocket,
+    to: SocketAddr,
+    contents: &[u8],
+    segment: Option<usize>,
+    class: u8,
+) -> io::Result<()> {
+    use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrStorage, sendmsg};
+    use std::os::fd::AsRawFd;
+    let wide = i32::from(class);
+    let of_class = if to.is_ipv4() { ControlMessage::Ipv4Tos(&class) } else { ControlMessage::Ipv6TClass(&wide) };
+    let size = segment.map(u16::try_from).transpose().map_err(|_| io::ErrorKind::InvalidInput)?;
+    let (one, two);
+    let control: &[ControlMessage<'_>] = match &size {
+        Some(size) => {
+            two = [of_class, ControlMessage::UdpGsoSegments(size)];
+            &two
+        }
+        None => {
+            one = [of_class];
+            &one
+        }
+    };
+    let to = SockaddrStorage::from(to);
+    sendmsg(socket.as_raw_fd(), &[io::IoSlice::new(contents)], control, MsgFlags::empty(), Some(&to))?;
+    Ok(())
+}
+
+/// Elsewhere the class of a single datagram cannot be set.
+///
+/// # Errors
+/// Always: see [`class_is_settable`].
+#[cfg(not(target_os = "linux"))]
+pub fn send_of_class(_: &UdpSocket, _: SocketAddr, _: &[u8], _: Option<usize>, _: u8) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
 /// Lets the system fragment what is too large for the path: quinn-udp and some systems forbid it.
 #[cfg(target_os = "linux")]
 pub fn let_ip_fragment(socket: &SockRef<'_>, gateway: SocketAddr) -> io::Result<()> {

@@ -90,12 +90,12 @@ pub struct Reader {
 /// Writes segments into a batch.
 struct Filling<'a> {
     batch: &'a mut OutboundBatch,
-    ecn: u8,
+    class: u8,
 }
 
 impl Segments for Filling<'_> {
     fn place(&mut self, length: usize) -> Option<&mut [u8]> {
-        self.batch.push(length, self.ecn)
+        self.batch.push(length, self.class)
     }
 }
 
@@ -133,7 +133,7 @@ impl Reader {
                 self.held = Some(length);
                 return Ok(());
             }
-            let mut filling = Filling { ecn: ecn::of(packet), batch };
+            let mut filling = Filling { class: ecn::class(packet), batch };
             match split(header, packet, &mut filling) {
                 Ok(()) => {}
                 Err(SplitError::NoRoom) => {

@@ -79,7 +79,7 @@ impl Reader {
     /// None; the signature is Linux's.
     pub fn fill(&mut self, batch: &mut OutboundBatch, tally: &Tally) -> io::Result<()> {
         if let Some(packet) = self.held.take().and_then(|length| self.scratch.get(..length)) {
-            match batch.push(packet.len(), ecn::of(packet)) {
+            match batch.push(packet.len(), ecn::class(packet)) {
                 Some(place) => place.copy_from_slice(packet),
                 None => add(&tally.dropped_outbound, 1),
             }

@@ -51,7 +51,7 @@ impl UdpLink {
                 add(&tally.dropped_without_lease, run.packets);
                 return Ok(());
             };
-            let error = match self.try_send(run.contents, Some(run.segment).filter(|_| run.packets > 1), run.ecn) {
+            let error = match self.try_send(run.contents, Some(run.segment).filter(|_| run.packets > 1), run.class) {
                 Ok(()) => {
                     add(&tally.packets_sent, run.packets);
                     add(&tally.bytes_sent, run.inner_octets);
@@ -84,7 +84,7 @@ impl UdpLink {
     fn send_singly(&self, run: &Run<'_>, tally: &Tally) {
         let inner = run.inner_octets / run.packets.max(1);
         for packet in run.contents.chunks(run.segment) {
-            match self.try_send(packet, None, run.ecn) {
+            match self.try_send(packet, None, run.class) {
                 Ok(()) => {
                     add(&tally.packets_sent, 1);
                     add(&tally.bytes_sent, inner);
@@ -94,10 +94,14 @@ impl UdpLink {
         }
     }
 
-    fn try_send(&self, contents: &[u8], segment_size: Option<usize>, ecn: u8) -> io::Result<()> {
+    fn try_send(&self, contents: &[u8], segment_size: Option<usize>, class: u8) -> io::Result<()> {
+        // quinn-udp knows congestion marks alone, and writes zeros over the rest of the class.
+        if class >> 2 != 0 && socket::class_is_settable() {
+            return socket::send_of_class(&self.socket, self.gateway, contents, segment_size, class);
+        }
         let transmit = Transmit {
             destination: self.gateway,
-            ecn: EcnCodepoint::from_bits(ecn),
+            ecn: EcnCodepoint::from_bits(class & 0b11),
             contents,
             segment_size,
             src_ip: None,
@@ -172,5 +176,60 @@ impl UdpLink {
     fn wait_writable(&self, wake: &Wake) -> bool {
         std::thread::sleep(std::time::Duration::from_millis(1));
         !wake.is_set()
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use crate::tunnel::clock;
+    use crate::tunnel::encapsulation::Layout;
+    use std::time::Duration;
+
+    /// Sends five packets, three of one class and two of another, and returns the classes that
+    /// arrive.
+    fn classes(address: &str) -> Vec<u8> {
+        use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt, sockopt};
+        use std::os::fd::AsRawFd;
+        let receiver = UdpSocket::bind(address).unwrap();
+        receiver.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        if receiver.local_addr().unwrap().is_ipv4() {
+            setsockopt(&receiver, sockopt::IpRecvTos, &true).unwrap();
+        } else {
+            setsockopt(&receiver, sockopt::Ipv6RecvTClass, &true).unwrap();
+        }
+        let sender = UdpSocket::bind(address).unwrap();
+        sender.set_nonblocking(true).unwrap();
+        let link = UdpLink::new(sender, receiver.local_addr().unwrap()).unwrap();
+        let mut batch = OutboundBatch::new();
+        batch.start(Layout::default());
+        for class in [0xb8, 0xb8, 0xb8, 0x28, 0x2a] {
+            batch.push(100, class).unwrap().fill(class);
+        }
+        batch.seal_each(|_, _| true);
+        let gate = Gate::new();
+        gate.grant(clock::now() + Duration::from_secs(60));
+        link.send(&batch, &gate, &Wake::new().unwrap(), &Tally::default());
+        let mut seen = Vec::new();
+        for _ in 0..5 {
+            let mut octets = [0; 200];
+            let mut parts = [IoSliceMut::new(&mut octets)];
+            let mut space = nix::cmsg_space!(libc::c_int);
+            let message = recvmsg::<()>(receiver.as_raw_fd(), &mut parts, Some(&mut space), MsgFlags::empty()).unwrap();
+            assert_eq!(message.bytes, 100);
+            let class = message.cmsgs().unwrap().find_map(|word| match word {
+                ControlMessageOwned::Ipv4Tos(class) => Some(class),
+                ControlMessageOwned::Ipv6TClass(class) => u8::try_from(class).ok(),
+                _ => None,
+            });
+            seen.extend(class.filter(|class| octets[..100] == [*class; 100]));
+        }
+        seen
+    }
+
+    #[test]
+    fn the_outer_header_has_the_traffic_class_of_the_inner_one() {
+        assert_eq!(classes("127.0.0.1:0"), [0xb8, 0xb8, 0xb8, 0x28, 0x2a]);
+        assert_eq!(classes("[::1]:0"), [0xb8, 0xb8, 0xb8, 0x28, 0x2a]);
     }
 }
