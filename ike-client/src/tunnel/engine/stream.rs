@@ -61,6 +61,21 @@ struct Current {
     stream: TcpStream,
 }
 
+impl Current {
+    /// Sends the messages that wait for room as soon as there is some.
+    fn poll_flush(&self, cx: &mut Context<'_>) {
+        let Link::Stream(link) = &*self.link else { return };
+        while link.keeps_messages() && self.stream.poll_write_ready(cx).is_ready() {
+            match self.stream.try_io(Interest::WRITABLE, || link.flush()) {
+                Ok(()) => return,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                // Receiving finds out what became of the stream.
+                Err(_) => return,
+            }
+        }
+    }
+}
+
 /// A stream that is being opened.
 type Opening = Pin<Box<dyn Future<Output = io::Result<Current>> + Send>>;
 
@@ -110,9 +125,10 @@ impl StreamPath {
         }
     }
 
-    /// Tells whether messages wait for the next stream.
+    /// Tells whether messages wait for the next stream, or for room in this one.
     pub fn keeps_messages(&self) -> bool {
-        !self.kept.is_empty()
+        let waits = |current: &Current| matches!(&*current.link, Link::Stream(link) if link.keeps_messages());
+        !self.kept.is_empty() || self.current.as_ref().is_some_and(waits)
     }
 
     /// Tells whether a stream stands.
@@ -160,6 +176,7 @@ impl StreamPath {
     /// Waits for something to receive, or for the next stream.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Told> {
         if let Some(current) = &self.current {
+            current.poll_flush(cx);
             if self.handed_over {
                 return Poll::Pending;
             }

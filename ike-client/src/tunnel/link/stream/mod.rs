@@ -1,28 +1,48 @@
 //! Records in a TCP stream (RFC 9329): a 16-bit length that counts itself, then the packet.
 //!
-//! A record once begun is finished, or nothing after it could be read; a record not begun waits
-//! for the gate like any packet. What the system has taken it keeps repeating until the gateway
-//! has it; so that this is little, the send buffer is small.
+//! A batch leaves by one call: lengths and packets are handed to the system where they lie. A record
+//! once begun is finished, or nothing after it could be read; a record not begun waits for the gate
+//! like any packet. IKE messages go before packets that wait, behind the record that was begun at
+//! most. What the system has taken it keeps repeating until the gateway has it; so that this is
+//! little, the system takes little that it cannot send at once.
+
+#[cfg(test)]
+mod tests;
 
 use crate::tunnel::batch::{InboundBatch, OutboundBatch};
 use crate::tunnel::gate::Gate;
 use crate::tunnel::tally::{Tally, add};
 use crate::tunnel::wake::Wake;
+use std::collections::VecDeque;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::TcpStream;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The length field.
 const LENGTH: usize = 2;
+/// The records that one call writes at most.
+const RECORDS: usize = 64;
+/// The octets that one call reads at most: many records, and no more than are soon opened.
+const READ: usize = 256 * 1024;
+/// The IKE messages that wait for room in the stream; one more is lost, as a datagram could be.
+const WAITING: usize = 8;
 
 /// The stream to one gateway.
 #[derive(Debug)]
 pub struct StreamLink {
     stream: TcpStream,
-    /// What is left of the record that was begun.
-    begun: Mutex<Vec<u8>>,
+    sending: Mutex<Sending>,
     /// What came of a record that is not whole yet.
     held: Mutex<Vec<u8>>,
+}
+
+/// What is to be sent before any packet.
+#[derive(Debug, Default)]
+struct Sending {
+    /// What is left of the record that was begun.
+    begun: Vec<u8>,
+    /// IKE messages.
+    messages: VecDeque<Vec<u8>>,
 }
 
 impl StreamLink {
@@ -32,52 +52,92 @@ impl StreamLink {
     /// The system's.
     pub fn new(stream: TcpStream) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
-        Ok(Self { stream, begun: Mutex::default(), held: Mutex::default() })
+        Ok(Self { stream, sending: Mutex::default(), held: Mutex::default() })
     }
 
-    /// Sends one record that is no packet of the tunnel: an IKE message behind its marker.
+    /// Sends one record that is no packet of the tunnel: an IKE message behind its marker. Where the
+    /// stream takes nothing at the moment the message waits for [`Self::flush`].
     ///
     /// # Errors
-    /// The system's; `WouldBlock` when the stream takes nothing more. Then the message is lost, as
-    /// a datagram could be, and its repetition will do.
+    /// The system's; `WouldBlock` when too many wait. Then the message is lost, and its repetition
+    /// will do.
     pub fn send_message(&self, message: &[u8]) -> io::Result<()> {
-        let mut begun = self.begun();
-        self.finish(&mut begun)?;
-        self.write_record(message, &mut begun)
+        let mut sending = self.sending();
+        if sending.messages.len() >= WAITING {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        sending.messages.push_back(message.to_vec());
+        match self.advance(&mut sending) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            advanced => advanced,
+        }
+    }
+
+    /// Returns whether IKE messages wait for room in the stream.
+    pub fn keeps_messages(&self) -> bool {
+        !self.sending().messages.is_empty()
+    }
+
+    /// Sends what waits.
+    ///
+    /// # Errors
+    /// The system's; `WouldBlock` when something still waits.
+    pub fn flush(&self) -> io::Result<()> {
+        self.advance(&mut self.sending())
     }
 
     /// Sends the sealed packets of a batch as long as the gate lets them pass.
     pub fn send(&self, batch: &OutboundBatch, gate: &Gate, wake: &Wake, tally: &Tally) {
-        // A run of one: records are written one by one, so that few octets follow a closing gate.
-        let result = batch.runs(1, |run| {
-            loop {
-                let Some(passage) = gate.enter() else {
-                    add(&tally.dropped_without_lease, 1);
-                    return Ok(());
-                };
-                let mut begun = self.begun();
-                match self.finish(&mut begun).and_then(|()| self.write_record(run.contents, &mut begun)) {
-                    Ok(()) => {
-                        add(&tally.packets_sent, 1);
-                        add(&tally.bytes_sent, run.inner_octets);
-                        return Ok(());
-                    }
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    Err(error) => {
-                        tracing::debug!(%error, "the stream takes nothing more");
-                        add(&tally.dropped_outbound, 1);
-                        return Err(());
+        let mut packets = batch.sealed();
+        let mut group: [(&[u8], usize); RECORDS] = [(&[], 0); RECORDS];
+        loop {
+            let mut count = 0;
+            for (place, packet) in group.iter_mut().zip(packets.by_ref()) {
+                *place = packet;
+                count += 1;
+            }
+            let group = group.get(..count).unwrap_or_default();
+            if group.is_empty() || !self.send_group(group, gate, wake, tally) {
+                return;
+            }
+        }
+    }
+
+    /// Sends packets and what is left of the last of them. Returns false when nothing more is to be
+    /// sent.
+    fn send_group(&self, mut group: &[(&[u8], usize)], gate: &Gate, wake: &Wake, tally: &Tally) -> bool {
+        loop {
+            let passage = gate.enter();
+            if passage.is_none() {
+                add(&tally.dropped_without_lease, group.len());
+                group = &[];
+            }
+            let mut sending = self.sending();
+            let outcome =
+                self.advance(&mut sending).and_then(|()| write_records(&self.stream, group, &mut sending.begun));
+            match outcome {
+                Ok(begun) => {
+                    let (sent, rest) = group.split_at_checked(begun).unwrap_or((group, &[]));
+                    add(&tally.packets_sent, sent.len());
+                    add(&tally.bytes_sent, sent.iter().map(|(_, inner)| inner).sum());
+                    group = rest;
+                    if group.is_empty() && sending.begun.is_empty() {
+                        return true;
                     }
                 }
-                drop(begun);
-                drop(passage);
-                if !self.wait_writable(wake) {
-                    return Err(());
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    tracing::debug!(%error, "the stream takes nothing more");
+                    add(&tally.dropped_outbound, group.len());
+                    return false;
                 }
             }
-        });
-        if result.is_err() {
-            tracing::trace!("packets dropped at the stream");
+            drop(sending);
+            drop(passage);
+            if !self.wait_writable(wake) {
+                return false;
+            }
         }
     }
 
@@ -88,7 +148,8 @@ impl StreamLink {
     pub fn receive(&self, batch: &mut InboundBatch) -> io::Result<bool> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let (front, room) = batch.buffer.split_at_mut_checked(held.len()).ok_or(io::ErrorKind::InvalidData)?;
-        let received = match (&self.stream).read(room) {
+        let most = room.len().min(READ);
+        let received = match (&self.stream).read(room.get_mut(..most).unwrap_or_default()) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(received) => received,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
@@ -107,7 +168,10 @@ impl StreamLink {
             if whole.len() < length {
                 break;
             }
-            batch.push_at(at + LENGTH..at + length);
+            // A record of nothing is nothing.
+            if length > LENGTH {
+                batch.push_at(at + LENGTH..at + length);
+            }
             at += length;
         }
         held.clear();
@@ -151,103 +215,52 @@ impl StreamLink {
         !wake.is_set()
     }
 
-    fn begun(&self) -> MutexGuard<'_, Vec<u8>> {
-        self.begun.lock().unwrap_or_else(PoisonError::into_inner)
+    fn sending(&self) -> MutexGuard<'_, Sending> {
+        self.sending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes what is left of the record that was begun.
-    fn finish(&self, begun: &mut Vec<u8>) -> io::Result<()> {
-        while !begun.is_empty() {
-            let written = (&self.stream).write(begun)?;
-            begun.drain(..written.min(begun.len()));
+    /// Writes what is left of the record that was begun, then the messages that wait.
+    fn advance(&self, Sending { begun, messages }: &mut Sending) -> io::Result<()> {
+        loop {
+            while !begun.is_empty() {
+                let written = (&self.stream).write(begun)?;
+                begun.drain(..written.min(begun.len()));
+            }
+            let Some(message) = messages.front() else { return Ok(()) };
+            // Only what has begun may not be repeated: a message stays as long as nothing of it went.
+            write_records(&self.stream, &[(message.as_slice(), 0)], begun)?;
+            messages.pop_front();
         }
-        Ok(())
-    }
-
-    fn write_record(&self, body: &[u8], begun: &mut Vec<u8>) -> io::Result<()> {
-        let length = u16::try_from(body.len() + LENGTH).map_err(|_| io::ErrorKind::InvalidInput)?.to_be_bytes();
-        let written = (&self.stream).write_vectored(&[IoSlice::new(&length), IoSlice::new(body)])?;
-        if written < body.len() + LENGTH {
-            begun.extend(length.iter().chain(body).skip(written));
-        }
-        Ok(())
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::transport::tcp::{Deframer, frame_esp};
-    use std::net::TcpListener;
-
-    fn pair() -> (StreamLink, TcpStream) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        (StreamLink::new(stream).unwrap(), listener.accept().unwrap().0)
+/// Writes records by one call; returns how many were begun. What is left of the last of those goes to
+/// `begun`, which must be empty.
+fn write_records(mut stream: impl Write, bodies: &[(&[u8], usize)], begun: &mut Vec<u8>) -> io::Result<usize> {
+    if bodies.is_empty() {
+        return Ok(0);
     }
-
-    #[test]
-    fn records_are_cut_out_of_a_stream_that_comes_in_any_pieces() {
-        let bodies: Vec<Vec<u8>> =
-            (1..40_usize).map(|length| vec![u8::try_from(length).unwrap(); length * 37]).collect();
-        let stream: Vec<u8> = bodies.iter().flat_map(|body| frame_esp(body).unwrap()).collect();
-        let (link, mut peer) = pair();
-        let mut batch = InboundBatch::new(4);
-        let mut seen = Vec::new();
-        for piece in stream.chunks(1013) {
-            peer.write_all(piece).unwrap();
-            loop {
-                batch.start();
-                if !link.receive(&mut batch).unwrap() {
-                    break;
-                }
-                batch.open_each(|datagram, _| {
-                    seen.push(datagram.to_vec());
-                    None
-                });
-            }
-        }
-        while seen.len() < bodies.len() {
-            batch.start();
-            link.receive(&mut batch).unwrap();
-            batch.open_each(|datagram, _| {
-                seen.push(datagram.to_vec());
-                None
-            });
-        }
-        assert_eq!(seen, bodies);
-        drop(peer);
-        batch.start();
-        while let Ok(false) = link.receive(&mut batch) {}
-        assert!(link.receive(&mut batch).is_err(), "the end of the stream is an error");
+    let mut lengths = [[0; LENGTH]; RECORDS];
+    for (length, (body, _)) in lengths.iter_mut().zip(bodies) {
+        *length = u16::try_from(body.len() + LENGTH).map_err(|_| io::ErrorKind::InvalidInput)?.to_be_bytes();
     }
-
-    #[test]
-    fn a_record_once_begun_is_finished_before_the_next() {
-        let (link, mut peer) = pair();
-        let body = vec![7; 60_000];
-        let mut sent = 0;
-        // Until the stream is full and a record stays begun.
-        while link.send_message(&body).is_ok() {
-            sent += 1;
+    let mut parts = [IoSlice::new(&[]); 2 * RECORDS];
+    for (pair, (length, (body, _))) in parts.chunks_exact_mut(2).zip(lengths.iter().zip(bodies)) {
+        if let [first, second] = pair {
+            (*first, *second) = (IoSlice::new(length), IoSlice::new(body));
         }
-        let reader = std::thread::spawn(move || {
-            let mut deframer = Deframer::for_originator();
-            let mut records = Vec::new();
-            let mut buffer = vec![0; 65_536];
-            loop {
-                let received = peer.read(&mut buffer).unwrap();
-                records.extend(deframer.push(&buffer[..received]).unwrap());
-                if records.last().is_some_and(|record| record.len() == 5) {
-                    return records;
-                }
-            }
-        });
-        while link.send_message(b"the e".as_slice()).is_err() {
-            std::thread::sleep(std::time::Duration::from_millis(1));
-        }
-        let records = reader.join().unwrap();
-        assert_eq!(records.len(), sent + 1);
-        assert!(records[..sent].iter().all(|record| *record == body));
     }
+    let bodies = bodies.get(..RECORDS).unwrap_or(bodies);
+    let mut written = stream.write_vectored(parts.get(..2 * bodies.len()).unwrap_or_default())?;
+    for (index, (length, (body, _))) in lengths.iter().zip(bodies).enumerate() {
+        let record = LENGTH + body.len();
+        if written == 0 {
+            return Ok(index);
+        }
+        if written < record {
+            begun.extend(length.iter().chain(*body).skip(written));
+        }
+        written = written.saturating_sub(record);
+    }
+    Ok(bodies.len())
 }
