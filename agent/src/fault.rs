@@ -93,6 +93,10 @@ pub fn of_end(cause: &EndCause) -> Fault {
         EndCause::LookupFailed { .. } => {
             (FaultName::GatewayNameUnresolved, "check the gateway's name and the resolver")
         }
+        EndCause::PeerSilent => (
+            FaultName::GatewayUnreachable,
+            "compare the public keys on both sides, check the peer's address and that its UDP port is let through",
+        ),
         EndCause::Network { .. } => (FaultName::GatewayUnreachable, "check the network connection"),
         EndCause::Device { .. } => (FaultName::SystemChangeFailed, "postern doctor"),
         EndCause::OwnerGone => (FaultName::Internal, "connect again"),
@@ -221,7 +225,7 @@ pub fn retry_of(cause: &EndCause) -> Option<Duration> {
             Retry::After { wait } => Some(wait),
             Retry::Never | Retry::WithNewCredentials => None,
         },
-        EndCause::LookupFailed { .. } | EndCause::Network { .. } => Some(Duration::from_secs(5)),
+        EndCause::LookupFailed { .. } | EndCause::Network { .. } | EndCause::PeerSilent => Some(Duration::from_secs(5)),
         EndCause::Device { .. } | EndCause::OwnerGone => None,
     }
 }

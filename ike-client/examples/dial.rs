@@ -56,8 +56,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let start = if tunnel.get("peer_public_key").is_some() {
         let tunnel: Box<WireGuardConfiguration> = serde_json::from_value(tunnel)?;
-        let private_key = Secret::from(secrets.wireguard_key.ok_or("SECRETS.json lacks wireguard_key")?.as_slice());
-        Command::StartWireGuard { tunnel, private_key, preshared_key: None }
+        Command::StartWireGuard { tunnel }
     } else {
         let tunnel: Box<TunnelConfiguration> = serde_json::from_value(tunnel)?;
         Command::Start { tunnel, ticket: None }
@@ -122,6 +121,10 @@ fn answer(request: &Request, secrets: &Secrets) -> Answer {
     };
     match request {
         Request::PreSharedKey => secret(&secrets.psk),
+        Request::PrivateKey => match &secrets.wireguard_key {
+            Some(key) => Answer::Secret { secret: Secret::from(key.as_slice()) },
+            None => refused(),
+        },
         Request::EapPassword { .. } => secret(&secrets.password),
         Request::EapIdentity { .. } => match &secrets.identity {
             Some(text) => Answer::Text { text: text.clone() },

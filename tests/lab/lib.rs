@@ -19,6 +19,7 @@
 //! | [`hostile`] | a hostile gateway and a hostile network, with an IKEv2 of their own |
 //! | [`strongswan`] | strongSwan as the gateway |
 //! | [`matrix`] | what is proven, against whom |
+//! | [`wireguard`] | wireguard-go as the peer |
 //! | [`libreswan`] | libreswan as the gateway, in a guest |
 //! | [`uml`] | guests: a kernel with ESP in user-mode Linux |
 //! | [`demo`] | the article's story, act by act |
@@ -53,3 +54,4 @@ pub mod simulation;
 pub mod strongswan;
 pub mod uml;
 pub mod wire;
+pub mod wireguard;

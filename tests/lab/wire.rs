@@ -26,6 +26,8 @@ pub enum Kind {
     NatKeepalive,
     /// UDP or TCP to or from port 53.
     Dns,
+    /// WireGuard on UDP port 51820.
+    WireGuard,
     /// TCP that carries IKE and ESP (RFC 9329): ports 443 and 4500.
     TcpCarrier,
     /// ARP, IPv6 neighbour discovery, multicast listener reports: the link keeping itself up.
@@ -210,6 +212,7 @@ fn classify(ether_type: u16, bytes: &[u8], outgoing: bool) -> Packet {
     packet.kind = match protocol {
         50 => Kind::Esp,
         17 if uses(53) => Kind::Dns,
+        17 if uses(51_820) => Kind::WireGuard,
         17 if uses(4500) => udp_4500(payload, &mut packet),
         17 if uses(500) => ike(payload.get(8..).unwrap_or_default(), &mut packet),
         6 if uses(53) => Kind::Dns,

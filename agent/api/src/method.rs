@@ -202,6 +202,9 @@ pub struct TunnelAdd {
     /// The user's password, to be kept by the service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<String>,
+    /// The private key of a WireGuard tunnel, to be kept by the service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub private_key: Option<String>,
 }
 
 impl std::fmt::Debug for TunnelAdd {

@@ -17,6 +17,8 @@ pub enum PromptKind {
     PreSharedKey,
     /// The post-quantum pre-shared key of the tunnel; not echoed.
     PostQuantumKey,
+    /// The private key of a WireGuard tunnel, in Base64; not echoed.
+    PrivateKey,
     /// A one-time code; not echoed.
     OneTimeCode,
     /// The passphrase of a private key; not echoed.

@@ -55,6 +55,7 @@ impl Answers {
             PromptKind::NewPassword
             | PromptKind::OneTimeCode
             | PromptKind::PostQuantumKey
+            | PromptKind::PrivateKey
             | PromptKind::KeyPassphrase => self.lines.pop_front(),
         };
         if let Some(given) = given {

@@ -2,13 +2,20 @@
 
 use super::{Session, ask, output};
 use crate::profile::document::{self, ProfileError};
-use crate::profile::tunnel::{AuthenticationKind, CarrierKind, GatewayAuthentication, Tunnel};
+use crate::profile::tunnel::{
+    AuthenticationKind, CarrierKind, GatewayAuthentication, PublicKey, Tunnel, TunnelKind, WireGuard,
+};
+use crate::profile::wg_quick;
 use clap::{Args, Subcommand, ValueEnum};
+use ipnet::IpNet;
 use postern_api::fault::{Fault, FaultName};
 use postern_api::method::{Method, TunnelAdd, TunnelDocument, TunnelName};
 use postern_api::state::{Origin, TunnelStatus};
 use serde_json::{Value, json};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+use zeroize::Zeroizing;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -32,10 +39,13 @@ pub(super) enum Command {
 pub(super) struct Add {
     /// The new tunnel's name
     tunnel: String,
+    /// What the tunnel speaks
+    #[arg(long = "type", value_enum, default_value = "ike", conflicts_with = "file")]
+    kind: Kind,
     /// The gateway's name or address
     #[arg(long, value_name = "HOST", required_unless_present = "file")]
     gateway: Option<String>,
-    /// Take the whole tunnel from a TOML file instead
+    /// Take the whole tunnel from a TOML file instead, or from a .conf of wg-quick
     #[arg(long, value_name = "FILE", conflicts_with_all = ["gateway", "user", "auth", "gateway_auth"])]
     file: Option<PathBuf>,
     /// The user, for EAP
@@ -77,12 +87,53 @@ pub(super) struct Add {
     /// Use TCP instead of UDP
     #[arg(long)]
     tcp: bool,
+    #[command(flatten)]
+    wireguard: WireGuardArguments,
     /// Make the tunnel again when it is lost
     #[arg(long)]
     keep_running: bool,
     /// Replace a tunnel of that name
     #[arg(long)]
     replace: bool,
+}
+
+/// What only a WireGuard tunnel has.
+#[derive(Debug, Args)]
+#[group(multiple = true)]
+struct WireGuardArguments {
+    /// WireGuard: the peer's public key, in Base64
+    #[arg(long, value_name = "KEY", required_if_eq("kind", "wireguard"))]
+    peer_public_key: Option<PublicKey>,
+    /// WireGuard: the peer's UDP port
+    #[arg(long, value_name = "PORT", default_value = "51820")]
+    peer_port: u16,
+    /// WireGuard: an address of this end inside (may be repeated)
+    #[arg(long = "address", value_name = "ADDRESS/LENGTH", required_if_eq("kind", "wireguard"))]
+    addresses: Vec<IpNet>,
+    /// WireGuard: what goes through the tunnel and may come out of it (may be repeated)
+    #[arg(long = "allowed-ip", value_name = "NETWORK", required_if_eq("kind", "wireguard"))]
+    allowed_ips: Vec<IpNet>,
+    /// WireGuard: file with this end's private key, named in the tunnel and read at each connection
+    #[arg(long, value_name = "FILE")]
+    private_key_file: Option<PathBuf>,
+    /// WireGuard: read this end's private key from standard input and let the service keep it
+    #[arg(long, conflicts_with_all = ["private_key_file", "psk_stdin", "password_stdin"])]
+    private_key_stdin: bool,
+    /// WireGuard: seconds after which something is sent though there is nothing to send
+    #[arg(long, value_name = "SECONDS")]
+    keepalive: Option<u16>,
+    /// WireGuard: a resolver inside (may be repeated)
+    #[arg(long, value_name = "ADDRESS")]
+    dns: Vec<IpAddr>,
+    /// WireGuard: size of the largest packet inside
+    #[arg(long, value_name = "OCTETS")]
+    mtu: Option<u16>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Kind {
+    Ike,
+    Wireguard,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -139,19 +190,25 @@ async fn show(session: &Session, tunnel: String) -> Result<(), Fault> {
 }
 
 async fn add(session: &Session, arguments: Add) -> Result<(), Fault> {
-    let pre_shared_key = arguments.psk_stdin.then(ask::from_stdin).transpose()?;
+    let mut pre_shared_key = arguments.psk_stdin.then(ask::from_stdin).transpose()?;
+    let mut private_key = arguments.wireguard.private_key_stdin.then(ask::from_stdin).transpose()?;
     let password = arguments.password_stdin.then(ask::from_stdin).transpose()?;
     let (name, replace) = (arguments.tunnel.clone(), arguments.replace);
     let toml = match &arguments.file {
+        Some(file) if wg_quick::is_named_so(file) => {
+            let text = Zeroizing::new(document::read(file).map_err(|error| invalid(&error))?);
+            let imported = wg_quick::parse(file, &text).map_err(|error| invalid(&error))?;
+            imported.left_out.iter().for_each(|line| output::aside(format!("left out: {line}")));
+            private_key = Some(imported.private_key);
+            pre_shared_key = imported.pre_shared_key;
+            written(&imported.tunnel)?
+        }
         Some(file) => {
             let text = document::read(file).map_err(|error| invalid(&error))?;
             document::parse::<Tunnel>(file, &text).map_err(|error| invalid(&error))?;
             text
         }
-        None => {
-            let tunnel = build(arguments, pre_shared_key.is_some())?;
-            tunnel.to_toml().map_err(|error| Fault::new(FaultName::Internal, "", error.to_string(), ""))?
-        }
+        None => written(&build(arguments, pre_shared_key.is_some())?)?,
     };
     document::parse::<Tunnel>(Path::new(&name), &toml).map_err(|error| invalid(&error))?;
     let request = TunnelAdd {
@@ -160,13 +217,42 @@ async fn add(session: &Session, arguments: Add) -> Result<(), Fault> {
         replace,
         pre_shared_key: pre_shared_key.map(|key| key.to_string()),
         password: password.map(|password| password.to_string()),
+        private_key: private_key.map(|key| key.to_string()),
     };
     session.open().await?.call::<Value>(Method::TunnelAdd, &request).await?;
     told(session, &name, "added");
     Ok(())
 }
 
+fn written(tunnel: &Tunnel) -> Result<String, Fault> {
+    tunnel.to_toml().map_err(|error| Fault::new(FaultName::Internal, "", error.to_string(), ""))
+}
+
+fn build_wireguard(arguments: Add, has_shared_key: bool) -> Result<Tunnel, Fault> {
+    let Add { gateway, psk_file, keep_running, wireguard: own, .. } = arguments;
+    let missing = || Fault::new(FaultName::UsageInvalid, "--peer-public-key", "is missing", "");
+    let mut tunnel = Tunnel::to(gateway.unwrap_or_default());
+    tunnel.kind = TunnelKind::WireGuard;
+    tunnel.keep_running = keep_running;
+    tunnel.network.dns_servers = own.dns;
+    tunnel.network.mtu = own.mtu;
+    tunnel.wireguard = Some(WireGuard {
+        public_key: own.peer_public_key.ok_or_else(missing)?,
+        port: own.peer_port,
+        private_key_file: absolute(own.private_key_file)?,
+        psk: has_shared_key,
+        psk_file: absolute(psk_file)?,
+        addresses: own.addresses,
+        allowed_ips: own.allowed_ips,
+        keepalive: own.keepalive.map(u64::from).map(Duration::from_secs),
+    });
+    Ok(tunnel)
+}
+
 fn build(arguments: Add, has_key: bool) -> Result<Tunnel, Fault> {
+    if arguments.kind == Kind::Wireguard {
+        return build_wireguard(arguments, has_key);
+    }
     let mut tunnel = Tunnel::to(arguments.gateway.unwrap_or_default());
     let guessed = if arguments.certificate_file.is_some() {
         AuthenticationKind::Certificate

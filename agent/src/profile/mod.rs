@@ -15,6 +15,7 @@
 //! | [`managed`] | tunnels that come from EMS |
 //! | [`span`] | durations such as `24h` |
 //! | [`catalogue`] | all tunnels, and who may shadow whom |
+//! | [`wg_quick`] | tunnels from WireGuard's own files |
 //! | [`paths`] | where the files lie |
 
 pub mod catalogue;
@@ -28,6 +29,7 @@ pub mod settings;
 pub mod span;
 pub mod tags;
 pub mod tunnel;
+pub mod wg_quick;
 
 pub use catalogue::{Catalogue, Entry};
 pub use document::ProfileError;

@@ -277,7 +277,12 @@ impl Hub {
         let file = self.paths.tunnel(name);
         document::parse::<Tunnel>(&file, &request.toml).map_err(|error| invalid(&error))?;
         self.write_tunnel(&file, &request.toml).map_err(|error| unwritable(&file, &error))?;
-        for (kind, secret) in [(Kind::PreSharedKey, &request.pre_shared_key), (Kind::Password, &request.password)] {
+        let given = [
+            (Kind::PreSharedKey, &request.pre_shared_key),
+            (Kind::Password, &request.password),
+            (Kind::PrivateKey, &request.private_key),
+        ];
+        for (kind, secret) in given {
             if let Some(secret) = secret {
                 let kept = self.secrets.write(name, kind, secret);
                 kept.map_err(|error| unwritable(&self.paths.secrets(), &error))?;

@@ -15,13 +15,14 @@ use super::secrets;
 use super::sign_on::{self, SignOns};
 use super::tickets::Tickets;
 use super::waiting::Waiter;
+use super::wireguard;
 use crate::compliance::View;
 use crate::compliance::clock::{BEAT, WakeDetector};
 use crate::connection::{Connection, Effect, Input, Owner, Resume, Told};
 use crate::control::Caller;
 use crate::network::plan::TunnelNetworkSettings;
 use crate::platform::Sleep;
-use crate::profile::{Catalogue, Entry, Paths, Settings};
+use crate::profile::{Catalogue, Entry, Paths, Settings, Tunnel};
 use crate::prompt::Prompts;
 use ike_client::Timestamp;
 use ike_client::session::{Answer, RequestId};
@@ -391,8 +392,7 @@ impl Hub {
     }
 
     pub(super) fn start_engine(&mut self, name: &str) {
-        let entry = self.catalogue.find(name);
-        let configuration = match entry {
+        let command = match self.catalogue.find(name) {
             Some(entry) if self.net_ready => {
                 let limit = self.limits.get(name).copied().unwrap_or(entry.tunnel.connect_timeout);
                 if self.sign_on_first(name, &entry.tunnel, limit) {
@@ -400,36 +400,39 @@ impl Hub {
                 }
                 // The engine, which knows what it waited for, is to be the first to give up.
                 self.timers.insert(name.to_owned(), clock::now() + limit + FAREWELL);
-                let made = configuration::engine(name, &entry.tunnel);
-                let made = made.map_err(|fault| fault.detail.as_received().to_owned()).and_then(|mut made| {
-                    sign_on::prepare(&entry.tunnel, &self.paths.state, &mut made.session)
-                        .map_err(|error| format!("there is no UID for the gateway: {error}"))?;
-                    Ok(made)
-                });
-                made.map(|mut tunnel| {
-                    tunnel.session.negotiation_limit = limit;
-                    tunnel.trace = self.listeners.contains_key(name);
-                    self.carrier_chosen = false;
-                    if let CarrierChoice::Auto { tcp_first, .. } = &mut tunnel.carrier {
-                        self.carrier_chosen = true;
-                        *tcp_first = Network::present().is_some_and(|network| self.carriers.tcp_first(&network, name));
+                match &entry.tunnel.wireguard {
+                    Some(peer) => {
+                        let tunnel = Box::new(wireguard::engine(&entry.tunnel, peer, limit));
+                        Ok(Command::StartWireGuard { tunnel })
                     }
-                    tunnel
-                })
+                    None => self.start_ike(name, &entry.tunnel, limit),
+                }
             }
             Some(_) => Err("the network process is not ready".into()),
             None => Err("the tunnel is gone".into()),
         };
-        match configuration {
-            Ok(tunnel) => {
-                let profile = self.catalogue.find(name).map(|entry| entry.tunnel);
-                let ticket = profile.and_then(|profile| self.tickets.take(name, &profile, clock::now()));
-                self.net.engine(Command::Start { tunnel: Box::new(tunnel), ticket });
-            }
+        match command {
+            Ok(command) => self.net.engine(command),
             Err(what) => {
                 self.end_unstarted(ike_client::session::CloseCause::ConfigurationUnusable { what });
             }
         }
+    }
+
+    /// Makes what an engine of IKE is told.
+    fn start_ike(&mut self, name: &str, profile: &Tunnel, limit: Duration) -> Result<Command, String> {
+        let mut tunnel = configuration::engine(name, profile).map_err(|fault| fault.detail.as_received().to_owned())?;
+        sign_on::prepare(profile, &self.paths.state, &mut tunnel.session)
+            .map_err(|error| format!("there is no UID for the gateway: {error}"))?;
+        tunnel.session.negotiation_limit = limit;
+        tunnel.trace = self.listeners.contains_key(name);
+        self.carrier_chosen = false;
+        if let CarrierChoice::Auto { tcp_first, .. } = &mut tunnel.carrier {
+            self.carrier_chosen = true;
+            *tcp_first = Network::present().is_some_and(|network| self.carriers.tcp_first(&network, name));
+        }
+        let ticket = self.tickets.take(name, profile, clock::now());
+        Ok(Command::Start { tunnel: Box::new(tunnel), ticket })
     }
 
     fn settle(&mut self, name: &str, job: impl FnOnce(super::keeper::Reply) -> Job) {

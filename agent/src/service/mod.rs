@@ -21,6 +21,7 @@
 //! | [`engine`] | the engine of production |
 //! | [`secrets`] | pre-shared keys, passwords and private keys |
 //! | [`configuration`] | from a tunnel as written to what the engine is told |
+//! | `wireguard` | the same for a WireGuard tunnel |
 //! | [`rights`] | what each process may do |
 //! | [`probe`] | tries what the network process must not be able to do |
 
@@ -49,3 +50,4 @@ mod tell;
 mod tickets;
 mod told;
 mod waiting;
+mod wireguard;

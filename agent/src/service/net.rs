@@ -101,7 +101,7 @@ pub async fn serve<E: Engine>(
         };
         match message {
             Ok(Some(ToNet::Engine { command })) => {
-                if matches!(*command, Command::Start { .. }) {
+                if matches!(*command, Command::Start { .. } | Command::StartWireGuard { .. }) {
                     commands = Some(start(&engine, &mut engines, out.clone(), Arc::clone(&service)));
                 }
                 if let Some(commands) = &commands {

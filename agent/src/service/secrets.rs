@@ -25,6 +25,8 @@ pub enum Kind {
     Password,
     /// The post-quantum pre-shared key.
     PostQuantumKey,
+    /// The private key of a WireGuard tunnel.
+    PrivateKey,
 }
 
 impl From<Kind> for PromptKind {
@@ -33,6 +35,7 @@ impl From<Kind> for PromptKind {
             Kind::PreSharedKey => Self::PreSharedKey,
             Kind::Password => Self::Password,
             Kind::PostQuantumKey => Self::PostQuantumKey,
+            Kind::PrivateKey => Self::PrivateKey,
         }
     }
 }
@@ -69,7 +72,7 @@ impl Store {
 
     /// Forgets the secrets of a tunnel.
     pub fn forget(&self, tunnel: &str) {
-        for kind in [Kind::PreSharedKey, Kind::Password, Kind::PostQuantumKey] {
+        for kind in [Kind::PreSharedKey, Kind::Password, Kind::PostQuantumKey, Kind::PrivateKey] {
             let _ = fs::remove_file(self.file(tunnel, kind));
         }
     }
@@ -79,6 +82,7 @@ impl Store {
             Kind::PreSharedKey => "psk",
             Kind::Password => "password",
             Kind::PostQuantumKey => "ppk",
+            Kind::PrivateKey => "key",
         };
         self.directory.join(format!("{tunnel}.{kind}"))
     }

@@ -181,7 +181,12 @@ impl Hub {
                 return self.sign_tls(&tunnel, id, octets.clone(), *algorithm);
             }
             Request::PreSharedKey => {
-                (kept(Kind::PreSharedKey, &tunnel.auth.psk_file), PromptKind::PreSharedKey, "Pre-shared key".to_owned())
+                let found = kept(Kind::PreSharedKey, tunnel.pre_shared_key_file());
+                (found, PromptKind::PreSharedKey, "Pre-shared key".to_owned())
+            }
+            Request::PrivateKey => {
+                let file = &tunnel.wireguard.as_ref().and_then(|wireguard| wireguard.private_key_file.clone());
+                (kept(Kind::PrivateKey, file), PromptKind::PrivateKey, "Private key".to_owned())
             }
             Request::PostQuantumPreSharedKey { identity } => {
                 let found = kept(Kind::PostQuantumKey, &tunnel.auth.ppk_file);

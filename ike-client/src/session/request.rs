@@ -24,6 +24,9 @@ pub enum Request {
         /// Its name.
         identity: String,
     },
+    /// The private key of a WireGuard tunnel, as 32 octets or as text in Base64; answered by
+    /// [`Answer::Secret`].
+    PrivateKey,
     /// The EAP identity; answered by [`Answer::Text`].
     EapIdentity {
         /// What the gateway says, to be shown as plain text; often empty.

@@ -5,7 +5,6 @@
 //! lease: see [`Command::GrantLease`].
 
 use crate::Timestamp;
-use crate::crypto::Secret;
 use crate::crypto::suite::{EspSuite, IkeSuite};
 use crate::session::{
     Answer, CloseCause, CloseReason, Configuration, Request, RequestId, SaKind, Ticket, TraceRecord, Warning,
@@ -32,12 +31,6 @@ pub enum Command {
     StartWireGuard {
         /// The tunnel.
         tunnel: Box<WireGuardConfiguration>,
-        /// Our private key, 32 octets.
-        #[serde(with = "secret")]
-        private_key: Secret,
-        /// The key that both sides share beside their own, 32 octets.
-        #[serde(with = "optional_secret", default)]
-        preshared_key: Option<Secret>,
     },
     /// Answers an [`Event::Request`].
     Answer {
@@ -143,6 +136,16 @@ pub struct WireGuardConfiguration {
     /// The mark of every packet to the peer. Linux only; zero for none.
     #[serde(default)]
     pub firewall_mark: u32,
+    /// Whether both sides share a key beside their own. It is asked for, as the private key is.
+    #[serde(default)]
+    pub preshared_key: bool,
+    /// How long an answer is waited for.
+    #[serde(default = "answer_limit")]
+    pub answer_limit: Duration,
+    /// How long the peer may be silent before it counts as not there. A peer for which a key is wrong is
+    /// silent too.
+    #[serde(default = "patience")]
+    pub patience: Duration,
 }
 
 /// Which addresses of the gateway are tried.
@@ -419,6 +422,9 @@ pub enum EndCause {
         /// What the system said.
         error: String,
     },
+    /// A WireGuard peer never answered. It says nothing to whom it does not know.
+    #[error("the peer does not answer: nothing is there, or a key is not the one it knows")]
+    PeerSilent,
     /// A socket could not be made or used: no network, no route, no right.
     #[error("the network cannot be used: {error}")]
     Network {
@@ -446,34 +452,14 @@ const fn nat_port() -> u16 {
     4500
 }
 
+const fn answer_limit() -> Duration {
+    Duration::from_secs(120)
+}
+
+const fn patience() -> Duration {
+    Duration::from_secs(20)
+}
+
 fn device_name() -> String {
     "postern0".to_owned()
-}
-
-/// How a secret crosses between processes: as its octets.
-mod secret {
-    use crate::crypto::Secret;
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(secret: &Secret, serializer: S) -> Result<S::Ok, S::Error> {
-        secret.expose().serialize(serializer)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Secret, D::Error> {
-        Vec::<u8>::deserialize(deserializer).map(Secret::new)
-    }
-}
-
-/// The same for one that may be absent.
-mod optional_secret {
-    use crate::crypto::Secret;
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(secret: &Option<Secret>, serializer: S) -> Result<S::Ok, S::Error> {
-        secret.as_ref().map(Secret::expose).serialize(serializer)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Secret>, D::Error> {
-        Option::<Vec<u8>>::deserialize(deserializer).map(|octets| octets.map(Secret::new))
-    }
 }

@@ -16,6 +16,12 @@ pub trait Encapsulation: Send + Sync {
     /// messages.
     fn open(&self, batch: &mut InboundBatch, tally: &Tally, other: &mut dyn FnMut(&[u8]));
 
+    /// Gives the packets back that [`Self::seal`] has held because there was no key at that moment, to be
+    /// sealed again; too old ones are forgotten.
+    fn restore_held(&self, batch: &mut OutboundBatch) {
+        let _ = batch;
+    }
+
     /// Returns when [`Self::handle_timeout`] wants to be called.
     fn poll_timeout(&self) -> Option<Timestamp>;
 

@@ -70,6 +70,19 @@ impl DataPlane {
         Ok((plane, told))
     }
 
+    /// Sends what was held while there was no key to seal with, as far as the gate lets it.
+    pub fn send_held(&self) {
+        let Shared { link, encapsulation, gate, tally, wake, .. } = &*self.shared;
+        let Some(layout) = encapsulation.layout() else { return };
+        let mut batch = OutboundBatch::new();
+        batch.start(layout);
+        encapsulation.restore_held(&mut batch);
+        if !batch.is_empty() {
+            encapsulation.seal(&mut batch, tally);
+            link.send(&batch, gate, wake, tally);
+        }
+    }
+
     /// Ends the threads and waits for them.
     pub fn stop(&mut self) {
         self.shared.wake.set();

@@ -6,11 +6,13 @@ mod network;
 mod proposals;
 #[cfg(test)]
 mod tests;
+mod wireguard;
 
 pub use authentication::{Authentication, AuthenticationKind, GatewayAuthentication, LoginTls};
 pub use carrier::{Carrier, CarrierKind};
 pub use network::{DnsSource, NetworkSettings};
 pub use proposals::Proposals;
+pub use wireguard::{PublicKey, TunnelKind, WireGuard};
 
 use crate::profile::document::{Complaint, Document};
 use crate::profile::fortigate::{FortigateSettings, Peer};
@@ -30,6 +32,9 @@ use std::time::Duration;
 pub struct Tunnel {
     /// The gateway's name or address, or several that are as good as one another.
     pub gateway: Gateways,
+    /// What the tunnel speaks.
+    #[serde(default, rename = "type")]
+    pub kind: TunnelKind,
     /// What kind of gateway it is.
     #[serde(default)]
     pub peer: Peer,
@@ -86,6 +91,9 @@ pub struct Tunnel {
     /// How packets travel to the gateway.
     #[serde(default)]
     pub carrier: Carrier,
+    /// The peer and the addresses; only with `type = "wireguard"`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wireguard: Option<WireGuard>,
     /// Routes, names and sizes inside.
     #[serde(default)]
     pub network: NetworkSettings,
@@ -99,6 +107,7 @@ impl Tunnel {
     pub fn to(gateway: impl Into<String>) -> Self {
         Self {
             gateway: Gateways::One(gateway.into()),
+            kind: TunnelKind::Ike,
             peer: Peer::Standard,
             description: None,
             gateway_auth: None,
@@ -117,6 +126,7 @@ impl Tunnel {
             fortigate: FortigateSettings::default(),
             proposals: Proposals::default(),
             carrier: Carrier::default(),
+            wireguard: None,
             network: NetworkSettings::default(),
             tags: TagSettings::default(),
         }
@@ -143,8 +153,19 @@ impl Tunnel {
         })
     }
 
+    /// Returns the file that the pre-shared key is in, where the profile names one.
+    pub const fn pre_shared_key_file(&self) -> &Option<PathBuf> {
+        match &self.wireguard {
+            Some(wireguard) => &wireguard.psk_file,
+            None => &self.auth.psk_file,
+        }
+    }
+
     /// Tells whether a pre-shared key takes part on either side.
     pub fn uses_pre_shared_key(&self) -> bool {
+        if let Some(wireguard) = &self.wireguard {
+            return wireguard.uses_pre_shared_key();
+        }
         self.auth.kind == AuthenticationKind::Psk || self.gateway_authentication() == GatewayAuthentication::Psk
     }
 }
@@ -181,6 +202,7 @@ impl Document for Tunnel {
         if by_login && (self.auth.kind != AuthenticationKind::Eap || self.auth.eap_methods != [EapMethod::Tls]) {
             return complain("gateway_auth", "is eap", "auth.kind = eap and auth.eap_methods = [\"tls\"] with it");
         }
+        wireguard::check(self)?;
         self.auth.check()?;
         self.proposals.check(self.auth.ppk_id.is_some() && self.auth.ppk_required)?;
         self.carrier.check()?;

@@ -121,3 +121,29 @@ fn what_is_written_is_read_back_and_defaults_are_not_written() {
     assert!(!text.contains("proposals") && text.contains("port = 1500"), "{text}");
     assert_eq!(read(&text).unwrap(), tunnel);
 }
+
+#[test]
+fn a_wireguard_tunnel_has_what_it_needs_and_nothing_of_ike() {
+    let text = "type = \"wireguard\"\ngateway = \"g\"\n[wireguard]\n\
+                public_key = \"xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=\"\n\
+                addresses = [\"10.97.0.2/32\"]\nallowed_ips = [\"0.0.0.0/0\", \"::/0\"]\nkeepalive = \"25s\"\n";
+    let tunnel = read(text).unwrap();
+    let wireguard = tunnel.wireguard.clone().unwrap();
+    assert_eq!((tunnel.kind, wireguard.port, wireguard.uses_pre_shared_key()), (TunnelKind::WireGuard, 51_820, false));
+    assert_eq!(wireguard.keepalive, Some(Duration::from_secs(25)));
+    assert_eq!(read(&tunnel.to_toml().unwrap()).unwrap(), tunnel);
+    for (from, to, expected) in [
+        ("type = \"wireguard\"\n", "", "wireguard: is for a WireGuard tunnel"),
+        ("[wireguard]", "[auth]\nuser = \"alice\"\n[wireguard]", "auth: is for an IKE tunnel"),
+        ("[wireguard]", "gateway_sha1 = false\n[wireguard]", "gateway_sha1: is for an IKE tunnel"),
+        ("gateway = \"g\"", "gateway = [\"g\", \"h\"]", "gateway: has several names"),
+        ("[\"10.97.0.2/32\"]", "[]", "wireguard.addresses: is empty"),
+        ("8Dg=", "8Dg", "is not Base64"),
+        ("xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=", "AAAA", "does not have 32 octets"),
+        ("25s", "0s", "wireguard.keepalive: is out of range"),
+    ] {
+        let error = read(&text.replacen(from, to, 1)).unwrap_err();
+        assert!(error.contains(expected), "{to}: {error}");
+    }
+    assert!(read("type = \"wireguard\"\ngateway = \"g\"\n").unwrap_err().contains("wireguard: is missing"));
+}

@@ -44,9 +44,8 @@ pub async fn run_with(mut commands: mpsc::Receiver<Command>, events: mpsc::Sende
                 owner.ticket = ticket;
                 break dial::connect(&tunnel, &mut commands, &mut owner).await;
             }
-            Some(Command::StartWireGuard { tunnel, private_key, preshared_key }) => {
-                break wireguard::connect(&tunnel, &private_key, preshared_key.as_ref(), &mut commands, &mut owner)
-                    .await;
+            Some(Command::StartWireGuard { tunnel }) => {
+                break wireguard::connect(&tunnel, &mut commands, &mut owner).await;
             }
             Some(Command::Stop { reason }) => break CloseCause::Requested { reason }.into(),
             Some(command) => owner.lease.hear(&command),

@@ -128,6 +128,13 @@ impl Traffic {
         }
     }
 
+    /// Sends what was held while there was no key to seal with.
+    pub fn send_held(&self) {
+        if let Some(running) = &self.running {
+            running.plane.send_held();
+        }
+    }
+
     /// Returns whether packets may pass at `now`.
     pub fn is_leased(&self, now: Timestamp) -> bool {
         !self.stopped && self.lease.runs_at(now)
