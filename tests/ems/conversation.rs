@@ -86,6 +86,43 @@ async fn telemetry_comes_back_by_itself_when_ems_does() {
 }
 
 #[tokio::test]
+async fn a_short_restart_of_ems_is_no_loss_of_telemetry() {
+    let lab = Lab::start().await;
+    lab.set_rules().await;
+    let identity = lab.enrol("pc").await;
+    let address = lab.ems.address();
+    drop(lab.ems);
+    let again = || Settings {
+        listen: address,
+        heartbeat_milliseconds: Some(5_000),
+        offline_after_seconds: Some(15),
+        ..settings(lab.state.path())
+    };
+    // The port is free once the connections of the one before have ended.
+    let start = || async {
+        loop {
+            match LabEms::start(again()).await {
+                Ok(ems) => return ems,
+                Err(_) => tokio::time::sleep(std::time::Duration::from_millis(20)).await,
+            }
+        }
+    };
+    let mut ems = start().await;
+    let mut endpoint = Endpoint::start(&identity, &Network::default());
+    endpoint.telemetry.report(facts(true));
+    endpoint.until_up().await;
+    endpoint.until_tag("Telemetry connected", Presence::Present).await;
+    for _ in 0..2 {
+        drop(ems);
+        endpoint.until("the stream ends", |it| it.state == Some(TelemetryState::Up { push: false })).await;
+        ems = start().await;
+        endpoint.until_up().await;
+        assert_eq!(endpoint.presence("Telemetry connected"), Some(Presence::Present));
+    }
+    assert_eq!(endpoint.downs, 0);
+}
+
+#[tokio::test]
 async fn ems_knows_by_itself_whether_telemetry_is_connected() {
     let lab = Lab::start().await;
     lab.set_rules().await;

@@ -71,7 +71,7 @@ async fn what_ems_answered_survives_its_death() {
     let before = endpoint.knowledge.tags.as_ref().unwrap().binding().counter;
     ask(state.path(), json!({"do": "set-tag", "endpoint": "pc", "tag": "last words"})).await;
     ems.kill();
-    endpoint.until("telemetry is down", |it| matches!(it.state, Some(TelemetryState::Down { .. }))).await;
+    endpoint.until("the stream ends", |it| it.state == Some(TelemetryState::Up { push: false })).await;
 
     let _again = Process::start(state.path(), &address);
     endpoint.until_up().await;

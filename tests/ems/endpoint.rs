@@ -86,6 +86,8 @@ pub struct Endpoint {
     pub cache: Cache,
     pub directory: TempDir,
     pub deliveries: mpsc::Receiver<Delivery>,
+    /// How often telemetry went down.
+    pub downs: usize,
     /// Everything that was neither knowledge nor a state.
     pub others: Vec<Delivery>,
 }
@@ -112,7 +114,7 @@ impl Endpoint {
         let client = EmsClient::new(identity, network).unwrap();
         let (telemetry, deliveries) = Telemetry::start(client, identity.verifier().unwrap(), cache.clone(), quick());
         let knowledge = Knowledge::default();
-        Self { telemetry, knowledge, state: None, cache, directory, deliveries, others: Vec::new() }
+        Self { telemetry, knowledge, state: None, cache, directory, deliveries, downs: 0, others: Vec::new() }
     }
 
     /// Takes deliveries until what was waited for is true.
@@ -121,7 +123,10 @@ impl Endpoint {
             while !is_true(self) {
                 match self.deliveries.recv().await.expect("telemetry goes on") {
                     Delivery::Knowledge(knowledge) => self.knowledge = knowledge,
-                    Delivery::Telemetry(state) => self.state = Some(state),
+                    Delivery::Telemetry(state) => {
+                        self.downs += usize::from(!state.is_up());
+                        self.state = Some(state);
+                    }
                     other => self.others.push(other),
                 }
             }

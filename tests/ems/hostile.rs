@@ -8,9 +8,11 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
 use futures_util::{StreamExt, stream};
-use posture::ems::protocol::{DocumentSet, Have, PATH_DOCUMENTS, PATH_PUSH, PATH_REPORT, PushMessage, ReportReply};
+use posture::ems::protocol::{
+    DocumentKind, DocumentSet, Have, PATH_DOCUMENTS, PATH_PUSH, PATH_REPORT, PushMessage, ReportReply,
+};
 use posture::ems::session::{Delivery, TelemetryState};
-use posture::ems::signed::Refusal;
+use posture::ems::signed::{Binding, Refusal};
 use posture::ems::{EmsClient, EmsError, Introduction, Invitation, Limits, Network, enrol};
 use rcgen::{CertificateParams, KeyPair};
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -274,6 +276,28 @@ async fn old_foreign_and_forged_snapshots_are_refused_and_what_was_known_stays()
         [Refusal::RolledBack { found: 9, floor: 10 }, Refusal::ForeignEndpoint { .. }, Refusal::SignatureInvalid, ..]
     ));
     assert_eq!(endpoint.knowledge.tags.as_ref().unwrap().binding().counter, 10);
+}
+
+/// Otherwise whoever turns the clock back keeps the tags of the day on which they were still good.
+#[tokio::test]
+async fn newer_tags_that_a_wrong_clock_keeps_from_being_believed_take_the_old_ones_along() {
+    let mut fake = Fake::new().await;
+    let binding = fake.binding(DocumentKind::Tags, 11);
+    let tomorrow =
+        Binding { issued_unix: binding.issued_unix + 86_400, expires_unix: binding.expires_unix + 86_400, ..binding };
+    let push = stream_of(vec![hello(), PushMessage::Documents { documents: fake.snapshot_of(tomorrow) }], true);
+    let routes = routes(fake.snapshot(10), push);
+    fake.serve(routes).await;
+    let mut endpoint = Endpoint::start(&fake.identity, &impatient());
+    endpoint.telemetry.report(facts(true));
+    endpoint.until("the old tags", |it| it.knowledge.tags.is_some()).await;
+    endpoint.until("no tags", |it| it.knowledge.tags.is_none()).await;
+    assert!(matches!(
+        endpoint.knowledge.refusals[..],
+        [(DocumentKind::Tags, Refusal::ClockTurnedBack { seconds: 80_000.. })]
+    ));
+    // The endpoint asks again, and believes what is of today.
+    endpoint.until("tags again", |it| it.knowledge.tags.is_some()).await;
 }
 
 #[tokio::test]

@@ -16,6 +16,11 @@ pub const DEFAULT_HEARTBEAT: Duration = Duration::from_secs(5);
 /// What two heartbeats may be late.
 const SLACK: Duration = Duration::from_millis(250);
 
+/// Two heartbeats missed are one silence.
+pub(super) fn patience(heartbeat: Duration) -> Duration {
+    heartbeat * 2 + SLACK
+}
+
 /// One server-sent event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerSentEvent {
@@ -115,6 +120,11 @@ impl PushStream {
         }
     }
 
+    /// Returns how long EMS may be silent before it counts as gone: two heartbeats, as it named them.
+    pub fn patience(&self) -> Duration {
+        patience(self.heartbeat)
+    }
+
     /// Returns the id after which the stream is to be resumed.
     pub fn last_id(&self) -> Option<&str> {
         self.last_id.as_deref()
@@ -136,7 +146,7 @@ impl PushStream {
                 }
                 return Ok(message);
             }
-            let deadline = self.last_heard + self.heartbeat * 2 + SLACK;
+            let deadline = self.last_heard + self.patience();
             let chunk = match tokio::time::timeout_at(deadline, self.bytes.next()).await {
                 Err(_) => return Err(EmsError::TimedOut),
                 Ok(None) => return Err(EmsError::Unreachable("EMS closed the push stream".into())),

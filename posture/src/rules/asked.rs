@@ -47,6 +47,13 @@ impl Asked {
         self.surroundings |= other.surroundings;
     }
 
+    /// Tells whether this asks for anything that `other` does not ask for.
+    pub fn asks_beyond(&self, other: &Self) -> bool {
+        let mut both = other.clone();
+        both.extend(self.clone());
+        both != *other
+    }
+
     fn note(&mut self, kind: &RuleKind) {
         match kind {
             RuleKind::File { path } => drop(self.files.insert(path.clone())),
@@ -86,8 +93,10 @@ mod tests {
         assert_eq!(linux.ping.len(), 1);
         let windows = Asked::by(&[set], OsFamily::Windows);
         assert_eq!(windows.registry["HKLM\\A"], BTreeSet::from(["v".to_owned()]));
-        let mut both = linux;
+        assert!(linux.asks_beyond(&windows) && windows.asks_beyond(&linux) && !linux.asks_beyond(&linux));
+        let mut both = linux.clone();
         both.extend(windows);
+        assert!(both.asks_beyond(&linux) && !linux.asks_beyond(&both));
         assert!(both.certificates && both.users && both.surroundings && both.files.len() == 1);
         assert_eq!(Asked::by(&[], OsFamily::Linux), Asked::default());
     }

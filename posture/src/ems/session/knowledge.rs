@@ -4,6 +4,7 @@ use super::super::cache::{Cache, CacheError, Knowledge};
 use super::super::protocol::{DocumentKind, DocumentSet, Have};
 use super::super::signed::{Binding, Content, Floor, Refusal, Signed, Verified, Verifier};
 use super::unix_now;
+use crate::policy::Flaw;
 use std::sync::Arc;
 
 /// Knowledge, its floor, and where both are kept.
@@ -64,7 +65,16 @@ impl Keeper {
         if let Some(signed) = set.tags {
             match self.judge(signed) {
                 Ok(verified) => self.knowledge.tags = Some(verified),
-                Err(refusal) => refused.push((DocumentKind::Tags, refusal)),
+                Err(refusal) => {
+                    // EMS has newer tags, and this machine's clock keeps them from being believed: by those
+                    // at hand nobody may be judged any more.
+                    if refusal.flaw() == Flaw::ClockTurnedBack {
+                        self.knowledge.tags = None;
+                        self.knowledge.refusals.retain(|(kind, _)| *kind != DocumentKind::Tags);
+                        self.knowledge.refusals.push((DocumentKind::Tags, refusal.clone()));
+                    }
+                    refused.push((DocumentKind::Tags, refusal));
+                }
             }
         }
         (before != self.have(), refused)

@@ -9,7 +9,7 @@ use super::super::protocol::{
     DocumentSet, EndpointEvent, EventReceipt, EventUpload, FactsObject, PushMessage, Report, ReportBody, ReportReply,
     difference,
 };
-use super::super::push::PushStream;
+use super::super::push::{self, PushStream};
 use super::super::signed::Verifier;
 use super::knowledge::{Keeper, Stored};
 use super::{Command, Delivery, SessionSettings, TelemetryState};
@@ -58,6 +58,11 @@ pub(super) struct Task {
     acknowledged: Option<(u64, FactsObject)>,
     events: VecDeque<EndpointEvent>,
     state: Option<TelemetryState>,
+    /// When EMS was last heard, and how long its silence is no reason to call it gone.
+    heard: Instant,
+    patience: Duration,
+    /// Why EMS could not be reached just now, while it does not count as gone yet.
+    doubt: Option<String>,
     failures: u32,
     keep_alive: Duration,
     report_due: Instant,
@@ -97,6 +102,9 @@ impl Task {
             acknowledged: None,
             events: VecDeque::new(),
             state: None,
+            heard: now,
+            patience: push::patience(push::DEFAULT_HEARTBEAT),
+            doubt: None,
             failures: 0,
             keep_alive: DEFAULT_KEEP_ALIVE,
             report_due: now,
@@ -140,7 +148,7 @@ impl Task {
             },
             message = next_message(&mut self.push) => self.pushed(message).await,
             stored = written(&mut self.storing) => self.stored(stored).await,
-            () = sleep_until(due) => Some(()),
+            () = sleep_until(due) => self.lose_patience().await,
             () = self.deliveries.closed() => None,
         }
     }
@@ -215,6 +223,7 @@ impl Task {
             }
         };
         consider(!self.under_way.report && self.facts.is_some(), self.report_due);
+        consider(self.doubt.is_some(), self.heard + self.patience);
         consider(self.storing.is_none() && self.keeper.has_unstored(), self.store_due);
         if self.acknowledged.is_some() {
             consider(!self.under_way.push && self.push.is_none(), self.push_due);
@@ -243,6 +252,7 @@ impl Task {
             Command::Wake => {
                 self.forget_requests();
                 self.push = None;
+                self.doubt = None;
                 self.failures = 0;
                 (self.report_due, self.push_due, self.poll_due, self.upload_due) = (now, now, now, now);
             }

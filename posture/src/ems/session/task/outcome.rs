@@ -4,9 +4,13 @@ use super::super::super::error::EmsError;
 use super::super::super::protocol::{DocumentSet, FactsObject, PushMessage, RefusalCode, ReportReply};
 use super::super::knowledge::Stored;
 use super::super::{Delivery, TelemetryState};
-use super::{Done, Task};
+use super::{Done, PushStream, Task};
+use crate::policy::Flaw;
 use std::time::Duration;
 use tokio::time::Instant;
+
+/// The longest wait between attempts while EMS may only be starting anew.
+const DOUBT_PAUSE: Duration = Duration::from_secs(1);
 
 impl Task {
     pub(super) async fn done(&mut self, done: Done) -> Option<()> {
@@ -27,7 +31,10 @@ impl Task {
                 self.under_way.poll = false;
                 self.poll_due = Instant::now() + self.settings.poll;
                 match result {
-                    Ok(documents) => self.take(documents).await,
+                    Ok(documents) => {
+                        self.hear();
+                        self.take(documents).await
+                    }
                     Err(error) => self.failed(error).await,
                 }
             }
@@ -67,6 +74,7 @@ impl Task {
         match result {
             Ok(reply) => {
                 self.failures = 0;
+                self.hear();
                 self.acknowledged = Some((sequence, facts));
                 self.keep_alive = Duration::from_secs(reply.keep_alive_seconds)
                     .clamp(Duration::from_secs(1), self.settings.keep_alive_most);
@@ -86,11 +94,21 @@ impl Task {
         }
     }
 
-    /// A report or a poll failed: telemetry is down until a report passes.
+    /// A report or a poll failed. An EMS that was heard a moment ago may be starting anew: telemetry is
+    /// down once it was silent for two heartbeats, as with push, and until a report passes.
     async fn failed(&mut self, error: EmsError) -> Option<()> {
         let now = Instant::now();
         self.failures = self.failures.saturating_add(1);
         self.push = None;
+        let away = matches!(error, EmsError::Unreachable(_) | EmsError::TimedOut);
+        let was_up = self.state.as_ref().is_some_and(TelemetryState::is_up);
+        if away && was_up && now < self.heard + self.patience {
+            let pause = self.pause().min(DOUBT_PAUSE);
+            (self.report_due, self.push_due, self.poll_due) = (now + pause, now + pause, now + self.settings.poll);
+            self.doubt = Some(error.to_string());
+            return self.enter(TelemetryState::Up { push: false }).await;
+        }
+        self.doubt = None;
         let pause = self.pause();
         self.report_due = now + pause;
         self.poll_due = now + pause.max(self.settings.poll);
@@ -102,11 +120,30 @@ impl Task {
         self.enter(TelemetryState::Down { because: error.to_string(), not_trusted }).await
     }
 
+    /// EMS was heard.
+    fn hear(&mut self) {
+        self.heard = Instant::now();
+        self.doubt = None;
+    }
+
+    /// EMS has been silent for too long.
+    pub(super) async fn lose_patience(&mut self) -> Option<()> {
+        if Instant::now() < self.heard + self.patience {
+            return Some(());
+        }
+        match self.doubt.take() {
+            Some(because) => self.enter(TelemetryState::Down { because, not_trusted: false }).await,
+            None => Some(()),
+        }
+    }
+
     pub(super) async fn pushed(&mut self, message: Result<PushMessage, EmsError>) -> Option<()> {
         let message = match message {
             Ok(message) => message,
             Err(error) => return self.push_lost(error).await,
         };
+        self.hear();
+        self.patience = self.push.as_ref().map_or(self.patience, PushStream::patience);
         self.last_push_id = self.push.as_ref().and_then(|push| push.last_id()).map(str::to_owned);
         match message {
             PushMessage::Hello { .. } => self.enter(TelemetryState::Up { push: true }).await,
@@ -151,6 +188,10 @@ impl Task {
             return Some(());
         }
         let (changed, refused) = self.keeper.take(documents);
+        if refused.iter().any(|(_, refusal)| refusal.flaw() == Flaw::ClockTurnedBack) {
+            // Somebody may set the clock right.
+            self.report_due = self.report_due.min(Instant::now() + self.settings.poll);
+        }
         for (kind, refusal) in refused {
             self.deliver(Delivery::Refused(kind, refusal)).await?;
         }
