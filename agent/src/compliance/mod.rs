@@ -21,14 +21,15 @@ pub mod watch;
 use crate::fault;
 use crate::profile::tags::TagRuleSource;
 use crate::profile::{Entry, Tunnel};
+use ike_client::Timestamp;
 use postern_api::fault::{Fault, FaultName};
 use postern_api::state::{Origin, PostureStanding};
 use posture::ems::protocol::{DocumentKind, FactsObject, TagSnapshot, facts_for_ems};
 use posture::ems::signed::{CLOCK_TOLERANCE_SECONDS, Verified};
 use posture::ems::{Knowledge, TelemetryState};
 use posture::facts::{EmsConnection, Fact, Facts};
-use posture::policy::{self, Enforcement, Flaw, TagKnowledge, Verdict, overlay};
-use posture::rules::{Asked, TagName, TagState, TaggingRuleSet, evaluate};
+use posture::policy::{self, Enforcement, Flaw, TagKnowledge, TagPolicy, TagTable, Verdict, overlay};
+use posture::rules::{Asked, Presence, TagName, TagState, TaggingRuleSet, evaluate};
 use posture::vulnerability::ScanResult;
 use std::collections::BTreeMap;
 
@@ -43,6 +44,8 @@ pub struct View {
     pub advisories_limit: Option<std::time::Duration>,
     /// The enrolment; none where there is none.
     pub ems: Option<EmsView>,
+    /// The moment of the judgement, on the clock that goes on in sleep and that nobody can set.
+    pub uptime: Timestamp,
 }
 
 /// EMS as this endpoint knows it.
@@ -54,8 +57,20 @@ pub struct EmsView {
     pub knowledge: Knowledge,
     /// Whether it is being talked to.
     pub telemetry: TelemetryState,
-    /// When it last confirmed what it said, seconds since 1970.
+    /// When it last confirmed what it said, seconds since 1970: for what an earlier run has heard.
     pub confirmed_unix: u64,
+    /// When it did so in this run; what counts then.
+    pub confirmed: Option<Timestamp>,
+}
+
+impl EmsView {
+    /// Returns for how many seconds nobody has heard of it.
+    fn away(&self, now_unix: u64, uptime: Timestamp) -> u64 {
+        match self.confirmed {
+            Some(confirmed) => uptime.saturating_since(confirmed).as_secs(),
+            None => now_unix.saturating_sub(self.confirmed_unix),
+        }
+    }
 }
 
 impl View {
@@ -136,17 +151,35 @@ impl View {
     }
 
     fn verdict(&self, entry: &Entry, now_unix: u64) -> Verdict {
+        let policy = entry.tunnel.tags.policy();
+        let (settled, live) = self.knowledge(entry, now_unix);
+        match settled {
+            Some(settled) => policy::verdict_of_both(&policy, &settled, &live),
+            None => policy::verdict(&policy, &live),
+        }
+    }
+
+    /// Tells whether nothing but tags that are unknown keeps the tunnel from being used: none that is
+    /// known refuses.
+    pub fn lacks_only_knowledge(&self, entry: &Entry, now_unix: u64) -> bool {
+        let policy = entry.tunnel.tags.policy();
+        let (settled, live) = self.knowledge(entry, now_unix);
+        let mut all = settled.into_iter().chain([live]);
+        all.all(|knowledge| match knowledge {
+            TagKnowledge::Known(table) => policy::verdict(&policy, &favourable(&policy, table)).admits(),
+            TagKnowledge::Unusable { .. } => false,
+        })
+    }
+
+    /// EMS's word as it stands, where it counts, and what live facts say.
+    fn knowledge(&self, entry: &Entry, now_unix: u64) -> (Option<TagKnowledge>, TagKnowledge) {
         let tags = &entry.tunnel.tags;
-        let policy = tags.policy();
         let live = if tags.source == TagRuleSource::Local && entry.origin == Origin::Local {
             self.by_rules(&tags.rules, now_unix)
         } else {
             self.live(entry.tunnel.offline_grace.as_secs(), now_unix)
         };
-        match self.settled(now_unix).filter(|_| tags.source == TagRuleSource::Ems) {
-            Some(settled) => policy::verdict_of_both(&policy, &settled, &live),
-            None => policy::verdict(&policy, &live),
-        }
+        (self.settled(now_unix).filter(|_| tags.source == TagRuleSource::Ems), live)
     }
 
     /// EMS's snapshot as it is, while telemetry is up.
@@ -168,7 +201,7 @@ impl View {
             Ok(snapshot) => snapshot,
             Err(unusable) => return unusable,
         };
-        let away = now_unix.saturating_sub(ems.confirmed_unix);
+        let away = ems.away(now_unix, self.uptime);
         let lapsed = (!ems.telemetry.is_up() && away > grace_seconds)
             .then(|| format!("EMS has been out of reach for {away} s, longer than the grace of {grace_seconds} s"));
         let table = snapshot.content().table(snapshot.binding().issued_unix);
@@ -246,6 +279,20 @@ impl View {
         let profile = self.ems.as_ref().and_then(|ems| ems.knowledge.profile.as_deref());
         profile.map_or(0, |profile| profile.content().offline_grace_seconds)
     }
+}
+
+/// Settles every tag that is unknown as the policy would have it.
+fn favourable(policy: &TagPolicy, mut table: TagTable) -> TagKnowledge {
+    let settled = |presence| TagState::without_rule(presence, "not known yet");
+    for (named, presence) in [(&policy.prohibited, Presence::Absent), (&policy.allowed, Presence::Present)] {
+        for tag in named {
+            if table.state(tag).presence == Presence::Unknown {
+                table.tags.remove(tag);
+                table.tags.insert(tag.clone(), settled(presence));
+            }
+        }
+    }
+    TagKnowledge::Known(table)
 }
 
 /// Tells whether a tunnel's tags can refuse at all.

@@ -39,7 +39,7 @@ impl View {
             (Some(_), Some(snapshot)) => snapshot.binding().issued_unix,
             _ => self.facts.as_ref().map_or(now_unix, |facts| facts.os.gathered_unix),
         };
-        let away = self.ems.as_ref().map_or(0, |ems| now_unix.saturating_sub(ems.confirmed_unix));
+        let away = self.ems.as_ref().map_or(0, |ems| ems.away(now_unix, self.uptime));
         TagReport {
             source,
             ems: self.ems.as_ref().map(|ems| ems.name.as_str().into()),

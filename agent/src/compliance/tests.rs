@@ -49,8 +49,13 @@ fn view(snapshot: Presence, file: FileState) -> View {
         tags: verified(tags, NOW, NOW + 86_400),
         refusals: vec![],
     };
-    let ems =
-        EmsView { name: "EMS".into(), knowledge, telemetry: TelemetryState::Up { push: true }, confirmed_unix: NOW };
+    let ems = EmsView {
+        name: "EMS".into(),
+        knowledge,
+        telemetry: TelemetryState::Up { push: true },
+        confirmed_unix: NOW,
+        confirmed: None,
+    };
     let mut view = View { ems: Some(ems), ..View::default() };
     view.take_facts(facts(file), NOW);
     view

@@ -9,16 +9,15 @@
 //! | `P-6 from ADDRESS prohibit` | ... which leave through the tunnel or not at all | guard |
 //! | `P-5 not fwmark lookup TUNNEL`, default route passed over | granted networks win over the LAN | tunnel |
 //! | `P-4 not fwmark lookup BLOCK`, default route passed over | ... also when the tunnel is gone | block |
-//! | `P-3 to EMS lookup main` | EMS stays reachable | block or tunnel |
 //! | `P-2 to LAN lookup main`, default route passed over | the local network, if allowed | block or tunnel |
 //! | `P not fwmark lookup TUNNEL` | everything the tunnel carries | tunnel |
 //! | `P+1 not fwmark lookup BLOCK` | everything it would have carried: prohibited | block |
 //!
 //! All of these come before the main table, so a route that a rogue DHCP server pushes there
 //! (TunnelVision, CVE-2024-3661) or a local network that claims foreign addresses (TunnelCrack)
-//! changes nothing: the main table is asked only for marked sockets, for EMS, and for private
-//! ranges when the settings allow the local network. The gateway is excluded by the *mark* of
-//! our own sockets, never by its address, so no other program reaches it past the tunnel.
+//! changes nothing: the main table is asked only for marked sockets, and for private ranges when
+//! the settings allow the local network. Gateway and EMS are excluded by the *mark* of our own
+//! sockets, never by their addresses, so no other program reaches them past the tunnel.
 //!
 //! A family in which a full tunnel has no address is `unreachable`, so programs fall back to
 //! the other family at once and nothing leaks around the tunnel.

@@ -7,7 +7,7 @@
 use crate::network::step::{Family, FirewallMark};
 use ipnet::IpNet;
 use std::fmt::Write;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// What the strict block lets through and what not.
 pub struct Blocked<'a> {
@@ -19,8 +19,6 @@ pub struct Blocked<'a> {
     pub mark: FirewallMark,
     /// What may only leave through the tunnel.
     pub protected: &'a [IpNet],
-    /// What passes although it is protected.
-    pub exempt: &'a [IpAddr],
     /// Local ranges that pass unless a protected network other than "everything" holds them.
     pub local: &'a [IpNet],
 }
@@ -64,7 +62,6 @@ pub fn block(blocked: &Blocked<'_>) -> String {
     let (everything, specific): (Vec<&IpNet>, Vec<&IpNet>) =
         blocked.protected.iter().partition(|network| network.prefix_len() == 0);
     specific.into_iter().for_each(|network| rule(network, refuse));
-    blocked.exempt.iter().for_each(|address| rule(&IpNet::from(*address), "accept"));
     blocked.local.iter().for_each(|network| rule(network, "accept"));
     for network in everything {
         let family = if Family::of_network(network) == Family::V4 { "ipv4" } else { "ipv6" };
@@ -80,16 +77,15 @@ pub fn block(blocked: &Blocked<'_>) -> String {
     )
 }
 
-/// Marks what the gateway sends, so that a strict reverse-path check looks its answer up as ours.
-pub fn answers(prefix: &str, gateway: IpAddr, mark: FirewallMark) -> String {
-    let family = keyword(Family::of(&gateway));
+/// Marks what gateway and EMS send, so that a strict reverse-path check looks the answer up as ours.
+pub fn answers(prefix: &str, senders: &[Ipv4Addr], mark: FirewallMark) -> String {
+    let mut rules = String::new();
+    for sender in senders {
+        let _ = writeln!(rules, "    ip saddr {sender} meta l4proto {{ tcp, udp }} meta mark set {:#x}", mark.0);
+    }
     table(
         &format!("{prefix}_answers"),
-        &format!(
-            "  chain arriving {{\n    type filter hook prerouting priority -150; policy accept;\n    \
-             {family} saddr {gateway} meta l4proto {{ tcp, udp }} meta mark set {:#x}\n  }}\n",
-            mark.0
-        ),
+        &format!("  chain arriving {{\n    type filter hook prerouting priority -150; policy accept;\n{rules}  }}\n"),
     )
 }
 

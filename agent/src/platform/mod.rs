@@ -163,11 +163,6 @@ pub async fn capabilities() -> Capabilities {
     of_host(of_links()).await
 }
 
-/// Tells whether packets are dropped whose answers would leave by another link (RFC 3704, strict).
-pub fn strict_reverse_path() -> bool {
-    here::machine::Machine::strict_reverse_path()
-}
-
 /// Probes what can be done with links, addresses, routes and rules; nothing is said of the rest.
 pub fn of_links() -> Capabilities {
     let change = here::machine::Machine::may_change_network();

@@ -8,6 +8,7 @@ use super::hub::Hub;
 use crate::connection::Connection;
 use crate::platform;
 use postern_api::fault::Fault;
+use serde::{Deserialize, Serialize};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -18,14 +19,25 @@ fn place(state: &Path) -> PathBuf {
     state.join(FILE_NAME)
 }
 
-/// Reads the note: a tunnel and why it is blocked.
-pub(super) fn read(state: &Path) -> Option<(String, Fault)> {
+/// What is remembered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Note {
+    /// The tunnel.
+    pub(super) tunnel: String,
+    /// Why it is blocked.
+    pub(super) why: Fault,
+    /// The user for whom it was made: the block is that user's to lift.
+    pub(super) owner: Option<u32>,
+}
+
+/// Reads the note.
+pub(super) fn read(state: &Path) -> Option<Note> {
     serde_json::from_slice(&std::fs::read(place(state)).ok()?).ok()
 }
 
-fn write(state: &Path, tunnel: &str, why: &Fault) -> io::Result<()> {
+fn write(state: &Path, note: &Note) -> io::Result<()> {
     let mut file = tempfile::NamedTempFile::new_in(state)?;
-    file.write_all(&serde_json::to_vec(&(tunnel, why))?)?;
+    file.write_all(&serde_json::to_vec(note)?)?;
     file.as_file().sync_all()?;
     file.persist(place(state))?;
     platform::sync_directory(state)
@@ -43,7 +55,10 @@ impl Hub {
     pub(super) fn note_block(&self, tunnel: &str, before: &Connection, now: &Connection) {
         let (before, now) = (before.block(), now.block());
         let kept = match (&before, &now) {
-            (before, Some(why)) if before.as_ref() != Some(why) => write(&self.paths.state, tunnel, why),
+            (before, Some(why)) if before.as_ref() != Some(why) => {
+                let owner = self.owners.get(tunnel).copied().flatten();
+                write(&self.paths.state, &Note { tunnel: tunnel.to_owned(), why: why.clone(), owner })
+            }
             (Some(_), None) => remove(&self.paths.state),
             _ => return,
         };
@@ -64,8 +79,9 @@ mod tests {
         assert_eq!(read(state.path()), None);
         remove(state.path()).unwrap();
         let why = Fault::new(FaultName::ComplianceLost, "work", "was lost", "");
-        write(state.path(), "work", &why).unwrap();
-        assert_eq!(read(state.path()), Some(("work".to_owned(), why)));
+        let note = Note { tunnel: "work".into(), why, owner: Some(1000) };
+        write(state.path(), &note).unwrap();
+        assert_eq!(read(state.path()), Some(note));
         remove(state.path()).unwrap();
         assert_eq!(read(state.path()), None);
     }

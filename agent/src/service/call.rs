@@ -1,7 +1,6 @@
 //! The methods of the control socket.
 
 use super::hub::{Hub, Inbox, Message, Reply};
-use super::judge::unix_now;
 use super::secrets::Kind;
 use super::tell::unknown_tunnel;
 use super::waiting::Waiter;
@@ -70,7 +69,7 @@ pub(super) fn unserialisable(error: serde_json::Error) -> Fault {
 impl Hub {
     /// Answers a call, now or later.
     pub(super) fn call(&mut self, caller: Caller, method: Method, parameters: Value, reply: Reply) {
-        let now = unix_now();
+        let now = self.now_unix();
         let answer = match method {
             Method::Hello | Method::Subscribe => Ok(Value::Null),
             Method::Status => written(&self.status()),
@@ -216,6 +215,12 @@ impl Hub {
                 Err(fault) => return drop(reply.send(Err(fault))),
             },
         };
+        // Asked for all, one takes what is his; asked for another's by name, he is told whose it is.
+        let (names, others): (Vec<String>, Vec<String>) =
+            names.into_iter().partition(|name| self.may_end(&caller, name));
+        if let (true, Some(name)) = (names.is_empty(), others.first()) {
+            return drop(reply.send(Err(self.anothers(name))));
+        }
         let last = names.last().cloned();
         for name in &names {
             let input = if method == Method::Dismiss { Input::Dismiss } else { Input::Disconnect(None) };
@@ -232,6 +237,21 @@ impl Hub {
             (_, Some(_)) => self.when_settled(reply),
             _ => drop(reply.send(Ok(Value::Null))),
         }
+    }
+
+    /// A tunnel, and the block after it, belong to the user for whom the tunnel was made, unless the
+    /// profile shares it.
+    fn may_end(&self, caller: &Caller, name: &str) -> bool {
+        let idle = self.connections.get(name).is_none_or(|state| matches!(state, Connection::Disconnected { .. }));
+        let shared = self.catalogue.find(name).is_some_and(|entry| entry.tunnel.shared);
+        let owner = self.owners.get(name).copied().flatten();
+        caller.role == Role::Administrator || idle || shared || owner.is_none() || owner == caller.uid
+    }
+
+    fn anothers(&self, name: &str) -> Fault {
+        let owner = self.owners.get(name).copied().flatten().map_or_else(String::new, |uid| format!(" (user {uid})"));
+        let next = "ask that user, or an administrator; `shared = true` in the profile lets every member of the group";
+        Fault::new(FaultName::NotPermitted, name, format!("was connected by somebody else{owner}"), next)
     }
 
     fn when_settled(&self, reply: Reply) {

@@ -129,8 +129,8 @@ pub fn granted(tunnel: &EstablishedTunnel, profile: &Tunnel) -> Granted {
     }
 }
 
-/// Makes the plan's settings. `exempt` are EMS's addresses.
-pub fn network(profile: &Tunnel, exempt: Vec<IpAddr>) -> TunnelNetworkSettings {
+/// Makes the plan's settings. `answering` are EMS's addresses.
+pub fn network(profile: &Tunnel, answering: Vec<IpAddr>) -> TunnelNetworkSettings {
     let network = &profile.network;
     TunnelNetworkSettings {
         routing: if network.routes.is_empty() { Routing::AsGranted } else { Routing::Split(network.routes.clone()) },
@@ -145,7 +145,7 @@ pub fn network(profile: &Tunnel, exempt: Vec<IpAddr>) -> TunnelNetworkSettings {
             AfterLoss::BlockProtectedPrefixes => Block::Strictest,
         },
         allow_local_network: network.allow_local,
-        exempt,
+        answering,
     }
 }
 

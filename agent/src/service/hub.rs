@@ -235,6 +235,7 @@ impl Hub {
                 () = tokio::time::sleep(next) => {}
             }
             self.fire_timers();
+            self.end_settling();
             self.admit_pending();
             self.answer_waiters();
             if self.stopping.is_some() && self.connections.values().all(Connection::rests) {
@@ -371,7 +372,7 @@ impl Hub {
                 let Some(entry) = self.catalogue.find(name) else { return };
                 let granted = Box::new(configuration::granted(&tunnel, &entry.tunnel));
                 let settings: Box<TunnelNetworkSettings> =
-                    Box::new(configuration::network(&entry.tunnel, self.examination.ems_addresses()));
+                    Box::new(configuration::network(&entry.tunnel, self.examination.dial.addresses()));
                 self.settle(name, |reply| Job::Tunnel { granted, settings, reply });
             }
             Effect::SettleBlock => self.settle(name, Job::Block),
@@ -455,9 +456,10 @@ impl Hub {
     fn begin(&mut self) {
         self.catalogue.load_local(&self.paths, |_| false);
         self.name_broken();
-        if let Some((name, last)) = block_note::read(&self.paths.state) {
-            tracing::warn!(tunnel = name, "a block after a lost compliance stands");
-            self.connections.insert(name, Connection::Blocked { last, resume: Resume::OnRequest });
+        if let Some(block_note::Note { tunnel, why, owner }) = block_note::read(&self.paths.state) {
+            tracing::warn!(tunnel, "a block after a lost compliance stands");
+            self.owners.insert(tunnel.clone(), owner);
+            self.connections.insert(tunnel, Connection::Blocked { last: why, resume: Resume::OnRequest });
         }
         self.begin_posture();
     }

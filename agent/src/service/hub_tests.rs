@@ -275,6 +275,42 @@ async fn lost_posture_shuts_then_says_farewell_then_undoes_and_keeps_the_block()
 }
 
 #[tokio::test]
+async fn a_tunnel_and_its_block_are_its_user_s_to_end_or_an_administrator_s() {
+    let whole = Value::Null;
+    let named = || TunnelName { tunnel: "work".into() };
+    let mut bench = bench(PSK, None);
+    let by = |bench: &mut Bench, uid, role| bench.caller = Caller { uid: Some(uid), role, ..bench.caller.clone() };
+    by(&mut bench, 1000, Role::User);
+    bench.connect().await.unwrap();
+    by(&mut bench, 1001, Role::User);
+    let fault = bench.call(Method::Disconnect, named()).await.unwrap_err();
+    assert_eq!((fault.name, fault.exit_code()), (FaultName::NotPermitted, 11), "{fault}");
+    assert_eq!(bench.call(Method::Disconnect, whole).await.unwrap_err().name, FaultName::NotPermitted);
+    assert_eq!(bench.status().await.state, ConnectionState::Connected);
+    // So it is with the block, also when a later life of the service finds it.
+    bench.mark();
+    bench.until(ConnectionState::Blocked).await;
+    assert_eq!(bench.call(Method::Dismiss, named()).await.unwrap_err().name, FaultName::NotPermitted);
+    let note = super::block_note::read(&bench.directory.path().join("state")).unwrap();
+    assert_eq!((note.tunnel.as_str(), note.owner), ("work", Some(1000)));
+    by(&mut bench, 1000, Role::User);
+    bench.call(Method::Dismiss, named()).await.unwrap();
+    assert_eq!(bench.status().await.state, ConnectionState::Disconnected);
+    by(&mut bench, 1001, Role::User);
+    bench.call(Method::Disconnect, named()).await.unwrap();
+    bench.call(Method::Disconnect, Value::Null).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_shared_tunnel_is_everybody_s_to_end() {
+    let mut bench = bench(&format!("shared = true\n{PSK}"), None);
+    bench.connect().await.unwrap();
+    bench.caller = Caller { uid: Some(1001), role: Role::User, ..bench.caller.clone() };
+    bench.call(Method::Disconnect, TunnelName { tunnel: "work".into() }).await.unwrap();
+    assert_eq!(bench.status().await.state, ConnectionState::Disconnected);
+}
+
+#[tokio::test]
 async fn without_a_journal_nothing_is_begun() {
     let bench = bench(PSK, None);
     fs::remove_dir_all(bench.directory.path().join("state")).unwrap();
@@ -372,7 +408,13 @@ async fn while_ems_s_profile_is_not_known_no_local_tunnel_can_pass_for_unmanaged
     let mut hub = Hub::new(Parts { paths, settings, inbox, net, jobs, examination, settled: oneshot::channel().0 });
     assert_eq!(hub.policy_problem(), None);
     let away = TelemetryState::Down { because: "no answer".into(), not_trusted: false };
-    let ems = |telemetry| EmsView { name: "EMS".into(), knowledge: Knowledge::default(), telemetry, confirmed_unix: 0 };
+    let ems = |telemetry| EmsView {
+        name: "EMS".into(),
+        knowledge: Knowledge::default(),
+        telemetry,
+        confirmed_unix: 0,
+        confirmed: None,
+    };
     hub.view.ems = Some(ems(away));
     assert!(hub.policy_problem().is_some_and(|problem| problem.to_string().contains("out of reach")));
     hub.view.ems = Some(ems(TelemetryState::Up { push: true }));

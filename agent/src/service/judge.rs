@@ -4,8 +4,9 @@ use super::admission::{Pending, SNAPSHOT_LIMIT};
 use super::ems_dial::EmsDial;
 use super::hub::{Hub, Message};
 use super::scan;
+use super::settling::Settling;
 use crate::compliance::EmsView;
-use crate::compliance::clock::LEASE;
+use crate::compliance::clock::{LEASE, SteadyClock};
 use crate::connection::{Connection, Input};
 use crate::profile::managed;
 use crate::profile::settings::toml_files;
@@ -22,7 +23,6 @@ use posture::facts::Facts;
 use posture::rules::Asked;
 use posture::vulnerability::{ScanResult, inventory};
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -50,6 +50,10 @@ pub struct Examination {
     asked: Asked,
     /// The files that are watched.
     watching: Vec<PathBuf>,
+    /// What time it is.
+    clock: SteadyClock,
+    /// Until when unknown tags alone take no tunnel down, because new rules ask for what was not looked at yet.
+    pub(super) settling: Option<Settling>,
     /// Names the files that are watched.
     pub watched: mpsc::UnboundedSender<Vec<PathBuf>>,
     pub(super) pending: Vec<Pending>,
@@ -87,6 +91,8 @@ impl Examination {
             next: Timestamp::ZERO,
             asked: Asked::default(),
             watching: Vec::new(),
+            clock: SteadyClock::default(),
+            settling: None,
             watched,
             pending: Vec::new(),
             tickets: 0,
@@ -110,13 +116,7 @@ impl Examination {
     /// Returns the moments at which something is due.
     pub fn deadlines(&self) -> impl Iterator<Item = Timestamp> {
         let pending = self.pending.iter().map(|pending| pending.asked + SNAPSHOT_LIMIT);
-        pending.chain([self.next])
-    }
-
-    /// Returns the addresses that stay reachable past tunnel and block for everybody: EMS's, where the
-    /// kernel would drop what answers EMS's marked sockets (strict reverse path), else none.
-    pub fn ems_addresses(&self) -> Vec<IpAddr> {
-        if crate::platform::strict_reverse_path() { self.dial.addresses() } else { Vec::new() }
+        pending.chain([self.next]).chain(self.settling.map(Settling::until))
     }
 }
 
@@ -178,6 +178,7 @@ impl Hub {
             knowledge: Knowledge::default(),
             telemetry,
             confirmed_unix: 0,
+            confirmed: None,
         });
     }
 
@@ -188,7 +189,7 @@ impl Hub {
         }
         self.view.ems = None;
         self.catalogue.set_managed(BTreeMap::new());
-        self.view.refresh(unix_now());
+        self.view.refresh(self.now_unix());
         self.rejudge();
     }
 
@@ -239,7 +240,7 @@ impl Hub {
         let again = self.examination.gathering == Gathering::AgainAfter;
         self.examination.gathering = Gathering::Idle;
         self.examination.gathered = Some(began);
-        self.view.take_facts(facts, unix_now());
+        self.view.take_facts(facts, self.now_unix());
         self.rescan_if_changed();
         self.report_facts();
         self.rejudge();
@@ -269,7 +270,7 @@ impl Hub {
     /// again by itself: its reason would be the same.
     fn rescan_if_due(&mut self) {
         if let (Some(Ok(result)), None) = (&self.view.scan, &self.examination.scanning) {
-            let age = Duration::from_secs(unix_now().saturating_sub(result.finished_unix));
+            let age = Duration::from_secs(self.now_unix().saturating_sub(result.finished_unix));
             if age >= self.settings.posture.scan_interval {
                 self.start_scan(None);
             }
@@ -324,7 +325,7 @@ impl Hub {
                 }
             }
         }
-        self.view.refresh(unix_now());
+        self.view.refresh(self.now_unix());
         self.report_facts();
         self.rejudge();
         for reply in waiting {
@@ -340,26 +341,34 @@ impl Hub {
         let Some(ems) = self.view.ems.as_mut() else { return };
         match delivery {
             Delivery::Knowledge(knowledge) => {
+                for moment in issued(&knowledge) {
+                    self.examination.clock.learn(moment, clock::now());
+                }
                 if ems.confirmed_unix == 0 {
                     ems.confirmed_unix = knowledge.tags.as_ref().map_or(0, |tags| tags.binding().issued_unix);
                 }
                 ems.knowledge = knowledge;
                 self.take_profile();
-                // New rules of EMS may ask for facts that it was not told so far.
-                self.report_facts();
-                self.rejudge();
                 let tunnels = self.entries();
-                if self.view.asked(tunnels.iter().map(|(_, entry)| &entry.tunnel)) != self.examination.asked {
+                let asked = self.view.asked(tunnels.iter().map(|(_, entry)| &entry.tunnel));
+                if asked != self.examination.asked {
+                    // What the new rules ask for is looked at and reported now, not at the next tick.
+                    if asked.asks_beyond(&self.examination.asked) {
+                        self.examination.settling = Some(Settling::begin(clock::now()));
+                    }
                     self.examine();
                 }
+                // New rules of EMS may ask for facts that are at hand and that it was not told so far.
+                self.report_facts();
+                self.rejudge();
             }
             Delivery::Telemetry(state) => {
                 tracing::info!(?state, "telemetry");
                 if state.is_up() {
-                    ems.confirmed_unix = unix_now();
+                    ems.confirmed = Some(clock::now());
                 }
                 ems.telemetry = state;
-                self.view.refresh(unix_now());
+                self.view.refresh(self.now_unix());
                 self.report_facts();
                 self.rejudge();
             }
@@ -402,10 +411,12 @@ impl Hub {
 
     /// Judges every tunnel by what is known now.
     pub(super) fn rejudge(&mut self) {
-        let now = unix_now();
+        let now = self.now_unix();
+        self.view.uptime = clock::now();
         let tunnels = self.entries();
+        self.finish_settling();
         let standings: BTreeMap<String, PostureStanding> =
-            tunnels.iter().map(|(name, entry)| (name.clone(), self.view.standing(name, entry, now))).collect();
+            tunnels.iter().map(|(name, entry)| (name.clone(), self.standing_now(name, entry, now))).collect();
         let before = std::mem::replace(&mut self.standings, standings);
         // Before the facts were gathered for the first time nobody is judged.
         if self.examination.gathered.is_some() {
@@ -425,6 +436,11 @@ impl Hub {
                 self.publish(name);
             }
         }
+    }
+
+    /// Returns what time it is, seconds since 1970, whatever somebody has done to the machine's clock.
+    pub(super) fn now_unix(&self) -> u64 {
+        self.examination.clock.reading(unix_now(), clock::now())
     }
 
     /// Returns how posture stands towards a tunnel; refused where that is not known.
@@ -474,7 +490,7 @@ impl Hub {
     /// Once a second: the clock's own triggers.
     pub(super) fn beat(&mut self) {
         if let Some(ems) = self.view.ems.as_mut().filter(|ems| ems.telemetry.is_up()) {
-            ems.confirmed_unix = unix_now();
+            ems.confirmed = Some(clock::now());
         }
         if clock::now() >= self.examination.next && self.examination.gathering == Gathering::Idle {
             self.examine();
@@ -487,6 +503,14 @@ impl Hub {
             self.renew_lease();
         }
     }
+}
+
+/// The moments at which EMS, by its signature, says that it spoke.
+fn issued(knowledge: &Knowledge) -> impl Iterator<Item = u64> {
+    let profile = knowledge.profile.as_ref().map(|document| document.binding().issued_unix);
+    let rules = knowledge.rules.as_ref().map(|document| document.binding().issued_unix);
+    let tags = knowledge.tags.as_ref().map(|document| document.binding().issued_unix);
+    [profile, rules, tags].into_iter().flatten()
 }
 
 /// Ages alone are no change.

@@ -19,6 +19,7 @@
 //! | [`ems_dial`] | how EMS is reached under a tunnel and a block |
 //! | [`scan`] | the vulnerability scan in a process of its own |
 //! | [`engine`] | the engine of production |
+//! | `settling` | new rules that ask for what was not looked at yet |
 //! | [`secrets`] | pre-shared keys, passwords and private keys |
 //! | [`configuration`] | from a tunnel as written to what the engine is told |
 //! | `wireguard` | the same for a WireGuard tunnel |
@@ -44,6 +45,7 @@ pub mod probe;
 pub mod rights;
 pub mod scan;
 pub mod secrets;
+mod settling;
 mod sign_on;
 pub mod start;
 mod tell;

@@ -13,11 +13,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
 
-/// How long a single change of the network may take.
-const CHANGE_LIMIT: Duration = Duration::from_secs(15);
+/// How long a single change of the network may take: each is a question to the kernel, which answers
+/// in milliseconds. A process that takes longer hangs or was stopped, and is replaced.
+const CHANGE_LIMIT: Duration = Duration::from_secs(6);
+/// How long the next process may take to be there and answer in its place.
+const REPLACED: Duration = Duration::from_secs(10);
 /// How long after its death NET is started again.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -43,10 +46,23 @@ pub struct NetLink {
     out: mpsc::UnboundedSender<ToNet>,
     awaited: Awaited,
     next: Arc<AtomicU64>,
+    stuck: Arc<Notify>,
+}
+
+/// How a conversation with one NET ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Over {
+    /// The handle is gone: MAIN ends.
+    NobodyAsks,
+    /// NET has hung up.
+    NetGone,
+    /// NET does not answer.
+    NetStuck,
 }
 
 /// What the task that runs NET holds.
 pub struct NetTask {
+    stuck: Arc<Notify>,
     queue: mpsc::UnboundedReceiver<ToNet>,
     awaited: Awaited,
     /// Questions that the present NET was given.
@@ -58,8 +74,9 @@ pub struct NetTask {
 pub fn link(told: mpsc::UnboundedSender<Told>) -> (NetLink, NetTask) {
     let (out, queue) = mpsc::unbounded_channel();
     let awaited = Awaited::default();
-    let task = NetTask { queue, awaited: Arc::clone(&awaited), given: HashSet::new(), told };
-    (NetLink { out, awaited, next: Arc::new(AtomicU64::new(1)) }, task)
+    let stuck = Arc::new(Notify::new());
+    let task = NetTask { stuck: Arc::clone(&stuck), queue, awaited: Arc::clone(&awaited), given: HashSet::new(), told };
+    (NetLink { out, awaited, next: Arc::new(AtomicU64::new(1)), stuck }, task)
 }
 
 impl NetLink {
@@ -68,17 +85,36 @@ impl NetLink {
         let _ = self.out.send(ToNet::Engine { command: Box::new(command) });
     }
 
+    /// Asks NET. One that does not answer is replaced, and the next one is asked once: every verb may
+    /// be carried out twice.
     async fn ask(&self, operation: &Step, verb: Verb) -> Result<Outcome, SystemError> {
+        match self.ask_once(operation, verb.clone(), CHANGE_LIMIT).await {
+            Some(outcome) => outcome,
+            None => {
+                self.stuck.notify_one();
+                let failed =
+                    |detail: &str| SystemError::Failed { operation: operation.to_string(), detail: detail.into() };
+                let again = self.ask_once(operation, verb, REPLACED).await;
+                again.unwrap_or_else(|| Err(failed("the network process does not answer")))
+            }
+        }
+    }
+
+    /// Asks, and waits so long.
+    async fn ask_once(&self, operation: &Step, verb: Verb, limit: Duration) -> Option<Result<Outcome, SystemError>> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (answer_in, answer) = oneshot::channel();
         self.awaited.lock().unwrap_or_else(PoisonError::into_inner).insert(id, answer_in);
         let _ = self.out.send(ToNet::System { id, verb });
         let failed = |detail: &str| SystemError::Failed { operation: operation.to_string(), detail: detail.into() };
-        match tokio::time::timeout(CHANGE_LIMIT, answer).await {
-            Ok(Ok(Outcome::Failed(error))) => Err(error),
-            Ok(Ok(outcome)) => Ok(outcome),
-            Ok(Err(_)) => Err(failed("the network process is gone")),
-            Err(_) => Err(failed("the network process does not answer")),
+        match tokio::time::timeout(limit, answer).await {
+            Ok(Ok(Outcome::Failed(error))) => Some(Err(error)),
+            Ok(Ok(outcome)) => Some(Ok(outcome)),
+            Ok(Err(_)) => Some(Err(failed("the network process is gone"))),
+            Err(_) => {
+                self.awaited.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+                None
+            }
         }
     }
 }
@@ -118,10 +154,13 @@ impl NetTask {
                 Ok((mut child, stream)) => {
                     let (read, write) = tokio::io::split(stream);
                     let over = self.converse(read, write).await;
-                    if tokio::time::timeout(Duration::from_secs(8), child.wait()).await.is_err() {
+                    if over == Over::NetStuck {
+                        tracing::error!("the network process does not answer: it is ended and started again");
+                        let _ = child.kill().await;
+                    } else if tokio::time::timeout(Duration::from_secs(8), child.wait()).await.is_err() {
                         let _ = child.kill().await;
                     }
-                    if over {
+                    if over == Over::NobodyAsks {
                         return;
                     }
                 }
@@ -140,23 +179,25 @@ impl NetTask {
         let _ = self.told.send(Told::Gone);
     }
 
-    /// Speaks with one NET; returns whether the handle is gone (and not NET).
-    pub async fn converse(&mut self, read: impl AsyncRead + Unpin, mut write: impl AsyncWrite + Unpin) -> bool {
+    /// Speaks with one NET, and returns how that ended.
+    pub async fn converse(&mut self, read: impl AsyncRead + Unpin, mut write: impl AsyncWrite + Unpin) -> Over {
         let mut reader = Reader::new(read);
         let mut ready = false;
         // Ends with the conversation: another NET did not ask.
         let mut looking_up = JoinSet::new();
+        let stuck = Arc::clone(&self.stuck);
         loop {
             tokio::select! {
                 Some(found) = looking_up.join_next(), if !looking_up.is_empty() => {
                     if let Ok(found) = found
                         && ipc::write(&mut write, &found).await.is_err()
                     {
-                        return false;
+                        return Over::NetGone;
                     }
                 }
+                () = stuck.notified(), if ready => return Over::NetStuck,
                 message = self.queue.recv() => {
-                    let Some(message) = message else { return true };
+                    let Some(message) = message else { return Over::NobodyAsks };
                     match &message {
                         ToNet::System { id, .. } => drop(self.given.insert(*id)),
                         // Commands for an engine that died with its process are void.
@@ -164,12 +205,18 @@ impl NetTask {
                         ToNet::Engine { .. } | ToNet::LookedUp { .. } => {}
                     }
                     if ipc::write(&mut write, &message).await.is_err() {
-                        return false;
+                        return Over::NetGone;
                     }
                 }
                 message = reader.next::<FromNet>() => match message {
                     Ok(Some(FromNet::Ready { capabilities, confinement })) => {
                         ready = true;
+                        // Whoever complained did so about an earlier one, or was impatient with this.
+                        tokio::select! {
+                            biased;
+                            () = stuck.notified() => {}
+                            () = std::future::ready(()) => {}
+                        }
                         let _ = self.told.send(Told::Ready(capabilities, confinement));
                     }
                     Ok(Some(FromNet::LookUp { id, name })) => {
@@ -189,10 +236,10 @@ impl NetTask {
                             let _ = waiting.send(outcome);
                         }
                     }
-                    Ok(None) => return false,
+                    Ok(None) => return Over::NetGone,
                     Err(error) => {
                         tracing::error!(%error, "the network process cannot be understood");
-                        return false;
+                        return Over::NetGone;
                     }
                 },
             }
@@ -217,4 +264,41 @@ fn spawn() -> io::Result<(tokio::process::Child, tokio::net::UnixStream)> {
 #[cfg(not(unix))]
 fn spawn() -> io::Result<(tokio::process::Child, tokio::io::DuplexStream)> {
     Err(io::Error::new(io::ErrorKind::Unsupported, "the network process is not supported on this system yet"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::step::{RouteTarget, RoutingTable};
+
+    #[tokio::test]
+    async fn a_complaint_about_one_that_has_gone_is_not_held_against_the_next() {
+        let (told, mut telling) = mpsc::unbounded_channel();
+        let (net, mut task) = link(told);
+        let (near, far) = tokio::io::duplex(1 << 16);
+        net.stuck.notify_one();
+        let conversation = tokio::spawn(async move {
+            let (read, write) = tokio::io::split(near);
+            let over = task.converse(read, write).await;
+            (over, task)
+        });
+        let (mut read, mut write) = tokio::io::split(far);
+        let capabilities =
+            Capabilities { change_network: true, firewall: false, strict_reverse_path: false, reasons: vec![] };
+        ipc::write(&mut write, &FromNet::Ready { capabilities, confinement: Confinement::default() }).await.unwrap();
+        assert!(matches!(telling.recv().await, Some(Told::Ready(..))));
+        let step = Step::Route {
+            table: RoutingTable(1),
+            destination: "192.0.2.0/24".parse().unwrap(),
+            target: RouteTarget::Prohibit,
+        };
+        let mut asking = net.clone();
+        let question = tokio::spawn(async move { asking.look(&step).await });
+        let mut reader = Reader::new(&mut read);
+        assert!(matches!(reader.next::<ToNet>().await, Ok(Some(ToNet::System { .. }))), "it is asked, and not ended");
+        // A complaint while it is there ends it.
+        net.stuck.notify_one();
+        assert_eq!(conversation.await.unwrap().0, Over::NetStuck);
+        question.abort();
+    }
 }

@@ -34,7 +34,7 @@ impl Hub {
             version: env!("CARGO_PKG_VERSION").into(),
             state: sign_of(tunnels.iter().map(|tunnel| tunnel.state)),
             attention: tunnels.iter().any(|tunnel| tunnel.attention),
-            posture: self.view.report(&entries, unix_now()),
+            posture: self.view.report(&entries, self.now_unix()),
             tunnels,
         }
     }

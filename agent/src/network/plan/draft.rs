@@ -6,7 +6,7 @@ use crate::network::ruleset;
 use crate::network::step::{Family, Purpose, RouteTarget, RoutingTable, Rule, RuleAction, RulePriority, Step};
 use crate::platform::Capabilities;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The plan in the making.
 pub(super) struct Draft<'a> {
@@ -126,7 +126,6 @@ impl<'a> Draft<'a> {
                         device: &self.granted.device.name,
                         mark: self.places.mark,
                         protected: &self.protected,
-                        exempt: &self.settings.exempt,
                         local: &self.local_networks(),
                     }),
                 },
@@ -137,12 +136,10 @@ impl<'a> Draft<'a> {
     /// What may go past the tunnel and the block.
     pub(super) fn ways_past(&mut self) {
         let purpose = if self.block == Block::Open { Purpose::Tunnel } else { Purpose::Block };
-        let main = |except_default| RuleAction::Lookup { table: RoutingTable::MAIN, except_default };
-        for address in &self.settings.exempt {
-            self.rule(purpose, -3, Family::of(address), main(false), |rule| rule.to = Some(IpNet::from(*address)));
-        }
+        self.answers_under_strict_reverse_path(purpose);
+        let main = || RuleAction::Lookup { table: RoutingTable::MAIN, except_default: true };
         for network in self.local_networks() {
-            self.rule(purpose, -2, Family::of_network(&network), main(true), |rule| rule.to = Some(network));
+            self.rule(purpose, -2, Family::of_network(&network), main(), |rule| rule.to = Some(network));
         }
     }
 
@@ -161,7 +158,6 @@ impl<'a> Draft<'a> {
             };
             self.push(Purpose::Tunnel, Step::Route { table: self.places.tunnel, destination, target });
         }
-        self.answers_under_strict_reverse_path();
         for address in &self.granted.addresses {
             let lookup = RuleAction::Lookup { table: self.places.tunnel, except_default: false };
             self.rule(Purpose::Tunnel, -7, Family::of(address), lookup, |rule| rule.from = Some(IpNet::from(*address)));
@@ -172,21 +168,30 @@ impl<'a> Draft<'a> {
         self.resolver();
     }
 
-    /// The kernel asks whether an answer to the gateway would leave where its packet came in, and
-    /// asks without our mark: then it would be the tunnel, and the packet would be dropped.
-    fn answers_under_strict_reverse_path(&mut self) {
-        if !self.strict_reverse_path || !self.firewall || !self.granted.gateway.is_ipv4() {
+    /// The kernel asks whether an answer to the gateway, or to EMS, would leave where its packet came in,
+    /// and asks without our mark: then it would be the tunnel or the block, and the packet would be
+    /// dropped. There is no such check for IPv6.
+    fn answers_under_strict_reverse_path(&mut self, purpose: Purpose) {
+        let mut senders: Vec<Ipv4Addr> = Vec::new();
+        for sender in std::iter::once(self.granted.gateway.ip()).chain(self.settings.answering.iter().copied()) {
+            if let IpAddr::V4(sender) = sender
+                && !senders.contains(&sender)
+            {
+                senders.push(sender);
+            }
+        }
+        if !self.strict_reverse_path || !self.firewall || senders.is_empty() {
             return;
         }
         self.push(
-            Purpose::Tunnel,
+            purpose,
             Step::Firewall {
                 table: format!("{}_answers", self.places.firewall),
-                ruleset: ruleset::answers(&self.places.firewall, self.granted.gateway.ip(), self.places.mark),
+                ruleset: ruleset::answers(&self.places.firewall, &senders, self.places.mark),
             },
         );
         self.push(
-            Purpose::Tunnel,
+            purpose,
             Step::Setting { name: "net/ipv4/conf/all/src_valid_mark".to_owned(), value: "1".to_owned() },
         );
     }
@@ -267,8 +272,7 @@ impl<'a> Draft<'a> {
     }
 
     fn something_passes(&self, family: Family) -> bool {
-        self.settings.exempt.iter().any(|address| Family::of(address) == family)
-            || self.local_networks().iter().any(|network| Family::of_network(network) == family)
+        self.local_networks().iter().any(|network| Family::of_network(network) == family)
     }
 
     /// Returns the local ranges that may pass a full tunnel: link-local IPv6 always, because it

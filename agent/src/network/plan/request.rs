@@ -64,8 +64,9 @@ pub struct TunnelNetworkSettings {
     pub block: Block,
     /// Whether private ranges on the local network stay reachable under a full tunnel.
     pub allow_local_network: bool,
-    /// Addresses that stay reachable past the tunnel and the block: EMS, and nothing else.
-    pub exempt: Vec<IpAddr>,
+    /// EMS's addresses. Only marked sockets reach them past the tunnel and the block; named here so that
+    /// a strict reverse-path check lets their answers in.
+    pub answering: Vec<IpAddr>,
 }
 
 /// What the gateway granted, and the device that carries it.

@@ -54,10 +54,8 @@ fn a_split_tunnel_carries_its_networks_and_leaves_the_rest_alone() {
 }
 
 #[test]
-fn a_full_tunnel_without_ipv6_makes_ipv6_unreachable_and_lets_ems_pass() {
-    let settings =
-        TunnelNetworkSettings { exempt: vec!["198.51.100.9".parse().unwrap()], ..TunnelNetworkSettings::default() };
-    let plan = made(&granted(&["0.0.0.0/0"]), &settings);
+fn a_full_tunnel_without_ipv6_makes_ipv6_unreachable() {
+    let plan = made(&granted(&["0.0.0.0/0"]), &TunnelNetworkSettings::default());
     assert_eq!(
         lines(&plan),
         [
@@ -66,11 +64,9 @@ fn a_full_tunnel_without_ipv6_makes_ipv6_unreachable_and_lets_ems_pass() {
             "Block: route 0.0.0.0/0 prohibit table 20592",
             "Block: route 10.98.0.1/32 prohibit table 20592",
             "Block: route ::/0 prohibit table 20592",
-            "Block: rule 20587: not fwmark 0x506f lookup 20592 suppress_prefixlength 0",
             "Block: rule 20592: not fwmark 0x506f lookup 20592",
             "Block: rule -6 20587: not fwmark 0x506f lookup 20592 suppress_prefixlength 0",
             "Block: rule -6 20592: not fwmark 0x506f lookup 20592",
-            "Block: rule 20588: to 198.51.100.9/32 lookup 254",
             "Block: rule -6 20589: to fe80::/10 lookup 254 suppress_prefixlength 0",
             "Tunnel: address 10.97.0.5 dev postern0",
             "Tunnel: link postern0 up mtu 1380",
@@ -78,7 +74,6 @@ fn a_full_tunnel_without_ipv6_makes_ipv6_unreachable_and_lets_ems_pass() {
             "Tunnel: route 10.98.0.1/32 dev postern0 src 10.97.0.5 table 20591",
             "Tunnel: route ::/0 unreachable table 20591",
             "Tunnel: rule 20584: from 10.97.0.5/32 lookup 20591",
-            "Tunnel: rule 20586: not fwmark 0x506f lookup 20591 suppress_prefixlength 0",
             "Tunnel: rule 20591: not fwmark 0x506f lookup 20591",
             "Tunnel: rule -6 20586: not fwmark 0x506f lookup 20591 suppress_prefixlength 0",
             "Tunnel: rule -6 20591: not fwmark 0x506f lookup 20591",
@@ -160,10 +155,23 @@ fn servers_are_asked_for_everything_when_no_domain_is_known_unless_only_domains_
 #[test]
 fn a_strict_kernel_is_told_which_answers_are_ours() {
     let strict = Capabilities { strict_reverse_path: true, ..able() };
-    let plan = plan(&granted(&["0.0.0.0/0"]), &TunnelNetworkSettings::default(), &Places::default(), &strict).unwrap();
-    let lines = lines(&plan);
-    assert!(lines.contains(&"Tunnel: nftables table inet postern_answers".to_owned()));
-    assert!(lines.contains(&"Tunnel: setting net/ipv4/conf/all/src_valid_mark = 1".to_owned()));
+    let answering = ["198.51.100.9", "fd99::9", "192.0.2.1"].map(|address| address.parse().unwrap()).to_vec();
+    for (block, purpose) in [(Block::Open, "Tunnel"), (Block::ProhibitRoutes, "Block")] {
+        let settings =
+            TunnelNetworkSettings { block, answering: answering.clone(), ..TunnelNetworkSettings::default() };
+        let plan = plan(&granted(&["0.0.0.0/0"]), &settings, &Places::default(), &strict).unwrap();
+        let lines = lines(&plan);
+        // EMS is to be heard as long as the block stands, too.
+        assert!(lines.contains(&format!("{purpose}: nftables table inet postern_answers")), "{lines:?}");
+        assert!(lines.contains(&format!("{purpose}: setting net/ipv4/conf/all/src_valid_mark = 1")), "{lines:?}");
+        assert!(!lines.iter().any(|line| line.contains("198.51.100.9")), "an address is let past: {lines:?}");
+        let text = plan.steps.iter().find_map(|planned| match &planned.step {
+            Step::Firewall { table, ruleset } if table == "postern_answers" => Some(ruleset.clone()),
+            _ => None,
+        });
+        let text = text.unwrap();
+        assert!(text.contains("ip saddr 198.51.100.9 ") && !text.contains("fd99"), "{text}");
+    }
 }
 
 #[test]
@@ -195,11 +203,7 @@ fn the_strictest_block_is_the_firewall_or_routes_and_a_word() {
 
 #[test]
 fn the_strict_block_says_what_passes_and_refuses_the_rest() {
-    let settings = TunnelNetworkSettings {
-        block: Block::Firewall,
-        exempt: vec!["198.51.100.9".parse().unwrap()],
-        ..TunnelNetworkSettings::default()
-    };
+    let settings = TunnelNetworkSettings { block: Block::Firewall, ..TunnelNetworkSettings::default() };
     let plan = made(&granted(&["0.0.0.0/0", "10.98.0.0/24"]), &settings);
     let rulesets: Vec<&str> = plan
         .steps

@@ -70,6 +70,10 @@ pub struct Tunnel {
     /// Whether the tunnel makes itself again after it was lost.
     #[serde(default)]
     pub keep_running: bool,
+    /// Whether every member of the control socket's group may end the tunnel and lift its block;
+    /// otherwise only the user for whom it was made, and administrators.
+    #[serde(default)]
+    pub shared: bool,
     /// What may leave in the clear after compliance was lost.
     #[serde(default)]
     pub after_loss: AfterLoss,
@@ -119,6 +123,7 @@ impl Tunnel {
             gateway_revocation: RevocationPolicy::default(),
             gateway_sha1: true,
             keep_running: false,
+            shared: false,
             after_loss: AfterLoss::default(),
             offline_grace: offline_grace(),
             connect_timeout: connect_timeout(),

@@ -1,0 +1,78 @@
+//! New rules of EMS that ask for what was not looked at yet.
+//!
+//! They leave tags unknown for the moment that looking and reporting take, in EMS's snapshot as well as
+//! here. Unknown refuses; but a tunnel that is up is not taken down for a question that is being answered.
+
+use super::hub::Hub;
+use crate::connection::Connection;
+use crate::profile::Entry;
+use ike_client::Timestamp;
+use ike_client::tunnel::clock;
+use postern_api::state::PostureStanding;
+use std::time::Duration;
+
+/// How long new rules of EMS may leave tags unknown, because they ask for what was not looked at and not
+/// reported yet, before tunnels that are up are judged by that. Below the second within which a change at
+/// EMS is to hold; what is known to be bad is judged at once.
+const SETTLING: Duration = Duration::from_millis(900);
+
+/// New rules wait for what they ask of the system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Settling {
+    /// Since when.
+    since: Timestamp,
+    /// Until when at most.
+    until: Timestamp,
+}
+
+impl Settling {
+    /// Begins.
+    pub(super) fn begin(since: Timestamp) -> Self {
+        Self { since, until: since + SETTLING }
+    }
+
+    /// Returns when it ends at the latest.
+    pub(super) fn until(self) -> Timestamp {
+        self.until
+    }
+}
+
+impl Hub {
+    /// Judges a tunnel. One that is up outlives tags that are unknown only until new rules have been
+    /// looked at.
+    pub(super) fn standing_now(&self, name: &str, entry: &Entry, now_unix: u64) -> PostureStanding {
+        let standing = self.view.standing(name, entry, now_unix);
+        let is_up = matches!(self.connections.get(name), Some(Connection::Connected(_)));
+        let settling = self.examination.settling.is_some();
+        match (&standing, self.standings.get(name)) {
+            (PostureStanding::Refused { .. }, Some(before))
+                if settling
+                    && is_up
+                    && !matches!(before, PostureStanding::Refused { .. })
+                    && self.view.lacks_only_knowledge(entry, now_unix) =>
+            {
+                before.clone()
+            }
+            _ => standing,
+        }
+    }
+
+    /// Ends the patience with new rules once they were looked at and EMS has judged what was reported, or
+    /// when its time is over.
+    pub(super) fn finish_settling(&mut self) {
+        let Some(settling) = self.examination.settling else { return };
+        let looked = self.examination.gathered.is_some_and(|gathered| gathered >= settling.since);
+        let judged = !self.view.ems.as_ref().is_some_and(|ems| ems.telemetry.is_up())
+            || self.view.snapshot_sequence() >= self.examination.reported;
+        if clock::now() >= settling.until || (looked && judged) {
+            self.examination.settling = None;
+        }
+    }
+
+    /// Judges again when the patience with new rules is over.
+    pub(super) fn end_settling(&mut self) {
+        if self.examination.settling.is_some_and(|settling| clock::now() >= settling.until) {
+            self.rejudge();
+        }
+    }
+}
