@@ -239,6 +239,93 @@ class RefusesFirst(Proxy):
         return lies + [datagram]
 
 
+class AnswersFirst(Proxy):
+    """Answers IKE_SA_INIT itself before the real gateway does, twice, each time with keys of its own,
+    and goes on as a gateway whose proof is wrong."""
+
+    def __init__(self, arguments):
+        super().__init__(arguments)
+        self.forged = {}
+
+    def to_gateway(self, datagram, back):
+        spis, _, exchange, _, message_id = ikev2.read_header(datagram)
+        if spis in self.forged:
+            sa = self.forged[spis]
+            if exchange == IKE_AUTH and sa.read(datagram) is not None:
+                proof = sa.shared_key_auth(b"some other key", FQDN)
+                back(sa.seal(exchange, message_id, [(IDR, FQDN), (AUTH, proof)]))
+                tell("impersonated")
+            return []
+        if exchange == IKE_SA_INIT:
+            for sa in (ikev2.Responder(datagram), ikev2.Responder(datagram)):
+                self.forged[sa.spis] = sa
+                back(sa.response)
+            tell("answered")
+        return [datagram]
+
+
+class AsksForCookies(Proxy):
+    """Asks for a cookie before the real gateway, which wants none, answers."""
+
+    def to_gateway(self, datagram, back):
+        spis, first, exchange, _, _ = ikev2.read_header(datagram)
+        if exchange == IKE_SA_INIT:
+            for _ in range(3):
+                cookie = ikev2.notify(ikev2.COOKIE, os.urandom(20))
+                back(ikev2.message((spis[0], b"\x00" * 8), exchange, RESPONSE, 0, [cookie]))
+            tell("asked")
+        return [datagram]
+
+
+class SpoofsRefusals(Proxy):
+    """Answers the first IKE_SA_INIT with a refusal of each kind and swallows it and the next: the
+    real gateway is heard only later."""
+
+    def __init__(self, arguments):
+        super().__init__(arguments)
+        self.seen = 0
+
+    def to_gateway(self, datagram, back):
+        spis, _, exchange, _, _ = ikev2.read_header(datagram)
+        if exchange != IKE_SA_INIT:
+            return [datagram]
+        self.seen += 1
+        if self.seen == 1:
+            lies = [(kind, b"") for kind in (ikev2.NO_PROPOSAL_CHOSEN, ikev2.AUTHENTICATION_FAILED, ikev2.INVALID_SYNTAX)]
+            for kind, data in lies + [(ikev2.INVALID_KE_PAYLOAD, b"\x00\x02"), (ikev2.INVALID_KE_PAYLOAD, b"\x00\x0e")]:
+                back(ikev2.message((spis[0], b"\x00" * 8), exchange, RESPONSE, 0, [ikev2.notify(kind, data)]))
+            tell("spoofed")
+        return [datagram] if self.seen > 2 else []
+
+
+class Unreachable(Proxy):
+    """Says by ICMP that nobody is there, and swallows the first IKE_SA_INIT."""
+
+    def __init__(self, arguments):
+        super().__init__(arguments)
+        self.seen = 0
+
+    def to_gateway(self, datagram, back):
+        if ikev2.read_header(datagram)[2] != IKE_SA_INIT:
+            return [datagram]
+        self.seen += 1
+        address, port = self.source
+        ends = socket.inet_aton(address) + socket.inet_aton(self.arguments.listen)
+        length = len(datagram)
+        front = struct.pack("!BBHHHBBH", 0x45, 0, 28 + length, 0, 0, 64, 17, 0) + ends
+        body = front + struct.pack("!HHHH", port, 500, 8 + length, 0) + datagram
+        with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as raw:
+            for code in (1, 2, 3, 13):
+                word = struct.pack("!BBHI", 3, code, 0, 0) + body[:548]
+                word += b"\x00" * (len(word) % 2)
+                total = sum(struct.unpack(f"!{len(word) // 2}H", word))
+                while total >> 16:
+                    total = (total & 0xFFFF) + (total >> 16)
+                raw.sendto(word[:2] + struct.pack("!H", ~total & 0xFFFF) + word[4:], (address, 0))
+        tell("unreachable")
+        return [datagram] if self.seen > 1 else []
+
+
 class Reflects(Proxy):
     """Sends every message of the client back to it too."""
 
@@ -315,6 +402,10 @@ BEHAVIOURS = {
     "unprotected-flood": UnprotectedFlood,
     "passes-on": Proxy,
     "refuses-first": RefusesFirst,
+    "answers-first": AnswersFirst,
+    "asks-for-cookies": AsksForCookies,
+    "spoofs-refusals": SpoofsRefusals,
+    "unreachable": Unreachable,
     "reflects": Reflects,
     "replays": Replays,
     "strips-nat-detection": StripsNatDetection,
@@ -368,6 +459,7 @@ def serve_proxy(behaviour, arguments):
             front = MARKER if port == 4500 else b""
             if ready in near:
                 clients[ready][1] = source
+                behaviour.source = source
                 back = lambda octets: ready.sendto(front + octets, source)
                 passed = behaviour.to_gateway(datagram[len(front) :], back) if is_ike and len(datagram) > 28 else None
                 for octets in passed if passed is not None else [datagram]:

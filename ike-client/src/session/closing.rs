@@ -68,6 +68,11 @@ impl Closing {
         }
     }
 
+    /// Returns the SPIs of the IKE SA that ends.
+    pub(super) const fn spis(&self) -> Spis {
+        self.sa.spis
+    }
+
     pub(super) fn retransmission(&self) -> Option<Timestamp> {
         self.sa.retransmission()
     }

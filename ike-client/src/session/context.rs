@@ -40,6 +40,8 @@ pub(super) struct Context {
     pub counters: Counters,
     /// Where the datagram that is being looked at came from.
     pub from: SocketAddr,
+    /// Set by whoever has just verified the gateway's proof, whatever then comes of it.
+    pub gateway_proven: bool,
     /// IDi, once it was sent.
     pub identity: Option<Identity>,
     /// Other addresses that the gateway, once proven, said it can be reached at.
@@ -72,6 +74,7 @@ impl Context {
             path: Path { local, remote, socket },
             counters: Counters::default(),
             from: remote,
+            gateway_proven: false,
             identity: None,
             alternatives: Vec::new(),
             transmits: VecDeque::new(),
@@ -94,6 +97,11 @@ impl Context {
         self.send_to(message, self.path.remote);
     }
 
+    /// Queues one IKE message on a path that is perhaps no longer the one in use.
+    pub(super) fn send_by(&mut self, path: &Path, message: &[u8]) {
+        self.transmit(message, path.remote, path.socket);
+    }
+
     /// Queues the answer to the datagram that is being looked at: where it came from, if that is
     /// another address than the one in use (RFC 7296 §2.11).
     pub(super) fn answer(&mut self, message: &[u8]) {
@@ -109,8 +117,11 @@ impl Context {
     }
 
     fn send_to(&mut self, message: &[u8], destination: SocketAddr) {
+        self.transmit(message, destination, self.path.socket);
+    }
+
+    fn transmit(&mut self, message: &[u8], destination: SocketAddr, socket: LocalSocket) {
         self.trace.sent(message);
-        let socket = self.path.socket;
         let bytes = match socket {
             LocalSocket::Ike => message.to_vec(),
             LocalSocket::Encapsulated => udp::mark(message),

@@ -87,6 +87,11 @@ pub(super) fn begin(
 }
 
 impl AwaitingEapMessage {
+    /// Tells whether the gateway has proven itself before the login.
+    pub(super) const fn is_proven(&self) -> bool {
+        matches!(self.round.standing, Standing::Proven(_))
+    }
+
     /// Takes the response to the last EAP answer.
     pub(super) fn respond(self, payloads: &[Payload], context: &mut Context, now: Timestamp) -> State {
         let payloads = Payloads(payloads);
@@ -217,6 +222,11 @@ fn prove(standing: Standing, peer: Peer, context: &Context) -> Result<GatewayPro
 }
 
 impl AwaitingCredential {
+    /// Tells whether the gateway has proven itself before the login.
+    pub(super) const fn is_proven(&self) -> bool {
+        matches!(self.round.standing, Standing::Proven(_))
+    }
+
     /// Returns why the session ends when nobody answers.
     pub(super) fn unanswered(&self, because: String) -> CloseCause {
         match &self.expired {

@@ -1,57 +1,59 @@
-//! IKE_SA_INIT (RFC 7296 §1.2, §2.6, §2.7).
+//! IKE_SA_INIT (RFC 7296 §1.2, §2.6, §2.7): the request, for as long as an answer to it may come.
 //!
-//! Nothing here is protected yet, so anybody on the path may have sent what comes in. A refusal
-//! therefore only starts a grace of [`REFUSAL_GRACE`] in which a better answer still counts, and
-//! the answers that ask for another attempt are followed a bounded number of times. An attempt in
-//! another group leaves the earlier ones open: whichever the gateway answers is gone on with, and
-//! AUTH covers that very request, so a forged wish for another group costs nothing. A key exchange
-//! value that cannot be used burns the secret it was tried with; the next attempt is a new one, under
-//! a new SPI.
+//! Nothing here is protected yet, so anybody on the path may have sent what comes in. Every whole
+//! answer is therefore only a candidate ([`candidates`](super::candidates) goes on with each), a
+//! [refusal](refusals) only a hint, and a [cookie](cookies) is returned after a moment in which the
+//! request without it may still be answered. An attempt in another group leaves the earlier ones
+//! open: whichever the gateway answers is gone on with, and AUTH covers that very request, so a forged
+//! wish for another group costs nothing. All that an attempt can be made to do is bounded.
 
+mod answer;
+pub(super) mod cookies;
+pub(super) mod refusals;
+
+use super::candidates::Candidates;
 use super::cause::{CloseCause, SaKind};
-use super::context::Context;
+use super::context::{Context, Path};
 use super::event::Nat;
-use super::ike_sa::{IkeSa, Spis};
-use super::output::LocalSocket;
-use super::payloads::Payloads;
+use super::ike_sa::IkeSa;
+use super::output::TimerName;
 use super::ppk::{self, Ppk};
 use super::state::State;
 use super::{intermediate, nat, proposal, redirect};
 use crate::auth::signature::SignatureHashes;
 use crate::crypto::kex::{KeyExchange, KeyExchangeError};
-use crate::crypto::keys::{IkeKeys, IkeSpis, Nonces, Side};
-use crate::crypto::suite::IkeSuite;
+use crate::crypto::keys::Nonces;
 use crate::crypto::transform::Group;
 use crate::exchange::OutgoingWindow;
 use crate::exchange::window::Due;
 use crate::time::Timestamp;
 use crate::wire::{
-    self, ExchangeType, Flags, Header, InitiatorSpi, KeyExchangeGroup, Message, Notify, NotifyType, Payload, Proposal,
+    self, ExchangeType, Flags, Header, InitiatorSpi, KeyExchangeGroup, Message, Notify, NotifyType, Payload,
     ResponderSpi,
 };
-use std::time::Duration;
+use answer::Answer;
+use cookies::Cookies;
+use refusals::{Refusals, Verdict};
 
-/// How long a better answer is waited for after an unprotected refusal.
-pub(super) const REFUSAL_GRACE: Duration = Duration::from_secs(2);
+/// In how many groups the request goes out.
+const MAXIMUM_ATTEMPTS: usize = 4;
+/// From how many whole answers a key is derived, which is what they cost.
+const MAXIMUM_ANSWERS: u8 = 16;
 
-/// How many cookies are returned before the gateway is taken for one that never has enough.
-const MAXIMUM_COOKIES: u8 = 3;
-
-/// How many key exchange values that cannot be used lead to a new attempt.
-const MAXIMUM_BAD_VALUES: u8 = 2;
-
-/// Awaits the response to IKE_SA_INIT.
+/// Awaits responses to IKE_SA_INIT.
 pub(super) struct AwaitingInitResponse {
     spi: InitiatorSpi,
     nonce: Vec<u8>,
+    /// The path that the request goes by; what follows it may float to another port.
+    path: Path,
     /// One for each group that was tried, the last one last.
     attempts: Vec<Attempt>,
     window: OutgoingWindow,
-    cookie: Option<Vec<u8>>,
-    cookies: u8,
-    bad_values: u8,
+    cookies: Cookies,
+    refusals: Refusals,
+    /// Whole answers so far.
+    answers: u8,
     disguise: Option<[u8; 20]>,
-    refusal: Option<(CloseCause, Timestamp)>,
     negotiation_ends: Timestamp,
 }
 
@@ -87,24 +89,17 @@ impl Negotiated {
     }
 }
 
-/// The payloads that a response must have.
-struct Answer<'a> {
-    proposals: &'a [Proposal],
-    key_exchange: &'a wire::KeyExchange,
-    nonce: &'a [u8],
-}
-
 /// Begins from the start, on the path in use.
 pub(super) fn from_the_start(context: &mut Context, now: Timestamp) -> State {
     match AwaitingInitResponse::start(context, now) {
-        Ok(state) => State::AwaitingInitResponse(Box::new(state)),
+        Ok(awaiting) => Candidates::of_init(awaiting),
         Err(cause) => State::closed(cause, context),
     }
 }
 
 impl AwaitingInitResponse {
     /// Sends the first message.
-    pub(super) fn start(context: &mut Context, now: Timestamp) -> Result<Self, CloseCause> {
+    fn start(context: &mut Context, now: Timestamp) -> Result<Self, CloseCause> {
         let configuration = &mut context.configuration;
         if configuration.require_post_quantum && !configuration.ppk.as_ref().is_some_and(|ppk| ppk.required) {
             configuration.ike_suites.retain(|suite| suite.additional.is_post_quantum());
@@ -125,24 +120,39 @@ impl AwaitingInitResponse {
         let mut awaiting = Self {
             spi: InitiatorSpi(context.ike_spi()?),
             nonce: context.nonce()?,
+            path: context.path,
             attempts: vec![Attempt { exchange: generate(group, context)?, request: Vec::new() }],
             window: OutgoingWindow::new(0),
-            cookie: None,
-            cookies: 0,
-            bad_values: 0,
+            cookies: Cookies::default(),
+            refusals: Refusals::default(),
+            answers: 0,
             disguise,
-            refusal: None,
             negotiation_ends: now + context.configuration.negotiation_limit,
         };
-        awaiting.send(context, now)?;
+        awaiting.send(0, context, now)?;
         Ok(awaiting)
     }
 
-    /// Sends the last attempt's request as the fields now say, and starts its repetition.
-    fn send(&mut self, context: &mut Context, now: Timestamp) -> Result<(), CloseCause> {
-        let Some(attempt) = self.attempts.last_mut() else { return Ok(()) };
+    /// Sends the requests of the attempts from that place on as the fields now say, and starts the
+    /// repetition of all.
+    fn send(&mut self, from: usize, context: &mut Context, now: Timestamp) -> Result<(), CloseCause> {
+        for place in from..self.attempts.len() {
+            self.write(place, context)?;
+        }
+        let requests: Vec<_> = self.attempts.iter().map(|attempt| attempt.request.clone()).collect();
+        requests.iter().skip(from).for_each(|request| context.send_by(&self.path, request));
+        self.refusals.sent();
+        // An attempt that was asked for anew is still message 0 (RFC 7296 §2.6).
+        self.window = OutgoingWindow::new(0);
+        self.window.sent(requests, context.configuration.retransmission, now);
+        Ok(())
+    }
+
+    /// Writes the request of an attempt.
+    fn write(&mut self, place: usize, context: &Context) -> Result<(), CloseCause> {
+        let Some(attempt) = self.attempts.get_mut(place) else { return Ok(()) };
         let mut payloads = Vec::new();
-        if let Some(cookie) = &self.cookie {
+        if let Some(cookie) = self.cookies.current() {
             payloads.push(Payload::Notify(Notify::new(NotifyType::COOKIE, cookie.clone())));
         }
         payloads.push(Payload::SecurityAssociation(proposal::offer(&context.configuration.ike_suites, &[])));
@@ -150,7 +160,7 @@ impl AwaitingInitResponse {
         payloads.push(Payload::KeyExchange(wire::KeyExchange { group, data: attempt.exchange.public().to_vec() }));
         payloads.push(Payload::Nonce(self.nonce.clone()));
         payloads.extend(context.configuration.extensions.vendor_ids.iter().cloned().map(Payload::VendorId));
-        let detection = nat::notifies(self.spi, ResponderSpi::ZERO, &context.path, self.disguise);
+        let detection = nat::notifies(self.spi, ResponderSpi::ZERO, &self.path, self.disguise);
         payloads.extend(detection.into_iter().map(Payload::Notify));
         let status = [
             (NotifyType::IKEV2_FRAGMENTATION_SUPPORTED, Vec::new()),
@@ -168,11 +178,13 @@ impl AwaitingInitResponse {
         let flags = Flags::new(true, false);
         let header = Header::new(self.spi, ResponderSpi::ZERO, ExchangeType::IKE_SA_INIT, flags, 0);
         attempt.request = Message::new(header, payloads).encode()?;
-        context.send(&attempt.request);
-        // An attempt that was asked for anew is still message 0 (RFC 7296 §2.6).
-        self.window = OutgoingWindow::new(0);
-        self.window.sent(vec![attempt.request.clone()], context.configuration.retransmission, now);
         Ok(())
+    }
+
+    /// Sends all requests once more, out of turn: the gateway's real answer may have been lost.
+    pub(super) fn repeat(&mut self, context: &mut Context) {
+        self.refusals.sent();
+        self.attempts.iter().for_each(|attempt| context.send_by(&self.path, &attempt.request));
     }
 
     /// Returns the SPI by which responses are known.
@@ -180,50 +192,80 @@ impl AwaitingInitResponse {
         self.spi
     }
 
-    /// Returns when the request is repeated.
-    pub(super) fn retransmission(&self) -> Option<Timestamp> {
-        self.window.deadline()
+    /// Returns the path that responses come by.
+    pub(super) const fn path(&self) -> &Path {
+        &self.path
     }
 
-    /// Returns when a refusal counts.
-    pub(super) fn refusal_grace(&self) -> Option<Timestamp> {
-        self.refusal.as_ref().map(|(_, ends)| *ends)
+    /// Returns every moment at which [`Self::handle_timeout`] has something to do. With candidates under
+    /// way the request is repeated with theirs, and silence is theirs too.
+    pub(super) fn timers(&self, with_candidates: bool) -> Vec<(Timestamp, TimerName)> {
+        let mut timers = Vec::new();
+        timers.extend(self.cookies.deadline().map(|at| (at, TimerName::Cookie)));
+        if !with_candidates {
+            timers.extend(self.window.deadline().map(|at| (at, TimerName::Retransmission)));
+            timers.extend(self.refusals.deadline().map(|at| (at, TimerName::Refusal)));
+            timers.push((self.negotiation_ends, TimerName::Negotiation));
+        }
+        timers
     }
 
-    /// Returns when the whole negotiation has taken too long.
-    pub(super) const fn negotiation(&self) -> Timestamp {
-        self.negotiation_ends
-    }
-
-    pub(super) fn handle_timeout(mut self: Box<Self>, context: &mut Context, now: Timestamp) -> State {
-        if let Some((cause, ends)) = self.refusal.take() {
-            if ends <= now {
-                return State::closed(cause, context);
+    /// Does what is due.
+    ///
+    /// # Errors
+    /// Why the attempt is over.
+    pub(super) fn handle_timeout(
+        &mut self,
+        with_candidates: bool,
+        context: &mut Context,
+        now: Timestamp,
+    ) -> Result<(), CloseCause> {
+        if self.cookies.due(now) {
+            self.send(0, context, now)?;
+        }
+        if with_candidates {
+            return Ok(());
+        }
+        match self.refusals.due(now) {
+            Verdict::Nothing => {}
+            Verdict::AskAgain => {
+                context.counters.retransmitted += 1;
+                self.window.restart(now);
+                self.repeat(context);
             }
-            self.refusal = Some((cause, ends));
+            Verdict::Believed(cause) => return Err(cause),
         }
         if self.negotiation_ends <= now {
-            return State::closed(CloseCause::NoAnswer, context);
+            return Err(self.unanswered());
         }
         match self.window.due(now) {
             Due::Nothing => {}
             Due::Repeat(datagrams) => {
                 context.counters.retransmitted += 1;
-                datagrams.iter().for_each(|datagram| context.send(datagram));
+                self.refusals.sent();
+                datagrams.iter().for_each(|datagram| context.send_by(&self.path, datagram));
             }
-            Due::GivenUp => return State::closed(CloseCause::NoAnswer, context),
+            Due::GivenUp => return Err(self.unanswered()),
         }
-        State::AwaitingInitResponse(self)
+        Ok(())
     }
 
-    /// Takes a message whose initiator SPI is ours.
+    /// Returns why nothing came of it.
+    fn unanswered(&self) -> CloseCause {
+        self.refusals.likeliest().unwrap_or(CloseCause::NoAnswer)
+    }
+
+    /// Takes a message whose initiator SPI is ours; returns what a whole answer brought.
+    ///
+    /// # Errors
+    /// Why the attempt is over, which is never the message's doing.
     pub(super) fn receive(
-        mut self: Box<Self>,
+        &mut self,
         datagram: &[u8],
         message: &Message,
         context: &mut Context,
         now: Timestamp,
-    ) -> State {
+    ) -> Result<Option<Box<Negotiated>>, CloseCause> {
         let header = &message.header;
         let fits = header.exchange == ExchangeType::IKE_SA_INIT
             && header.flags.is_response()
@@ -231,212 +273,76 @@ impl AwaitingInitResponse {
             && header.message_id == 0;
         if !fits {
             context.counters.unexpected += 1;
-            return State::AwaitingInitResponse(self);
+            return Ok(None);
         }
-        let outcome = match Answer::of(&message.payloads) {
-            Some(answer) if header.responder_spi != ResponderSpi::ZERO => {
-                return match self.accept(&answer, datagram, message, context) {
-                    Ok(negotiated) => intermediate::begin(negotiated, context, now),
-                    Err(Unaccepted::Answer(awaiting, cause)) => awaiting.refused(cause, now),
-                    Err(Unaccepted::Value(awaiting, group, cause)) => awaiting.again(group, cause, context, now),
-                    Err(Unaccepted::Session(cause)) => State::closed(cause, context),
-                };
-            }
-            _ => self.asked_again_or_refused(message, context, now),
+        let Some(answer) = Answer::of(datagram, message) else {
+            self.asked_again_or_refused(message, context, now)?;
+            return Ok(None);
         };
-        match outcome {
-            Ok(None) => State::AwaitingInitResponse(self),
-            Ok(Some(cause)) => self.refused(cause, now),
-            Err(cause) => State::closed(cause, context),
+        if self.answers >= MAXIMUM_ANSWERS {
+            context.counters.unexpected += 1;
+            return Ok(None);
+        }
+        self.answers += 1;
+        match self.accept(&answer, context) {
+            Ok(negotiated) => Ok(Some(negotiated)),
+            Err(cause) => {
+                self.refusals.note(cause, now);
+                Ok(None)
+            }
         }
     }
 
-    /// Starts anew in a group whose secret went into a value that cannot be used.
-    fn again(mut self: Box<Self>, group: Group, cause: CloseCause, context: &mut Context, now: Timestamp) -> State {
-        if self.bad_values >= MAXIMUM_BAD_VALUES {
-            return self.refused(cause, now);
-        }
-        self.bad_values += 1;
-        match self.start_anew(group, context, now) {
-            Ok(()) => self.refused(cause, now),
-            Err(cause) => State::closed(cause, context),
-        }
-    }
-
-    /// Begins under a new SPI, so that what the gateway keeps under the old one does not matter.
-    fn start_anew(&mut self, group: Group, context: &mut Context, now: Timestamp) -> Result<(), CloseCause> {
-        self.spi = InitiatorSpi(context.ike_spi()?);
-        self.nonce = context.nonce()?;
-        self.cookie = None;
-        self.attempts = vec![Attempt { exchange: generate(group, context)?, request: Vec::new() }];
-        self.send(context, now)
-    }
-
-    /// Starts the grace of a refusal, if none is running.
-    fn refused(mut self: Box<Self>, cause: CloseCause, now: Timestamp) -> State {
-        if self.refusal.is_none() {
-            self.refusal = Some((cause, now + REFUSAL_GRACE));
-        }
-        State::AwaitingInitResponse(self)
-    }
-
-    /// Follows COOKIE and INVALID_KE_PAYLOAD, reads a redirect (RFC 5685 §3); returns what any other error means.
+    /// Follows COOKIE and INVALID_KE_PAYLOAD; takes note of a redirect (RFC 5685 §3) and of any other
+    /// error.
     fn asked_again_or_refused(
         &mut self,
         message: &Message,
         context: &mut Context,
         now: Timestamp,
-    ) -> Result<Option<CloseCause>, CloseCause> {
+    ) -> Result<(), CloseCause> {
         let says = |kind: NotifyType| kind.is_error() || [NotifyType::COOKIE, NotifyType::REDIRECT].contains(&kind);
         let notify = message.notifies().find(|notify| says(notify.notify_type));
         let Some(notify) = notify else {
             context.counters.malformed += 1;
-            return Ok(None);
+            return Ok(());
         };
         match notify.notify_type {
             NotifyType::COOKIE => {
                 if !(1..=64).contains(&notify.data.len()) {
                     context.counters.malformed += 1;
-                    return Ok(None);
+                } else if self.cookies.note(&notify.data, now).is_err() {
+                    self.refusals.note(CloseCause::misbehaved("it asks for one cookie after the other"), now);
                 }
-                if self.cookies >= MAXIMUM_COOKIES {
-                    return Ok(Some(CloseCause::misbehaved("it asks for one cookie after the other")));
-                }
-                self.cookies += 1;
-                self.cookie = Some(notify.data.clone());
-                self.send(context, now)?;
-                Ok(None)
             }
             NotifyType::REDIRECT => {
                 let follow = context.configuration.continuity.follow_redirects;
                 match redirect::unprotected(notify, &self.nonce).filter(|_| follow) {
-                    Some(to) => Ok(Some(CloseCause::Redirected { to })),
-                    None => {
-                        context.counters.unexpected += 1;
-                        Ok(None)
-                    }
+                    Some(to) => self.refusals.note(CloseCause::Redirected { to }, now),
+                    None => context.counters.unexpected += 1,
                 }
             }
             NotifyType::INVALID_KE_PAYLOAD => {
                 let wanted = <[u8; 2]>::try_from(notify.data.as_slice()).map(u16::from_be_bytes);
                 let offered = |group: &Group| context.configuration.ike_suites.iter().any(|row| row.group == *group);
-                let group = wanted.ok().and_then(Group::from_id).filter(offered);
-                match group {
-                    Some(group) if self.attempt_in(group.id()).is_none() => {
-                        self.attempts.push(Attempt { exchange: generate(group, context)?, request: Vec::new() });
-                        self.send(context, now)?;
-                        Ok(None)
-                    }
+                match wanted.ok().and_then(Group::from_id).filter(offered) {
                     // The group of a request that is under way: an answer to an earlier one.
-                    Some(_) => Ok(None),
-                    None => Ok(Some(CloseCause::ProposalMismatch { sa: SaKind::Ike })),
+                    Some(group) if self.attempt_in(group.id()).is_some() => {}
+                    Some(group) if self.attempts.len() < MAXIMUM_ATTEMPTS => {
+                        self.attempts.push(Attempt { exchange: generate(group, context)?, request: Vec::new() });
+                        self.send(self.attempts.len() - 1, context, now)?;
+                    }
+                    _ => self.refusals.note(CloseCause::ProposalMismatch { sa: SaKind::Ike }, now),
                 }
             }
-            _ => Ok(Some(CloseCause::of_refusal(notify, SaKind::Ike, &[]))),
+            _ => self.refusals.note(CloseCause::of_refusal(notify, SaKind::Ike, &[]), now),
         }
-    }
-
-    /// Takes a response that is whole, checks what the gateway chose, and derives the keys. Gives
-    /// itself back with the error as long as a better answer could still be used.
-    fn accept(
-        mut self: Box<Self>,
-        answer: &Answer<'_>,
-        datagram: &[u8],
-        message: &Message,
-        context: &mut Context,
-    ) -> Result<Box<Negotiated>, Unaccepted> {
-        let spis = Spis::of(&message.header);
-        let (suite, place) = match self.check(answer, context) {
-            Ok(checked) => checked,
-            Err(cause) => return Err(Unaccepted::Answer(self, cause)),
-        };
-        let nat = nat::detect(Payloads(&message.payloads).notifies(), spis.initiator, spis.responder, &context.path);
-        let nat = match nat {
-            Some(nat) => nat,
-            None if context.path.socket == LocalSocket::Encapsulated => Nat::default(),
-            None => {
-                let cause = CloseCause::PeerIncompatible { what: "ESP outside UDP".to_owned() };
-                return Err(Unaccepted::Answer(self, cause));
-            }
-        };
-        let payloads = Payloads(&message.payloads);
-        let announced = payloads
-            .notify(NotifyType::SIGNATURE_HASH_ALGORITHMS)
-            .and_then(|notify| SignatureHashes::decode(&notify.data).ok())
-            .unwrap_or_default();
-        let fragmentation = payloads.notify(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED).is_some();
-        let childless = payloads.notify(NotifyType::CHILDLESS_IKEV2_SUPPORTED).is_some();
-        let agreed = intermediate::check(&suite, payloads);
-        let ppk = match agreed.and_then(|()| ppk::agreed(&context.configuration, payloads)) {
-            Ok(ppk) => ppk,
-            Err(cause) => return Err(Unaccepted::Answer(self, cause)),
-        };
-        let Attempt { exchange, request } = self.attempts.swap_remove(place);
-        let shared = match exchange.agree(&answer.key_exchange.data) {
-            Ok(shared) => shared,
-            Err(error) => {
-                return Err(Unaccepted::Value(self, suite.group, CloseCause::misbehaved(error.to_string())));
-            }
-        };
-        let Self { nonce, negotiation_ends, .. } = *self;
-        let nonces = Nonces { initiator: &nonce, responder: answer.nonce };
-        let ends = IkeSpis { initiator: spis.initiator.to_bytes(), responder: spis.responder.to_bytes() };
-        let keys = IkeKeys::derive(&suite, &shared, nonces, ends);
-        let sa = keys
-            .map_err(|error| CloseCause::misbehaved(error.to_string()))
-            .and_then(|keys| IkeSa::new(spis, Side::Initiator, suite, keys, (1, 0), fragmentation))
-            .map_err(Unaccepted::Session)?;
-        context.float();
-        Ok(Box::new(Negotiated {
-            sa,
-            initiator_nonce: nonce,
-            responder_nonce: answer.nonce.to_vec(),
-            request,
-            response: datagram.to_vec(),
-            announced,
-            childless,
-            nat,
-            ppk,
-            negotiation_ends,
-        }))
+        Ok(())
     }
 
     /// Returns the place of the attempt in that group.
     fn attempt_in(&self, group: u16) -> Option<usize> {
         self.attempts.iter().position(|attempt| attempt.exchange.group().id() == group)
-    }
-
-    /// Returns the suite that was chosen, and which attempt is answered.
-    fn check(&self, answer: &Answer<'_>, context: &Context) -> Result<(IkeSuite, usize), CloseCause> {
-        let (suite, spi) = proposal::chosen(&context.configuration.ike_suites, answer.proposals)
-            .map_err(|error| CloseCause::misbehaved(error.to_string()))?;
-        if !spi.is_empty() {
-            return Err(CloseCause::misbehaved(proposal::ChoiceError::BadSpi.to_string()));
-        }
-        let attempt = self.attempt_in(suite.group.id()).filter(|_| answer.key_exchange.group.0 == suite.group.id());
-        let other = || CloseCause::misbehaved("the key exchange is of another group than the chosen proposal");
-        Ok((suite, attempt.ok_or_else(other)?))
-    }
-}
-
-/// Why a whole response was not gone on with.
-enum Unaccepted {
-    /// It is no good; a better one can still be used.
-    Answer(Box<AwaitingInitResponse>, CloseCause),
-    /// Its key exchange value is no good, and has used up the secret of that group.
-    Value(Box<AwaitingInitResponse>, Group, CloseCause),
-    /// There is nothing to go on with.
-    Session(CloseCause),
-}
-
-impl<'a> Answer<'a> {
-    fn of(payloads: &'a [Payload]) -> Option<Self> {
-        let payloads = Payloads(payloads);
-        Some(Self {
-            proposals: payloads.proposals()?,
-            key_exchange: payloads.key_exchange()?,
-            nonce: payloads.nonce()?,
-        })
     }
 }
 

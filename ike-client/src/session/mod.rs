@@ -23,12 +23,14 @@
 //! | [`resume`] | tickets, and how a session comes back by one |
 //! | [`redirect`] | where a gateway sends this client |
 //! | `state`, `context` | the states, named for what is awaited, and what they share |
+//! | `candidates` | several answers to the first message, until one of them is proven |
 //! | `init`, `nat`, `auth`, `eap`, `config`, `closing` | IKE_SA_INIT, IKE_AUTH, the last exchange |
 //! | `established` and below | an SA that stands: liveness, renewal, deletion, loss, moving, and when to prove oneself again |
 //! | `continuity` | what a session may do to go on |
 //! | `ike_sa`, `child`, `proposal`, `selectors`, `payloads` | what those work with |
 
 mod auth;
+mod candidates;
 pub mod cause;
 mod child;
 mod closing;
@@ -72,7 +74,6 @@ use crate::random::Random;
 use crate::time::Timestamp;
 use crate::wire::Message;
 use context::Context;
-use init::AwaitingInitResponse;
 use resume::AwaitingResumeResponse;
 use state::State;
 use std::net::SocketAddr;
@@ -103,10 +104,7 @@ impl Session {
         unix_now: u64,
     ) -> Self {
         let mut context = Context::new(configuration, random, (local, remote), now, unix_now);
-        let state = match AwaitingInitResponse::start(&mut context, now) {
-            Ok(state) => State::AwaitingInitResponse(Box::new(state)),
-            Err(cause) => State::closed(cause, &mut context),
-        };
+        let state = init::from_the_start(&mut context, now);
         Self { context, state }
     }
 
@@ -161,13 +159,11 @@ impl Session {
     /// # Errors
     /// [`UnknownRequest`] when no such question stands (any more); the answer is dropped and wiped.
     pub fn handle_response(&mut self, id: RequestId, answer: Answer, now: Timestamp) -> Result<(), UnknownRequest> {
-        match self.state.question() {
-            Some(question) if question.id == id => {
-                self.step(|state, context| state.answer(answer, context, now));
-                Ok(())
-            }
-            _ => Err(UnknownRequest(id)),
+        if !self.state.asks(id) {
+            return Err(UnknownRequest(id));
         }
+        self.step(|state, context| state.answered(id, answer, context, now));
+        Ok(())
     }
 
     /// Notes that an authentic ESP packet of the gateway came: it lives.
@@ -284,11 +280,14 @@ impl Session {
     /// Tells whether the gateway has answered IKE_SA_INIT in a way that led to keys, or the session
     /// is over.
     pub const fn has_keys(&self) -> bool {
-        !matches!(self.state, State::AwaitingInitResponse(_) | State::AwaitingResumeResponse(_))
+        match &self.state {
+            State::Candidates(candidates) => candidates.have_keys(),
+            _ => true,
+        }
     }
 
     /// Names what is awaited, for logs: `awaiting-init-response`, `established`, ...
-    pub const fn state_name(&self) -> &'static str {
+    pub fn state_name(&self) -> &'static str {
         self.state.name()
     }
 
@@ -305,6 +304,9 @@ impl Session {
     fn step(&mut self, step: impl FnOnce(State, &mut Context) -> State) {
         let state = std::mem::replace(&mut self.state, State::Closed);
         self.state = step(state, &mut self.context);
+        if self.state.is_closed() {
+            self.context.requests.clear();
+        }
     }
 
     fn established(&mut self, step: impl FnOnce(Box<established::EstablishedSa>, &mut Context) -> State) {

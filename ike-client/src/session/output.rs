@@ -34,12 +34,16 @@ pub enum TimerName {
     ChildExpiry,
     /// A CHILD SA is renewed.
     ChildRekey,
+    /// The first message goes out with the cookie that was asked for.
+    Cookie,
     /// The IKE SA reaches its age limit.
     IkeExpiry,
     /// The IKE SA is renewed.
     IkeRekey,
     /// A NAT keepalive is due.
     Keepalive,
+    /// No other answer to the first message is waited for: those that came have failed.
+    LaterAnswer,
     /// The peer has been silent for long.
     Liveness,
     /// The whole negotiation has taken too long.
@@ -48,8 +52,8 @@ pub enum TimerName {
     Reauthentication,
     /// Fragments of a message that never became whole are dropped.
     Reassembly,
-    /// No better answer came after an unprotected refusal.
-    RefusalGrace,
+    /// No better answer came after an unprotected refusal: it is asked again, or believed.
+    Refusal,
     /// A replaced SA is dropped though its deletion was never confirmed.
     Retirement,
     /// A request is repeated, or given up.
@@ -65,14 +69,16 @@ impl TimerName {
             Self::Answer => "answer",
             Self::ChildExpiry => "child-expiry",
             Self::ChildRekey => "child-rekey",
+            Self::Cookie => "cookie",
             Self::IkeExpiry => "ike-expiry",
             Self::IkeRekey => "ike-rekey",
             Self::Keepalive => "keepalive",
+            Self::LaterAnswer => "later-answer",
             Self::Liveness => "liveness",
             Self::Negotiation => "negotiation",
             Self::Reauthentication => "reauthentication",
             Self::Reassembly => "reassembly",
-            Self::RefusalGrace => "refusal-grace",
+            Self::Refusal => "refusal",
             Self::Retirement => "retirement",
             Self::Retransmission => "retransmission",
             Self::RetryExchange => "retry-exchange",

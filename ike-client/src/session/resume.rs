@@ -10,16 +10,17 @@
 //! who can make them held the keys of the session that the ticket is of, in which both sides had
 //! proven themselves. A ticket is used once, whether it leads anywhere or not. Whatever goes wrong
 //! before the gateway has proven itself, nothing of it protected, leads to a negotiation from the
-//! start.
+//! start. A refusal of the ticket, which anybody on the path can send, is held back for a moment; every
+//! whole answer is a candidate.
 
-use super::auth;
+use super::candidates::Candidates;
 use super::cause::CloseCause;
 use super::configuration::Configuration;
-use super::context::Context;
+use super::context::{Context, Path};
 use super::ike_sa::{IkeSa, Spis};
 use super::init::{Negotiated, from_the_start};
 use super::nat;
-use super::output::LocalSocket;
+use super::output::{LocalSocket, TimerName};
 use super::payloads::Payloads;
 use super::ppk::Ppk;
 use super::state::State;
@@ -46,6 +47,11 @@ const PATIENCE: RetransmissionPolicy = RetransmissionPolicy {
     maximum: Duration::from_secs(1),
     repetitions: 1,
 };
+
+/// How long a better answer is waited for after one that refuses the ticket.
+const REFUSAL_HOLD: Duration = Duration::from_millis(300);
+/// From how many whole answers keys are derived.
+const MAXIMUM_ANSWERS: u8 = 16;
 
 /// What it takes to resume a session, once. Holds a key: whoever keeps it keeps it from others, and
 /// destroys it when the session must not be resumed.
@@ -107,14 +113,32 @@ impl Ticket {
     }
 }
 
-/// Awaits the response to IKE_SESSION_RESUME.
+/// Awaits responses to IKE_SESSION_RESUME.
 pub(super) struct AwaitingResumeResponse {
     spi: InitiatorSpi,
     nonce: Vec<u8>,
+    path: Path,
     request: Vec<u8>,
     window: OutgoingWindow,
     ticket: Ticket,
+    answers: u8,
+    /// Set once the ticket was refused: when that counts.
+    refused: Option<Timestamp>,
     negotiation_ends: Timestamp,
+}
+
+/// It is to be negotiated from the start.
+#[derive(Debug)]
+pub(super) struct NotResumed;
+
+/// What a response brought.
+pub(super) struct Resumed {
+    /// The keys.
+    pub negotiated: Box<Negotiated>,
+    /// Who both sides are by the ticket: this one and the gateway.
+    pub identities: (Identity, Identity),
+    /// Whether what follows goes by the socket that ESP travels on.
+    pub floats: bool,
 }
 
 impl AwaitingResumeResponse {
@@ -141,8 +165,10 @@ impl AwaitingResumeResponse {
         let mut window = OutgoingWindow::new(0);
         window.sent(vec![request.clone()], PATIENCE, now);
         let negotiation_ends = now + context.configuration.negotiation_limit;
-        let awaiting = Self { spi, nonce, request, window, ticket, negotiation_ends };
-        Ok(State::AwaitingResumeResponse(Box::new(awaiting)))
+        let path = context.path;
+        let (answers, refused) = (0, None);
+        let awaiting = Self { spi, nonce, path, request, window, ticket, answers, refused, negotiation_ends };
+        Ok(Candidates::of_resumption(awaiting))
     }
 
     /// Returns the SPI by which responses are known.
@@ -150,84 +176,110 @@ impl AwaitingResumeResponse {
         self.spi
     }
 
-    /// Returns when the request is repeated, or the gateway asked from the start.
-    pub(super) fn retransmission(&self) -> Option<Timestamp> {
-        self.window.deadline()
+    /// Returns the path that responses come by.
+    pub(super) const fn path(&self) -> &Path {
+        &self.path
     }
 
-    pub(super) fn handle_timeout(mut self: Box<Self>, context: &mut Context, now: Timestamp) -> State {
+    /// Sends the ticket once more, out of turn.
+    pub(super) fn repeat(&self, context: &mut Context) {
+        context.send_by(&self.path, &self.request);
+    }
+
+    /// Returns every moment at which [`Self::handle_timeout`] has something to do.
+    pub(super) fn timers(&self, with_candidates: bool) -> Vec<(Timestamp, TimerName)> {
+        if with_candidates {
+            return Vec::new();
+        }
+        let repetition = self.window.deadline().map(|at| (at, TimerName::Retransmission));
+        repetition.into_iter().chain(self.refused.map(|at| (at, TimerName::Refusal))).collect()
+    }
+
+    /// Does what is due.
+    ///
+    /// # Errors
+    /// When the ticket leads nowhere.
+    pub(super) fn handle_timeout(
+        &mut self,
+        with_candidates: bool,
+        context: &mut Context,
+        now: Timestamp,
+    ) -> Result<(), NotResumed> {
+        if with_candidates {
+            return Ok(());
+        }
+        if self.refused.is_some_and(|counts| counts <= now) {
+            return Err(NotResumed);
+        }
         match self.window.due(now) {
-            Due::Nothing => {}
+            Due::Nothing => Ok(()),
             Due::Repeat(datagrams) => {
                 context.counters.retransmitted += 1;
-                datagrams.iter().for_each(|datagram| context.send(datagram));
+                datagrams.iter().for_each(|datagram| context.send_by(&self.path, datagram));
+                Ok(())
             }
-            Due::GivenUp => return from_the_start(context, now),
+            Due::GivenUp => Err(NotResumed),
         }
-        State::AwaitingResumeResponse(self)
     }
 
-    /// Takes a message whose initiator SPI is ours.
+    /// Takes a message whose initiator SPI is ours; returns what a whole answer brought.
+    ///
+    /// # Errors
+    /// Why the session is over, which is never the message's doing.
     pub(super) fn receive(
-        self: Box<Self>,
+        &mut self,
         datagram: &[u8],
         message: &Message,
         context: &mut Context,
         now: Timestamp,
-    ) -> State {
+    ) -> Result<Option<Resumed>, CloseCause> {
         let header = &message.header;
         let fits = header.exchange == ExchangeType::IKE_SESSION_RESUME
             && header.flags.is_response()
             && !header.flags.is_initiator()
             && header.message_id == 0;
-        if !fits {
+        if !fits || self.answers >= MAXIMUM_ANSWERS {
             context.counters.unexpected += 1;
-            return State::AwaitingResumeResponse(self);
+            return Ok(None);
         }
         let payloads = Payloads(&message.payloads);
         let refused = payloads.error().is_some() || payloads.notify(NotifyType::TICKET_NACK).is_some();
         let nonce = payloads.nonce().filter(|nonce| (16..=256).contains(&nonce.len()) && !refused);
         let (Some(nonce), true) = (nonce, header.responder_spi != ResponderSpi::ZERO) else {
-            // Forged or not: a negotiation from the start costs no more than time.
-            return from_the_start(context, now);
+            self.refused = self.refused.or(Some(now + REFUSAL_HOLD));
+            return Ok(None);
         };
-        match self.resumed(nonce, datagram, message, context) {
-            Ok((negotiated, identities)) => auth::resume(negotiated, identities, context, now),
-            Err(cause) => State::closed(cause, context),
-        }
+        self.answers += 1;
+        self.resumed(nonce, datagram, message).map(Some)
     }
 
-    fn resumed(
-        self: Box<Self>,
-        theirs: &[u8],
-        datagram: &[u8],
-        message: &Message,
-        context: &mut Context,
-    ) -> Result<(Box<Negotiated>, (Identity, Identity)), CloseCause> {
+    fn resumed(&self, theirs: &[u8], datagram: &[u8], message: &Message) -> Result<Resumed, CloseCause> {
         let spis = Spis::of(&message.header);
         let payloads = Payloads(&message.payloads);
-        let nat = nat::detect(payloads.notifies(), spis.initiator, spis.responder, &context.path);
-        let Self { nonce, request, ticket, negotiation_ends, .. } = *self;
-        let nonces = Nonces { initiator: &nonce, responder: theirs };
+        let nat = nat::detect(payloads.notifies(), spis.initiator, spis.responder, &self.path);
+        let floats = nat.is_some() || self.path.socket == LocalSocket::Encapsulated;
+        let ticket = &self.ticket;
+        let nonces = Nonces { initiator: &self.nonce, responder: theirs };
         let ends = IkeSpis { initiator: spis.initiator.to_bytes(), responder: spis.responder.to_bytes() };
         let keys = IkeKeys::resume(&ticket.suite, &ticket.sk_d, nonces, ends)?;
         let fragmentation = payloads.notify(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED).is_some();
         let sa = IkeSa::new(spis, Side::Initiator, ticket.suite, keys, (1, 0), fragmentation)?;
-        if nat.is_some() || context.path.socket == LocalSocket::Encapsulated {
-            context.float();
-        }
         let negotiated = Negotiated {
             sa,
-            initiator_nonce: nonce,
+            initiator_nonce: self.nonce.clone(),
             responder_nonce: theirs.to_vec(),
-            request,
+            request: self.request.clone(),
             response: datagram.to_vec(),
             announced: SignatureHashes::default(),
             ppk: if ticket.post_quantum { Ppk::InUse } else { Ppk::Unused },
             childless: payloads.notify(NotifyType::CHILDLESS_IKEV2_SUPPORTED).is_some(),
             nat: nat.unwrap_or_default(),
-            negotiation_ends,
+            negotiation_ends: self.negotiation_ends,
         };
-        Ok((Box::new(negotiated), (ticket.identity, ticket.gateway_identity)))
+        Ok(Resumed {
+            negotiated: Box::new(negotiated),
+            identities: (ticket.identity.clone(), ticket.gateway_identity.clone()),
+            floats,
+        })
     }
 }

@@ -6,6 +6,7 @@
 use super::auth::{
     AwaitingAuthResponse, AwaitingFinalAuth, AwaitingPreSharedKey, AwaitingResumedAuth, AwaitingSignature,
 };
+use super::candidates::Candidates;
 use super::cause::{CloseCause, CloseReason};
 use super::closing::{self, Closing};
 use super::context::{Context, Question};
@@ -13,25 +14,22 @@ use super::eap::{AwaitingCredential, AwaitingEapMessage};
 use super::established::EstablishedSa;
 use super::event::Event;
 use super::ike_sa::{IkeSa, Received, Spis};
-use super::init::{AwaitingInitResponse, Negotiated};
+use super::init::Negotiated;
 use super::intermediate::AwaitingIntermediateResponse;
 use super::output::TimerName;
 use super::ppk::AwaitingPpk;
-use super::request::Answer;
-use super::resume::AwaitingResumeResponse;
+use super::request::{Answer, RequestId};
 use crate::time::Timestamp;
 use crate::wire::{DecodeError, Message, Payload, PayloadType};
 
 /// Where a session stands.
 pub(super) enum State {
-    /// IKE_SA_INIT was sent.
-    AwaitingInitResponse(Box<AwaitingInitResponse>),
+    /// The first message was sent; nobody who answered it has proven anything yet.
+    Candidates(Box<Candidates>),
     /// An additional key exchange was sent.
     AwaitingIntermediateResponse(Box<AwaitingIntermediateResponse>),
     /// The post-quantum pre-shared key was asked for.
     AwaitingPpk(Box<AwaitingPpk>),
-    /// A ticket was sent.
-    AwaitingResumeResponse(Box<AwaitingResumeResponse>),
     /// The only IKE_AUTH of a resumed session was sent.
     AwaitingResumedAuth(Box<AwaitingResumedAuth>),
     /// The pre-shared key was asked for.
@@ -57,18 +55,16 @@ pub(super) enum State {
 impl State {
     /// Ends the session without a word to the peer.
     pub(super) fn closed(cause: CloseCause, context: &mut Context) -> Self {
-        context.requests.clear();
         context.tell(Event::Closed { cause });
         Self::Closed
     }
 
     /// Names what is awaited, for logs.
-    pub(super) const fn name(&self) -> &'static str {
+    pub(super) fn name(&self) -> &'static str {
         match self {
-            Self::AwaitingInitResponse(_) => "awaiting-init-response",
+            Self::Candidates(candidates) => candidates.name(),
             Self::AwaitingIntermediateResponse(_) => "awaiting-intermediate-response",
             Self::AwaitingPpk(_) => "awaiting-ppk",
-            Self::AwaitingResumeResponse(_) => "awaiting-resume-response",
             Self::AwaitingResumedAuth(_) => "awaiting-resumed-auth",
             Self::AwaitingPreSharedKey(_) => "awaiting-pre-shared-key",
             Self::AwaitingSignature(_) => "awaiting-signature",
@@ -85,20 +81,7 @@ impl State {
     /// Takes a datagram that is an IKE message.
     pub(super) fn receive(self, datagram: &[u8], message: &Message, context: &mut Context, now: Timestamp) -> Self {
         match self {
-            Self::AwaitingInitResponse(state) => {
-                if message.header.initiator_spi != state.spi() {
-                    context.counters.foreign += 1;
-                    return Self::AwaitingInitResponse(state);
-                }
-                state.receive(datagram, message, context, now)
-            }
-            Self::AwaitingResumeResponse(state) => {
-                if message.header.initiator_spi != state.spi() {
-                    context.counters.foreign += 1;
-                    return Self::AwaitingResumeResponse(state);
-                }
-                state.receive(datagram, message, context, now)
-            }
+            Self::Candidates(candidates) => candidates.receive(datagram, message, context, now),
             Self::Established(state) => state.receive(datagram, message, context, now),
             Self::Closing(state) => state.receive(datagram, message, context, now),
             Self::Closed => Self::Closed,
@@ -143,7 +126,23 @@ impl State {
         }
     }
 
-    /// Takes the answer to the question under that number; false when no such question stands.
+    /// Tells whether a question under that number stands.
+    pub(super) fn asks(&self, id: RequestId) -> bool {
+        match self {
+            Self::Candidates(candidates) => candidates.ask(id),
+            state => state.question().is_some_and(|question| question.id == id),
+        }
+    }
+
+    /// Takes the answer to the question under that number, which stands.
+    pub(super) fn answered(self, id: RequestId, answer: Answer, context: &mut Context, now: Timestamp) -> Self {
+        match self {
+            Self::Candidates(candidates) => candidates.answer(id, answer, context, now),
+            state => state.answer(answer, context, now),
+        }
+    }
+
+    /// Takes the answer to the question that stands.
     pub(super) fn answer(self, answer: Answer, context: &mut Context, now: Timestamp) -> Self {
         if let Answer::Refused { because } = answer {
             let cause = match &self {
@@ -163,6 +162,26 @@ impl State {
             Self::AwaitingSignature(state) => state.answer(answer, context, now),
             Self::AwaitingCredential(state) => state.answer(answer, context, now),
             other => other,
+        }
+    }
+
+    /// Tells whether the gateway has proven itself: what is asked of it or sent to it from here on is
+    /// not for anybody else.
+    pub(super) fn is_proven(&self) -> bool {
+        match self {
+            Self::AwaitingEapMessage(state) => state.is_proven(),
+            Self::AwaitingCredential(state) => state.is_proven(),
+            // The last: it has, and refused what was offered, so that it is tried from the start.
+            Self::AwaitingFinalAuth(_) | Self::Established(_) | Self::Candidates(_) => true,
+            _ => false,
+        }
+    }
+
+    /// Returns the SPIs of the one IKE SA that there is, half-open or ending.
+    pub(super) fn spis(&self) -> Option<Spis> {
+        match self {
+            Self::Closing(closing) => Some(closing.spis()),
+            state => state.negotiated().map(|negotiated| negotiated.sa.spis),
         }
     }
 
@@ -230,13 +249,8 @@ impl State {
         let mut timers = Vec::new();
         let mut add = |moment: Option<Timestamp>, name| timers.extend(moment.map(|moment| (moment, name)));
         match self {
-            Self::AwaitingInitResponse(state) => {
-                add(state.retransmission(), TimerName::Retransmission);
-                add(state.refusal_grace(), TimerName::RefusalGrace);
-                add(Some(state.negotiation()), TimerName::Negotiation);
-            }
+            Self::Candidates(candidates) => return candidates.timers(context),
             Self::Established(state) => return state.timers(context),
-            Self::AwaitingResumeResponse(state) => add(state.retransmission(), TimerName::Retransmission),
             Self::Closing(state) => add(state.retransmission(), TimerName::Retransmission),
             Self::Closed => {}
             half_open => {
@@ -257,8 +271,7 @@ impl State {
     /// Does what is due.
     pub(super) fn handle_timeout(self, context: &mut Context, now: Timestamp) -> Self {
         match self {
-            Self::AwaitingInitResponse(state) => state.handle_timeout(context, now),
-            Self::AwaitingResumeResponse(state) => state.handle_timeout(context, now),
+            Self::Candidates(candidates) => candidates.handle_timeout(context, now),
             Self::Established(state) => state.handle_timeout(context, now),
             Self::Closing(state) => state.handle_timeout(context, now),
             Self::Closed => Self::Closed,
@@ -287,6 +300,7 @@ impl State {
     pub(super) fn close(self, reason: CloseReason, context: &mut Context, now: Timestamp) -> Self {
         match self {
             Self::Closing(_) | Self::Closed => self,
+            Self::Candidates(candidates) => candidates.close(reason, context, now),
             other => other.farewell(CloseCause::Requested { reason }, context, now),
         }
     }

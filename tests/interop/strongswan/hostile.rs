@@ -167,6 +167,22 @@ pub fn refuses_first() -> Result<()> {
     comes_up_all_the_same("refuses-first", "refused", 1)
 }
 
+pub fn answers_first() -> Result<()> {
+    comes_up_all_the_same("answers-first", "impersonated", 1)
+}
+
+pub fn asks_for_cookies() -> Result<()> {
+    comes_up_all_the_same("asks-for-cookies", "asked", 1)
+}
+
+pub fn spoofs_refusals() -> Result<()> {
+    comes_up_all_the_same("spoofs-refusals", "spoofed", 1)
+}
+
+pub fn unreachable() -> Result<()> {
+    comes_up_all_the_same("unreachable", "unreachable", 1)
+}
+
 pub fn reflects() -> Result<()> {
     comes_up_all_the_same("reflects", "reflected", 1)
 }

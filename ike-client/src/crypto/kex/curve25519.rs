@@ -15,7 +15,7 @@ pub(super) fn generate(random: &mut dyn Random) -> Result<(Vec<u8>, Box<dyn Meth
 }
 
 impl Method for Curve25519 {
-    fn agree(self: Box<Self>, peer: &[u8]) -> Option<SharedSecret> {
+    fn agree(&self, peer: &[u8]) -> Option<SharedSecret> {
         let peer: [u8; 32] = peer.try_into().ok()?;
         let shared = self.0.diffie_hellman(&PublicKey::from(peer));
         // RFC 7748 §6.1: an all-zero result means that the peer chose a point of small order.

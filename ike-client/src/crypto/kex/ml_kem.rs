@@ -24,7 +24,7 @@ macro_rules! parameter_set {
         }
 
         impl Method for ::ml_kem::DecapsulationKey<$set> {
-            fn agree(self: Box<Self>, peer: &[u8]) -> Option<SharedSecret> {
+            fn agree(&self, peer: &[u8]) -> Option<SharedSecret> {
                 let mut shared = self.decapsulate_slice(peer).ok()?;
                 let secret = Secret::from(shared.as_slice());
                 shared.zeroize();

@@ -1,7 +1,7 @@
 //! Key exchange: one method a file behind one trait, found by group.
 //!
 //! A [`KeyExchange`] makes its secret from the randomness handed in, shows its public value, and
-//! is consumed by agreeing with the responder's. The responder's side is [`respond`]: a KEM has no
+//! agrees with the responder's: with each, where several claim to be it (RFC 7296 §2.4, §2.12). The responder's side is [`respond`]: a KEM has no
 //! answer before it has seen the question. A public value from the peer is checked before use as
 //! RFC 6989 asks: range for MODP, on-the-curve for NIST curves, no all-zero result for Curve25519;
 //! ML-KEM's encapsulation key must be one that encoding gives (FIPS 203 §7.2).
@@ -43,7 +43,7 @@ pub enum KeyExchangeError {
 /// One side of a key exchange: the row behind [`KeyExchange`].
 trait Method: Send {
     /// Agrees with the peer's public value, whose length has been checked.
-    fn agree(self: Box<Self>, peer: &[u8]) -> Option<SharedSecret>;
+    fn agree(&self, peer: &[u8]) -> Option<SharedSecret>;
 }
 
 /// Our side of one key exchange.
@@ -88,11 +88,12 @@ impl KeyExchange {
         &self.public
     }
 
-    /// Agrees with the responder's key exchange data, using our secret up.
+    /// Agrees with a responder's key exchange data. Each value is checked, so that a secret may meet
+    /// several of them within one negotiation; it is never used in another.
     ///
     /// # Errors
     /// [`KeyExchangeError::WrongLength`] or [`KeyExchangeError::InvalidValue`], both the peer's doing.
-    pub fn agree(self, peer: &[u8]) -> Result<SharedSecret, KeyExchangeError> {
+    pub fn agree(&self, peer: &[u8]) -> Result<SharedSecret, KeyExchangeError> {
         let group = self.group;
         if peer.len() != group.answer_length() {
             return Err(KeyExchangeError::WrongLength { group, octets: peer.len() });

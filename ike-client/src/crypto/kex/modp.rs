@@ -48,7 +48,7 @@ impl Modp {
 }
 
 impl Method for Modp {
-    fn agree(self: Box<Self>, peer: &[u8]) -> Option<SharedSecret> {
+    fn agree(&self, peer: &[u8]) -> Option<SharedSecret> {
         let bits = self.prime.bits_precision();
         let peer = BoxedUint::from_be_slice(peer, bits).ok()?;
         let one = BoxedUint::one_with_precision(bits);

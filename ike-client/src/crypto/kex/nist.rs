@@ -33,7 +33,7 @@ macro_rules! curve {
         }
 
         impl Method for $method {
-            fn agree(self: Box<Self>, peer: &[u8]) -> Option<SharedSecret> {
+            fn agree(&self, peer: &[u8]) -> Option<SharedSecret> {
                 let mut point = vec![UNCOMPRESSED];
                 point.extend_from_slice(peer);
                 let peer = $curve::PublicKey::from_sec1_bytes(&point).ok()?;

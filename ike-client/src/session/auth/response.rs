@@ -78,6 +78,7 @@ impl AwaitingAuthResponse {
             Ok(proven) => proven,
             Err(cause) => return closing::farewell(negotiated.sa, cause, context, now),
         };
+        context.gateway_proven = true;
         if matches!(proven.by(), ProvenBy::Certificate { scheme: SignatureScheme::RsaSha1, .. }) {
             warnings.push(Warning::SignatureUsesSha1);
         }

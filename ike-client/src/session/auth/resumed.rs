@@ -65,6 +65,7 @@ impl AwaitingResumedAuth {
         let keys = &negotiated.sa.keys;
         match gateway::prove_by_resumption(&claim, keys.prf, keys.sk_pr.expose(), &gateway) {
             Ok(proven) => {
+                context.gateway_proven = true;
                 let warnings = warnings(context, None);
                 establish(negotiated, &proven, offer, warnings, payloads, context, now)
             }

@@ -44,7 +44,12 @@ fn a_stripped_nat_detection_never_leads_to_esp_outside_udp() {
     let detection = [NotifyType::NAT_DETECTION_SOURCE_IP, NotifyType::NAT_DETECTION_DESTINATION_IP];
     let (mut client, _) = with_changed_answer(without(&detection));
     assert_eq!(client.state_name(), "awaiting-init-response", "the real answer still counts");
-    client.handle_timeout(at(2));
+    let mut moments = 0;
+    while let Some((moment, _)) = client.poll_timeout() {
+        client.handle_timeout(moment);
+        moments += 1;
+    }
+    assert!(moments > 3, "{moments}");
     assert!(matches!(closed(&mut client), CloseCause::PeerIncompatible { .. }));
 }
 
@@ -84,7 +89,7 @@ fn a_request_that_was_changed_on_the_way_is_found_out() {
     answer_psk(&mut client, PSK, at(0));
     let auth = sent_one(&mut client);
     gateway.take(&auth, at(0));
-    let State::AwaitingAuthResponse(_) = &client.state else { panic!("{}", client.state_name()) };
+    assert_eq!(client.state_name(), "awaiting-auth-response");
     assert!(!gateway.client_is_proven(), "what the client proved is another first message");
 }
 

@@ -90,10 +90,10 @@ fn another_key_at_the_gateway_is_noticed_by_the_client() {
     for answer in gateway.take(&request, at(0)) {
         client.handle_datagram(&answer, client.remote(), at(0));
     }
-    assert_eq!(closed(&mut client), CloseCause::GatewayNotTrusted { why: DistrustReason::ProofWrong });
     // HDR, SK{N(AUTHENTICATION_FAILED), D} -->
     let farewell = Message::decode(&sent_one(&mut client)).unwrap();
     assert_eq!(farewell.header.exchange, ExchangeType::INFORMATIONAL);
+    assert_eq!(closed(&mut client), CloseCause::GatewayNotTrusted { why: DistrustReason::ProofWrong });
 }
 
 #[test]

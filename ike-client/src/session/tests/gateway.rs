@@ -183,6 +183,11 @@ impl Gateway {
         }
     }
 
+    /// Draws its values from another seed than other gateways.
+    pub(super) fn draw_from(&mut self, seed: u64) {
+        self.context.random = Box::new(SeededRandom::new(seed));
+    }
+
     /// Tells whether the client's AUTH in its first request was good.
     pub(super) const fn client_is_proven(&self) -> bool {
         self.client_proven

@@ -24,6 +24,7 @@ mod post_quantum;
 mod ppk;
 mod redirects;
 mod renewal;
+mod several_answers;
 
 use super::*;
 use crate::crypto::Secret;
@@ -95,8 +96,36 @@ fn events(session: &mut Session) -> Vec<Event> {
     std::iter::from_fn(|| session.poll_event()).collect()
 }
 
+/// Lets the time pass in which another answer is waited for, after the only candidate has failed.
+fn nobody_else_answers(session: &mut Session) {
+    while let State::Candidates(candidates) = &session.state
+        && candidates.one_has_failed()
+        && candidates.count() == 0
+        && let Some((moment, _)) = session.poll_timeout()
+    {
+        session.handle_timeout(moment);
+    }
+}
+
+/// Answers each first message of the client until that is over; returns why, how many there were, and when
+/// it was over.
+fn insisting(client: &mut Session, mut answer: impl FnMut(&[u8]) -> Vec<u8>) -> (CloseCause, usize, Timestamp) {
+    let (mut asked, mut now) = (0, Timestamp::ZERO);
+    while !client.is_closed() {
+        for request in sent(client) {
+            asked += 1;
+            client.handle_datagram(&answer(&request), gateway_address(), now);
+        }
+        let Some((moment, _)) = client.poll_timeout() else { break };
+        now = now.max(moment);
+        client.handle_timeout(now);
+    }
+    (closed(client), asked, now)
+}
+
 /// Returns why the session is closed.
 fn closed(session: &mut Session) -> CloseCause {
+    nobody_else_answers(session);
     assert!(session.is_closed(), "{}", session.state_name());
     match events(session).pop() {
         Some(Event::Closed { cause }) => cause,

@@ -166,12 +166,12 @@ fn a_gateway_without_it_gets_the_plain_suite_that_the_profile_allows() {
 fn a_profile_can_demand_it() {
     let mut configuration = suites(&[HYBRID, PLAIN], &["aes256gcm16"]);
     configuration.require_post_quantum = true;
-    let behaviour = Behaviour { ike_suites: Some(vec![PLAIN.parse().unwrap()]), ..Behaviour::default() };
-    let mut gateway = Gateway::new(configuration.clone(), behaviour);
-    let mut session = client(configuration);
-    exchange(&mut session, &mut gateway, at(1));
-    session.handle_timeout(at(4));
-    assert_eq!(closed(&mut session), CloseCause::ProposalMismatch { sa: SaKind::Ike });
+    let mut session = client(configuration.clone());
+    let (cause, ..) = insisting(&mut session, |request| {
+        let behaviour = Behaviour { ike_suites: Some(vec![PLAIN.parse().unwrap()]), ..Behaviour::default() };
+        Gateway::new(configuration.clone(), behaviour).take(request, at(1)).remove(0)
+    });
+    assert_eq!(cause, CloseCause::ProposalMismatch { sa: SaKind::Ike });
 
     let mut configuration = suites(&[PLAIN], &["aes256gcm16"]);
     configuration.require_post_quantum = true;
@@ -200,12 +200,12 @@ fn taking_the_hybrid_suite_out_of_the_offer_is_noticed() {
 
 #[test]
 fn taking_the_announcement_out_of_the_answer_is_no_way_around() {
-    let behaviour = Behaviour { hides_intermediate: true, ..Behaviour::default() };
-    let mut gateway = Gateway::new(hybrid(), behaviour);
     let mut session = client(hybrid());
-    exchange(&mut session, &mut gateway, at(1));
-    session.handle_timeout(at(4));
-    assert!(matches!(closed(&mut session), CloseCause::PeerMisbehaved { .. }));
+    let (cause, ..) = insisting(&mut session, |request| {
+        let behaviour = Behaviour { hides_intermediate: true, ..Behaviour::default() };
+        Gateway::new(hybrid(), behaviour).take(request, at(1)).remove(0)
+    });
+    assert!(matches!(cause, CloseCause::PeerMisbehaved { .. }), "{cause}");
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! Redirects (RFC 5685) in IKE_SA_INIT, in IKE_AUTH and of an SA that stands.
 
 use super::*;
-use crate::session::init::REFUSAL_GRACE;
 use crate::wire::{ExchangeType, Flags, Header, Message, Notify, NotifyType, ResponderSpi};
 
 const OTHER: [u8; 6] = [1, 4, 198, 51, 100, 9];
@@ -28,15 +27,14 @@ fn nonce_of(request: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn a_redirect_in_the_first_exchange_counts_after_the_grace() {
+fn a_redirect_in_the_first_exchange_counts_when_it_comes_each_time() {
     let mut client = client(configuration());
-    let request = sent_one(&mut client);
-    assert!(has(&request, NotifyType::REDIRECT_SUPPORTED));
-    // <-- HDR(A,0), N(REDIRECT, Ni)
-    client.handle_datagram(&redirect(&request, &nonce_of(&request)), gateway_address(), at(0));
-    assert!(!client.is_closed(), "nobody has proven anything");
-    client.handle_timeout(Timestamp::ZERO + REFUSAL_GRACE);
-    assert_eq!(closed(&mut client), CloseCause::Redirected { to: other() });
+    let (cause, asked, _) = insisting(&mut client, |request| {
+        assert!(has(request, NotifyType::REDIRECT_SUPPORTED));
+        // <-- HDR(A,0), N(REDIRECT, Ni)
+        redirect(request, &nonce_of(request))
+    });
+    assert_eq!((cause, asked), (CloseCause::Redirected { to: other() }, 3));
 }
 
 #[test]
@@ -97,8 +95,7 @@ fn who_does_not_follow_redirects_does_not_offer_to() {
     let request = sent_one(&mut client);
     assert!(!has(&request, NotifyType::REDIRECT_SUPPORTED));
     client.handle_datagram(&redirect(&request, &nonce_of(&request)), gateway_address(), at(0));
-    client.handle_timeout(Timestamp::ZERO + REFUSAL_GRACE);
-    assert!(!client.is_closed());
+    assert_eq!(client.poll_timeout(), Some((at(1), TimerName::Retransmission)), "nothing was heard");
 }
 
 #[test]
