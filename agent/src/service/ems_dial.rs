@@ -13,7 +13,7 @@ use posture::ems::network::{Dial, Dialling};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::{TcpSocket, TcpStream};
@@ -32,9 +32,18 @@ type Known = Arc<Mutex<BTreeMap<String, Vec<IpAddr>>>>;
 #[derive(Clone, Debug, Default)]
 pub struct EmsDial {
     known: Known,
+    /// Where the addresses are kept: a service that begins anew under a tunnel's resolver finds EMS.
+    file: Option<PathBuf>,
 }
 
 impl EmsDial {
+    /// Begins with the addresses that were known when the service ended last.
+    pub fn open(state: &Path) -> Self {
+        let file = state.join("ems-addresses.json");
+        let known = std::fs::read(&file).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
+        Self { known: Arc::new(Mutex::new(known)), file: Some(file) }
+    }
+
     /// Returns the addresses at which EMS answered.
     pub fn addresses(&self) -> Vec<IpAddr> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
@@ -71,10 +80,17 @@ impl EmsDial {
 
     fn remember(&self, host: &str, address: IpAddr) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = known.entry(host.to_owned()).or_default();
-        known.retain(|other| *other != address);
-        known.insert(0, address);
-        known.truncate(REMEMBERED);
+        let of_host = known.entry(host.to_owned()).or_default();
+        if of_host.first() == Some(&address) {
+            return;
+        }
+        of_host.retain(|other| *other != address);
+        of_host.insert(0, address);
+        of_host.truncate(REMEMBERED);
+        let kept = serde_json::to_vec(&*known).unwrap_or_default();
+        if let Some(Err(error)) = self.file.as_ref().map(|file| crate::profile::file::replace(file, &kept)) {
+            tracing::warn!(%error, "the addresses of EMS cannot be kept");
+        }
     }
 }
 
@@ -140,6 +156,17 @@ mod tests {
         let port = second.local_addr().unwrap().port();
         drop(second);
         assert!(dial.connect("127.0.0.1", port).await.is_err(), "nobody listens there");
+    }
+
+    #[tokio::test]
+    async fn an_address_that_answered_is_known_again_after_a_restart() {
+        let state = tempfile::TempDir::new().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let dial = EmsDial::open(state.path());
+        dial.connect("127.0.0.1", listener.local_addr().unwrap().port()).await.unwrap();
+        assert_eq!(EmsDial::open(state.path()).addresses(), dial.addresses());
+        std::fs::write(state.path().join("ems-addresses.json"), "damaged").unwrap();
+        assert!(EmsDial::open(state.path()).addresses().is_empty());
     }
 
     #[tokio::test]

@@ -93,7 +93,7 @@ pub fn main(paths: Paths) -> anyhow::Result<()> {
             },
         );
         let socket = paths.socket();
-        let examination = Examination::new(collector, EmsDial::default(), watched);
+        let examination = Examination::new(collector, EmsDial::open(&paths.state), watched);
         let (settled, before) = oneshot::channel();
         let hub = Hub::new(Parts { paths, settings, inbox: inbox.clone(), net, jobs, examination, settled });
         let hub = tokio::spawn(hub.run(messages));
