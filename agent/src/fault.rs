@@ -7,6 +7,7 @@ use ike_client::tunnel::control::EndCause;
 use postern_api::PlainText;
 use postern_api::fault::{Fault, FaultName};
 use postern_api::posture::Refusal as ShownRefusal;
+use posture::ems::protocol::Quarantine;
 use posture::policy::{Reason, Refusal};
 use std::time::Duration;
 
@@ -46,6 +47,15 @@ pub fn of_refusal(tunnel: &str, refusal: &Refusal) -> Fault {
     fault.warning = Some(refusal.warning.as_str().into());
     fault.refusal = Some(shown);
     fault
+}
+
+/// Makes the fault of an endpoint in quarantine.
+pub fn of_quarantine(quarantine: &Quarantine) -> Fault {
+    let next = match quarantine.release {
+        Some(_) => "contact the administrator, who can give a code for postern release",
+        None => "contact the administrator",
+    };
+    Fault::new(FaultName::Quarantined, "", "refused: EMS has put this endpoint into quarantine", next)
 }
 
 /// Returns a moment (seconds since 1970) as RFC 3339.

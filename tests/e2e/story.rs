@@ -2,6 +2,7 @@
 //! network process cannot do at all.
 
 mod asleep;
+mod decree;
 mod guard;
 mod left_over;
 
@@ -25,6 +26,10 @@ const SCENARIOS: &[Scenario] = &[
     ("story: every act of the demo holds", || lab::demo::play(&mut lab::demo::timeline::Timeline::new(false))),
     ("story: kill -9 of the service and a restart take back exactly what was ours", killed_and_restarted),
     ("story: posture lost while both processes are stopped lets nothing out when they go on", stopped_and_continued),
+    (
+        "decree: break-glass, quarantine with a release code, and deregistration reach the wire and people",
+        decree::decreed,
+    ),
     (
         "guard: the process that parses datagrams reads no file, while a tunnel comes, sets DNS and goes",
         guard::confined,

@@ -6,7 +6,7 @@ use lab::client::program;
 use lab::net::{Running, output_of, shell, until};
 use lab::scenario::{self, Scenario};
 use postern_api::event::Notice;
-use postern_api::posture::{TagReport, TagSource};
+use postern_api::posture::{Decrees, TagReport, TagSource};
 use postern_api::rpc::{Request, Response};
 use postern_api::state::{Origin, PostureStanding, TunnelStatus};
 use postern_api::{ConnectionState, Event, Fault, FaultName, Prompt, PromptKind, Status};
@@ -147,6 +147,7 @@ fn snapshot(state: ConnectionState) -> Event {
         grace_seconds: None,
         tags: Vec::new(),
         unknown_because: None,
+        decrees: Decrees::default(),
     };
     let status = Status { version: "test".into(), state, attention: false, tunnels: vec![tunnel], posture };
     Event::Snapshot { status }

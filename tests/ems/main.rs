@@ -3,6 +3,7 @@
 
 mod conversation;
 mod crash;
+mod decree;
 mod description;
 mod endpoint;
 mod enrolment;

@@ -111,7 +111,7 @@ fn overall(status: &Status) -> ConnectionState {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use postern_api::posture::{TagReport, TagSource};
+    use postern_api::posture::{Decrees, TagReport, TagSource};
     use postern_api::state::{Origin, PostureStanding, TunnelStatus};
     use postern_api::{Fault, FaultName};
 
@@ -138,6 +138,7 @@ pub(crate) mod tests {
             grace_seconds: None,
             tags: Vec::new(),
             unknown_because: None,
+            decrees: Decrees::default(),
         };
         let mut status = Status {
             version: "0.1.0".into(),

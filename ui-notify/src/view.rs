@@ -1,7 +1,7 @@
 //! What is shown for a model: icon, tooltip and menu, as values.
 
 use crate::model::Model;
-use postern_api::posture::{TagPresence, TagReport};
+use postern_api::posture::{Decrees, TagPresence, TagReport};
 use postern_api::state::{Origin, PostureStanding, TunnelStatus};
 use postern_api::{ConnectionState, PlainText};
 
@@ -57,6 +57,10 @@ pub fn view(model: &Model) -> View {
     let mut lines = Vec::new();
     if let Some(status) = &model.status {
         menu.push(Entry::Separator);
+        for line in decreed(&status.posture.decrees) {
+            menu.push(Entry::Line(line.clone()));
+            lines.push(line);
+        }
         for tunnel in &status.tunnels {
             menu.push(Entry::Menu(tunnel_label(tunnel), tunnel_entries(tunnel)));
             lines.push(tunnel_label(tunnel));
@@ -103,6 +107,22 @@ pub fn words(state: ConnectionState) -> &'static str {
     }
 }
 
+/// What holds for the endpoint as a whole, before everything else.
+fn decreed(decrees: &Decrees) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(words) = &decrees.quarantine {
+        lines.push("⚠ This endpoint is in quarantine".into());
+        lines.extend((!words.is_blank()).then(|| plain(words)));
+    }
+    if let Some(used) = &decrees.break_glass {
+        lines.push(format!("⚠ The host check is overridden by a break-glass code until {}", used.until));
+    }
+    if decrees.deregistered {
+        lines.push("⚠ EMS has deregistered this endpoint".into());
+    }
+    lines
+}
+
 fn tunnel_label(tunnel: &TunnelStatus) -> String {
     format!("{} – {}", plain(&tunnel.name), words(tunnel.state))
 }
@@ -133,6 +153,9 @@ fn tunnel_entries(tunnel: &TunnelStatus) -> Vec<Entry> {
         PostureStanding::NotEnforced => "Posture not enforced".into(),
         PostureStanding::Compliant => "Posture: compliant".into(),
         PostureStanding::Audit { would_be } => format!("Posture: would be refused ({})", would_be.name),
+        PostureStanding::Overridden { would_be, until } => {
+            format!("⚠ Posture: overridden by a break-glass code until {until} ({})", would_be.name)
+        }
         PostureStanding::Refused { fault } => format!("Posture: refused ({})", fault.name),
     }));
     if let Some(established) = &tunnel.established {

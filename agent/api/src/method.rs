@@ -72,6 +72,10 @@ methods! {
     Enroll = "enroll", Administrator;
     /// Nothing to nothing.
     Unenroll = "unenroll", Administrator;
+    /// [`Code`] to nothing: ends a quarantine.
+    Release = "release", User;
+    /// [`Code`] to [`crate::posture::BreakGlass`]: overrides the host check for a time.
+    BreakGlass = "break-glass", User;
     /// Nothing to [`crate::posture::TagReport`].
     PostureTags = "posture.tags", Observer;
     /// Nothing to a list of [`crate::posture::Fact`].
@@ -223,6 +227,19 @@ pub struct Enroll {
 impl std::fmt::Debug for Enroll {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str("Enroll { .. }")
+    }
+}
+
+/// A code that an administrator gave to whoever is at the endpoint.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Code {
+    /// The code, as typed.
+    pub code: String,
+}
+
+impl std::fmt::Debug for Code {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Code { .. }")
     }
 }
 

@@ -46,6 +46,32 @@ pub struct TagReport {
     /// Why nothing is known, when that is so.
     #[serde(default)]
     pub unknown_because: Option<PlainText>,
+    /// What holds for the endpoint as a whole, whatever its tags are.
+    #[serde(default)]
+    pub decrees: Decrees,
+}
+
+/// What EMS, or a code of EMS, decrees over the endpoint as a whole.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decrees {
+    /// In quarantine: the administrator's words, blank where there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quarantine: Option<PlainText>,
+    /// The break-glass code by which the host check is overridden now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub break_glass: Option<BreakGlass>,
+    /// Whether EMS no longer knows this endpoint.
+    #[serde(default)]
+    pub deregistered: bool,
+}
+
+/// A break-glass code that was used.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BreakGlass {
+    /// Its number at EMS.
+    pub number: u64,
+    /// When it ends, RFC 3339.
+    pub until: String,
 }
 
 /// Where tag knowledge comes from.

@@ -77,6 +77,13 @@ pub enum PostureStanding {
         /// The fault it would have been.
         would_be: Box<Fault>,
     },
+    /// The host check would refuse, and a break-glass code of EMS lets it pass for a time.
+    Overridden {
+        /// The fault it would have been.
+        would_be: Box<Fault>,
+        /// When that ends, RFC 3339.
+        until: String,
+    },
     /// The host check refuses.
     Refused {
         /// Why.

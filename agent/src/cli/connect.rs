@@ -166,6 +166,9 @@ fn shown(json: bool, status: &TunnelStatus) {
     if let PostureStanding::Audit { would_be } = &status.posture {
         output::line(format!("audit only, this would have been refused: {would_be}"));
     }
+    if let PostureStanding::Overridden { would_be, until } = &status.posture {
+        output::line(format!("OVERRIDDEN by a break-glass code until {until}, would have been refused: {would_be}"));
+    }
     for warning in status.established.iter().flat_map(|established| &established.warnings) {
         output::line(format!("warning: {}", warning.for_one_line()));
     }

@@ -15,6 +15,7 @@ mod monitor;
 mod output;
 mod posture;
 mod profile;
+mod release;
 mod repair;
 mod scan;
 mod status;
@@ -67,6 +68,10 @@ enum Command {
     Enroll(enroll::Arguments),
     /// Leave the EMS, where it allows that
     Unenroll,
+    /// End a quarantine with the administrator's code
+    Release(release::Arguments),
+    /// Override the host check for a time with the administrator's code
+    BreakGlass(release::Arguments),
     /// Show tags, facts and the report to EMS, or explain a verdict
     Posture(posture::Arguments),
     /// Look for vulnerable packages now
@@ -141,6 +146,8 @@ async fn dispatch(session: &Session, command: Command) -> Result<(), Fault> {
         Command::Tunnel(command) => tunnel::run(session, command).await,
         Command::Enroll(arguments) => enroll::run(session, arguments).await,
         Command::Unenroll => enroll::leave(session).await,
+        Command::Release(arguments) => release::run(session, arguments).await,
+        Command::BreakGlass(arguments) => release::break_glass(session, arguments).await,
         Command::Posture(arguments) => posture::run(session, arguments).await,
         Command::Scan(arguments) => scan::run(session, arguments).await,
         Command::Profile(command) => profile::run(session, command).await,

@@ -5,7 +5,7 @@ use clap::Args;
 use postern_api::event::Notice;
 use postern_api::fault::{Fault, FaultName};
 use postern_api::method::Method;
-use postern_api::posture::TagSource;
+use postern_api::posture::{BreakGlass, Decrees, TagSource};
 use postern_api::state::{Origin, PostureStanding, Status, TunnelStatus};
 
 #[derive(Debug, Args)]
@@ -51,6 +51,7 @@ pub(super) async fn run(session: &Session, arguments: Arguments) -> Result<(), F
 }
 
 fn print(status: &Status) {
+    decrees(&status.posture.decrees).into_iter().for_each(output::line);
     if status.tunnels.is_empty() {
         output::line("no tunnels; add one: postern tunnel add NAME --gateway HOST --user NAME");
     }
@@ -62,6 +63,9 @@ fn print(status: &Status) {
     }
     let posture = &status.posture;
     let ems = match (&posture.ems, posture.telemetry_connected) {
+        (Some(ems), _) if posture.decrees.deregistered => {
+            format!("EMS: {} (has deregistered this endpoint; to come back: postern enroll)", ems.for_one_line())
+        }
         (Some(ems), true) => format!("EMS: {} (Telemetry connected)", ems.for_one_line()),
         (Some(ems), false) => format!("EMS: {} (out of reach)", ems.for_one_line()),
         (None, _) => "EMS: not enrolled".into(),
@@ -70,6 +74,20 @@ fn print(status: &Status) {
     if let (TagSource::Cached, Some(seconds)) = (posture.source, posture.grace_seconds) {
         output::line(format!("tags are cached; {} left", elapsed(seconds)));
     }
+}
+
+/// Tells what holds for the endpoint as a whole, before everything else.
+fn decrees(decrees: &Decrees) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(words) = &decrees.quarantine {
+        lines.push("THIS ENDPOINT IS IN QUARANTINE; a code of the administrator ends it: postern release".into());
+        lines.extend((!words.is_blank()).then(|| words.for_terminal()));
+    }
+    if let Some(used) = &decrees.break_glass {
+        let BreakGlass { number, until } = used;
+        lines.push(format!("BREAK-GLASS: the host check is overridden until {until} (code {number}); EMS is told"));
+    }
+    lines
 }
 
 /// Tells where a tunnel stands, in one line.
@@ -107,6 +125,9 @@ fn details(tunnel: &TunnelStatus) -> Vec<String> {
     match &tunnel.posture {
         PostureStanding::NotEnforced => lines.push("posture not enforced".into()),
         PostureStanding::Compliant => lines.push("posture: compliant".into()),
+        PostureStanding::Overridden { would_be, until } => {
+            lines.push(format!("posture: OVERRIDDEN by a break-glass code until {until}, would refuse: {would_be}"));
+        }
         PostureStanding::Audit { would_be } => lines.push(format!("posture: audit only, would refuse: {would_be}")),
         PostureStanding::Refused { fault } => lines.push(format!("posture: {fault}")),
     }

@@ -21,6 +21,9 @@ impl View {
             PostureStanding::NotEnforced => format!("{name}: posture not enforced"),
             PostureStanding::Compliant => format!("{name}: may be connected"),
             PostureStanding::Audit { would_be } => format!("{name}: audit only, would be refused: {would_be}"),
+            PostureStanding::Overridden { would_be, until } => {
+                format!("{name}: passes by a break-glass code until {until}, would refuse: {would_be}")
+            }
             PostureStanding::Refused { fault } => fault.to_string(),
         }];
         let tags = &entry.tunnel.tags;

@@ -23,10 +23,11 @@ use crate::profile::tags::TagRuleSource;
 use crate::profile::{Entry, Tunnel};
 use ike_client::Timestamp;
 use postern_api::fault::{Fault, FaultName};
+use postern_api::posture::BreakGlass;
 use postern_api::state::{Origin, PostureStanding};
-use posture::ems::protocol::{DocumentKind, FactsObject, TagSnapshot, facts_for_ems};
+use posture::ems::protocol::{DocumentKind, FactsObject, Quarantine, TagSnapshot, facts_for_ems};
 use posture::ems::signed::{CLOCK_TOLERANCE_SECONDS, Verified};
-use posture::ems::{Knowledge, TelemetryState};
+use posture::ems::{BreakGlassUse, Knowledge, TelemetryState};
 use posture::facts::{EmsConnection, Fact, Facts};
 use posture::policy::{self, Enforcement, Flaw, TagKnowledge, TagPolicy, TagTable, Verdict, overlay};
 use posture::rules::{Asked, Presence, TagName, TagState, TaggingRuleSet, evaluate};
@@ -61,6 +62,8 @@ pub struct EmsView {
     pub confirmed_unix: u64,
     /// When it did so in this run; what counts then.
     pub confirmed: Option<Timestamp>,
+    /// What was decreed here.
+    pub decreed: Decreed,
 }
 
 impl EmsView {
@@ -71,6 +74,17 @@ impl EmsView {
             None => now_unix.saturating_sub(self.confirmed_unix),
         }
     }
+}
+
+/// What codes of EMS did at this endpoint, and whether EMS still knows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Decreed {
+    /// The quarantine that was ended here by its code.
+    pub released: Option<String>,
+    /// The break-glass code that was used last.
+    pub break_glass: BreakGlassUse,
+    /// Whether EMS no longer knows this endpoint.
+    pub deregistered: bool,
 }
 
 impl View {
@@ -130,14 +144,11 @@ impl View {
             let fault = Fault::new(FaultName::NotPermitted, name, detail, format!("postern connect {managed}"));
             return PostureStanding::Refused { fault: Box::new(fault) };
         }
-        if self.snapshot().is_some_and(|snapshot| snapshot.content().quarantined) {
-            let mut fault = Fault::new(
-                FaultName::Quarantined,
-                name,
-                "refused: EMS has put this endpoint into quarantine",
-                "contact the administrator",
-            );
-            fault.warning = Some(entry.tunnel.tags.policy().warning_text().into());
+        if let Some(quarantine) = self.quarantine() {
+            let own = || entry.tunnel.tags.policy().warning_text().to_owned();
+            let mut fault = fault::of_quarantine(quarantine);
+            fault.subject = name.into();
+            fault.warning = Some(quarantine.message.clone().unwrap_or_else(own).into());
             return PostureStanding::Refused { fault: Box::new(fault) };
         }
         match self.verdict(entry, now_unix) {
@@ -146,8 +157,28 @@ impl View {
             Verdict::PassWithWarning(refusal) => {
                 PostureStanding::Audit { would_be: Box::new(fault::of_refusal(name, &refusal)) }
             }
-            Verdict::Refuse(refusal) => PostureStanding::Refused { fault: Box::new(fault::of_refusal(name, &refusal)) },
+            Verdict::Refuse(refusal) => {
+                let fault = Box::new(fault::of_refusal(name, &refusal));
+                match self.break_glass(now_unix) {
+                    Some(used) => PostureStanding::Overridden { would_be: fault, until: used.until },
+                    None => PostureStanding::Refused { fault },
+                }
+            }
         }
+    }
+
+    /// Returns the quarantine that holds, unless it was ended here by its code.
+    pub fn quarantine(&self) -> Option<&Quarantine> {
+        let ems = self.ems.as_ref()?;
+        let quarantine = ems.knowledge.quarantine.as_ref()?;
+        (ems.decreed.released.as_ref() != Some(&quarantine.id)).then_some(quarantine)
+    }
+
+    /// Returns the break-glass code by which the host check is overridden at a moment.
+    pub fn break_glass(&self, now_unix: u64) -> Option<BreakGlass> {
+        let used = self.ems.as_ref()?.decreed.break_glass;
+        let until = fault::at(used.until_unix).unwrap_or_default();
+        used.holds_at(now_unix).then_some(BreakGlass { number: used.number, until })
     }
 
     fn verdict(&self, entry: &Entry, now_unix: u64) -> Verdict {
@@ -232,6 +263,9 @@ impl View {
     }
 
     fn without_snapshot(&self) -> TagKnowledge {
+        if self.ems.as_ref().is_some_and(|ems| ems.decreed.deregistered) {
+            return TagKnowledge::unusable(Flaw::Missing, "EMS has deregistered this endpoint", None);
+        }
         let refusals = self.ems.iter().flat_map(|ems| &ems.knowledge.refusals);
         match refusals.into_iter().find(|(kind, _)| *kind == DocumentKind::Tags) {
             Some((_, refusal)) => TagKnowledge::unusable(refusal.flaw(), refusal.to_string(), None),

@@ -3,7 +3,7 @@
 use super::View;
 use crate::profile::Entry;
 use postern_api::event::{Event, ScanStep};
-use postern_api::posture::{Fact, Finding, ScanReport, Severity, Tag, TagPresence, TagReport, TagSource};
+use postern_api::posture::{Decrees, Fact, Finding, ScanReport, Severity, Tag, TagPresence, TagReport, TagSource};
 use posture::facts::Observation;
 use posture::policy::TagKnowledge;
 use posture::rules::Presence;
@@ -48,6 +48,11 @@ impl View {
             grace_seconds: (source == TagSource::Cached).then(|| self.profile_grace().saturating_sub(away)),
             tags,
             unknown_because,
+            decrees: Decrees {
+                quarantine: self.quarantine().map(|quarantine| quarantine.message.clone().unwrap_or_default().into()),
+                break_glass: self.break_glass(now_unix),
+                deregistered: self.ems.as_ref().is_some_and(|ems| ems.decreed.deregistered),
+            },
         }
     }
 

@@ -47,7 +47,7 @@ fn view(snapshot: Presence, file: FileState) -> View {
         profile: verified(Profile::default(), NOW, NOW + 86_400),
         rules: verified(RuleDocument { rule_sets: rules() }, NOW, NOW + 86_400),
         tags: verified(tags, NOW, NOW + 86_400),
-        refusals: vec![],
+        ..Knowledge::default()
     };
     let ems = EmsView {
         name: "EMS".into(),
@@ -55,6 +55,7 @@ fn view(snapshot: Presence, file: FileState) -> View {
         telemetry: TelemetryState::Up { push: true },
         confirmed_unix: NOW,
         confirmed: None,
+        decreed: Decreed::default(),
     };
     let mut view = View { ems: Some(ems), ..View::default() };
     view.take_facts(facts(file), NOW);
@@ -152,11 +153,49 @@ fn a_refused_document_is_named() {
 }
 
 #[test]
-fn quarantine_refuses_every_tunnel() {
+fn quarantine_refuses_every_tunnel_in_the_administrators_words_until_its_code_ends_it() {
     let mut view = view(Presence::Absent, FileState::Missing);
-    view.ems.as_mut().unwrap().knowledge.tags =
-        verified(TagSnapshot { quarantined: true, ..TagSnapshot::default() }, NOW, NOW + 60);
+    let ems = view.ems.as_mut().unwrap();
+    let message = Some("Stay \u{1b}[2J<b>away</b>".to_owned());
+    ems.knowledge.quarantine = Some(Quarantine { id: "q1".into(), message: message.clone(), release: None });
+    // Not even a tunnel that asks for no tag, and no break-glass code, gets past it.
+    ems.decreed.break_glass = BreakGlassUse { number: 1, began_unix: NOW, until_unix: NOW + 60 };
+    let PostureStanding::Refused { fault } = view.standing("t", &entry(""), NOW) else { panic!("it passed") };
+    assert_eq!((fault.name, fault.exit_code()), (FaultName::Quarantined, 17));
+    assert_eq!(fault.warning.as_ref().map(postern_api::PlainText::as_received), message.as_deref());
+    assert_eq!(view.report(&[], NOW).decrees.quarantine, message.map(Into::into));
+    let ems = view.ems.as_mut().unwrap();
+    ems.decreed.released = Some("q1".into());
+    assert_eq!(refused(&view, "", NOW), None);
+    // The code ended that quarantine, and not the next.
+    view.ems.as_mut().unwrap().knowledge.quarantine.as_mut().unwrap().id = "q2".into();
     assert_eq!(refused(&view, "", NOW), Some(FaultName::Quarantined));
+}
+
+#[test]
+fn a_break_glass_code_lets_pass_what_the_host_check_refuses_and_says_so() {
+    let mut view = view(Presence::Present, FileState::Present);
+    assert_eq!(refused(&view, PROHIBITED, NOW), Some(FaultName::HostCheckFailed));
+    view.ems.as_mut().unwrap().decreed.break_glass = BreakGlassUse { number: 4, began_unix: NOW, until_unix: NOW + 60 };
+    let PostureStanding::Overridden { would_be, until } = view.standing("t", &entry(PROHIBITED), NOW) else {
+        panic!("it is not overridden")
+    };
+    assert_eq!((would_be.name, until.as_str()), (FaultName::HostCheckFailed, "2027-01-15T08:01:00Z"));
+    assert_eq!(view.report(&[], NOW).decrees.break_glass.unwrap().number, 4);
+    assert_eq!(refused(&view, PROHIBITED, NOW + 60), Some(FaultName::HostCheckFailed));
+    // A twin of a managed gateway is no matter of posture.
+    let twin = Entry { origin: Origin::Local, shadows: Some("RA-VPN".into()), ..entry("") };
+    assert!(matches!(view.standing("twin", &twin, NOW), PostureStanding::Refused { .. }));
+}
+
+#[test]
+fn a_deregistered_endpoint_says_so_where_tags_are_wanted() {
+    let mut view = view(Presence::Absent, FileState::Missing);
+    let ems = view.ems.as_mut().unwrap();
+    (ems.knowledge, ems.decreed.deregistered) = (Knowledge::default(), true);
+    let PostureStanding::Refused { fault } = view.standing("t", &entry(PROHIBITED), NOW) else { panic!("it passed") };
+    assert!(fault.to_string().contains("EMS has deregistered this endpoint"), "{fault}");
+    assert!(view.report(&[], NOW).decrees.deregistered);
 }
 
 #[test]

@@ -236,6 +236,8 @@ pub enum Told {
     Lost(Fault),
     /// Audit mode let pass what would have been refused.
     Audited(Fault),
+    /// It would have been refused, and a break-glass code lets it pass.
+    Overridden(Fault),
     /// The tunnel is up.
     Up,
     /// The tunnel ended for another reason.

@@ -32,12 +32,15 @@ impl Connection {
     }
 
     /// Tells whether something wants a person's eye: a block, a question, a refusal that is not
-    /// the person's own doing, a posture that only audit mode let pass.
+    /// the person's own doing, a posture that only audit mode or a
+    /// break-glass code let pass.
     pub fn attention(&self, posture: &PostureStanding) -> bool {
         match self {
             Self::Blocked { .. } => true,
             Self::Connecting(attempt) => attempt.stage == Stage::Input,
-            Self::Connected(_) => matches!(posture, PostureStanding::Audit { .. }),
+            Self::Connected(_) => {
+                matches!(posture, PostureStanding::Audit { .. } | PostureStanding::Overridden { .. })
+            }
             Self::Disconnected { last, .. } => last.as_ref().is_some_and(|last| last.name != FaultName::Cancelled),
             Self::Waiting { .. } => true,
             Self::Disconnecting(_) => false,

@@ -85,6 +85,9 @@ fn begin(owner: Owner, was: Was, posture: &PostureStanding) -> Stepped {
     if let PostureStanding::Audit { would_be } = posture {
         effects.push(Effect::Tell(Told::Audited(would_be.as_ref().clone())));
     }
+    if let PostureStanding::Overridden { would_be, .. } = posture {
+        effects.push(Effect::Tell(Told::Overridden(would_be.as_ref().clone())));
+    }
     (Connection::Connecting(Attempt { owner, was, stage: Stage::Negotiation }), effects)
 }
 

@@ -112,6 +112,10 @@ impl Hub {
                 Ok(request) => return self.enroll(&request, reply),
                 Err(fault) => Err(fault),
             },
+            Method::Release => read(parameters).and_then(|code| self.release(code)).map(|()| Value::Null),
+            Method::BreakGlass => {
+                read(parameters).and_then(|code| self.use_break_glass(code)).and_then(|used| written(&used))
+            }
             Method::Unenroll => return self.unenroll(reply),
             Method::Repair => return self.repair(reply),
         };
@@ -193,7 +197,8 @@ impl Hub {
     /// Returns why EMS's policy cannot be known. Without it a local tunnel to a managed gateway would
     /// pass for one that nobody manages.
     pub(super) fn policy_problem(&self) -> Option<Fault> {
-        let unknown = |ems: &&EmsView| ems.knowledge.profile.is_none() && !ems.telemetry.is_up();
+        let unknown =
+            |ems: &&EmsView| ems.knowledge.profile.is_none() && !ems.telemetry.is_up() && !ems.decreed.deregistered;
         let out_of_reach = || {
             let ems = self.view.ems.as_ref().filter(unknown)?;
             let detail = format!("refused: the profile of {} is not known, and EMS is out of reach", ems.name);
@@ -343,7 +348,7 @@ impl Hub {
     }
 
     fn enroll(&mut self, request: &Enroll, reply: Reply) {
-        if let Some(ems) = &self.view.ems {
+        if let Some(ems) = self.view.ems.as_ref().filter(|ems| !ems.decreed.deregistered) {
             let detail = format!("this endpoint is enrolled with {} already", ems.name);
             return drop(reply.send(Err(Fault::new(FaultName::EmsRefused, "", detail, "postern unenroll"))));
         }
@@ -368,6 +373,8 @@ impl Hub {
     pub(super) fn enrolled(&mut self, outcome: Result<Box<Identity>, Fault>, reply: Reply) {
         let answer = outcome.and_then(|identity| {
             let cache = Cache::open(self.paths.enrolment()).map_err(|error| of_ems(&EmsError::Cache(error)))?;
+            // That of an EMS which has deregistered this endpoint.
+            self.end_telemetry();
             cache.store_identity(&identity).map_err(|error| of_ems(&EmsError::Cache(error)))?;
             self.examination.enrolment_problem = None;
             self.start_telemetry(&identity, cache);
@@ -381,7 +388,9 @@ impl Hub {
 
     fn unenroll(&mut self, reply: Reply) {
         let profile = self.view.ems.as_ref().and_then(|ems| ems.knowledge.profile.clone());
-        let free = profile.is_some_and(|profile| profile.content().unenrol_allowed);
+        let deregistered = self.view.ems.as_ref().is_some_and(|ems| ems.decreed.deregistered);
+        let allowed = profile.is_some_and(|profile| profile.content().unenrol_allowed);
+        let free = deregistered || allowed && self.view.quarantine().is_none();
         let cache = Cache::open(self.paths.enrolment()).and_then(|cache| cache.identity());
         let client = match cache {
             Ok(Some(identity)) => EmsClient::new(&identity, &self.examination.dial.network(&self.paths.runtime)),

@@ -414,6 +414,7 @@ async fn while_ems_s_profile_is_not_known_no_local_tunnel_can_pass_for_unmanaged
         telemetry,
         confirmed_unix: 0,
         confirmed: None,
+        decreed: Default::default(),
     };
     hub.view.ems = Some(ems(away));
     assert!(hub.policy_problem().is_some_and(|problem| problem.to_string().contains("out of reach")));

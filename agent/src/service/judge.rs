@@ -1,12 +1,13 @@
 //! The hub's side of posture: gathering facts, hearing EMS, judging, renewing the lease.
 
 use super::admission::{Pending, SNAPSHOT_LIMIT};
+use super::decree::Codes;
 use super::ems_dial::EmsDial;
 use super::hub::{Hub, Message};
 use super::scan;
 use super::settling::Settling;
-use crate::compliance::EmsView;
 use crate::compliance::clock::{LEASE, SteadyClock};
+use crate::compliance::{Decreed, EmsView};
 use crate::connection::{Connection, Input};
 use crate::profile::managed;
 use crate::profile::settings::toml_files;
@@ -68,6 +69,8 @@ pub struct Examination {
     last_report: Option<TagReport>,
     /// The packages that were last scanned without being asked, as a digest.
     rescanned: Option<String>,
+    /// Codes of the administrator, and what they did.
+    pub(super) codes: Codes,
     /// Callers that wait for a scan; a scan is under way while this is some.
     pub scanning: Option<Vec<super::hub::Reply>>,
 }
@@ -102,6 +105,7 @@ impl Examination {
             reported: 0,
             last_report: None,
             rescanned: None,
+            codes: Codes::default(),
             scanning: None,
         }
     }
@@ -151,6 +155,7 @@ impl Hub {
 
     /// Begins the conversation with EMS.
     pub(super) fn start_telemetry(&mut self, identity: &Identity, cache: Cache) {
+        let decrees = cache.clone();
         let client = EmsClient::new(identity, &self.examination.dial.network(&self.paths.runtime));
         match client.and_then(|client| Ok((client, identity.verifier()?))) {
             Ok((client, verifier)) => {
@@ -179,7 +184,9 @@ impl Hub {
             telemetry,
             confirmed_unix: 0,
             confirmed: None,
+            decreed: Decreed::default(),
         });
+        self.begin_decrees(&decrees);
     }
 
     /// Ends the conversation with EMS and forgets what it said.
@@ -188,6 +195,7 @@ impl Hub {
             telemetry.stop();
         }
         self.view.ems = None;
+        self.examination.codes = Codes::default();
         self.catalogue.set_managed(BTreeMap::new());
         self.view.refresh(self.now_unix());
         self.rejudge();
@@ -348,6 +356,7 @@ impl Hub {
                     ems.confirmed_unix = knowledge.tags.as_ref().map_or(0, |tags| tags.binding().issued_unix);
                 }
                 ems.knowledge = knowledge;
+                self.tell_quarantine();
                 self.take_profile();
                 let tunnels = self.entries();
                 let asked = self.view.asked(tunnels.iter().map(|(_, entry)| &entry.tunnel));
@@ -366,8 +375,13 @@ impl Hub {
                 tracing::info!(?state, "telemetry");
                 if state.is_up() {
                     ems.confirmed = Some(clock::now());
+                    ems.decreed.deregistered = false;
                 }
+                let removed = state == TelemetryState::Removed;
                 ems.telemetry = state;
+                if removed {
+                    self.deregistered();
+                }
                 self.view.refresh(self.now_unix());
                 self.report_facts();
                 self.rejudge();
@@ -496,6 +510,7 @@ impl Hub {
             self.examine();
         }
         self.rescan_if_due();
+        self.end_override_if_due();
         // A snapshot's time, or the grace, may have ended.
         if self.active.is_some() || self.view.ems.is_some() {
             self.rejudge();

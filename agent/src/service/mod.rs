@@ -10,6 +10,7 @@
 //! | `block_note` | what is remembered of a block over restarts |
 //! | [`call`] | the methods of the control socket, answered by the hub |
 //! | `health` | what `postern doctor` is told |
+//! | `decree` | quarantine, break-glass codes, deregistration |
 //! | [`judge`] | the hub's side of posture: facts, EMS, verdicts, the lease |
 //! | [`keeper`] | the task that owns the journal and settles the network |
 //! | [`net_link`] | MAIN's handle of NET: starts it, speaks with it |
@@ -31,6 +32,7 @@ mod block_note;
 pub mod call;
 pub mod carriers;
 pub mod configuration;
+mod decree;
 pub mod ems_dial;
 pub mod engine;
 pub mod hands;

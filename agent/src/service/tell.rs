@@ -13,8 +13,9 @@ use ike_client::tunnel::clock;
 use ike_client::tunnel::control::{Carrier, Command, Progress};
 use postern_api::event::{Event, Notice};
 use postern_api::fault::{Fault, FaultName};
+use postern_api::posture::Decrees;
 use postern_api::prompt::PromptKind;
-use postern_api::state::{Established, Origin, Status, TunnelStatus};
+use postern_api::state::{ConnectionState, Established, Origin, Status, TunnelStatus};
 use postern_api::text::PlainText;
 use posture::ems::protocol::{EndpointEvent, EventKind};
 use std::collections::VecDeque;
@@ -30,11 +31,15 @@ impl Hub {
     pub(super) fn status(&self) -> Status {
         let entries = self.entries();
         let tunnels: Vec<TunnelStatus> = entries.iter().filter_map(|(name, _)| self.tunnel_status(name)).collect();
+        let posture = self.view.report(&entries, self.now_unix());
+        let decrees = &posture.decrees;
+        // Also where there is no tunnel that could show it.
+        let whole = decrees.quarantine.as_ref().map(|_| ConnectionState::Quarantined);
         Status {
             version: env!("CARGO_PKG_VERSION").into(),
-            state: sign_of(tunnels.iter().map(|tunnel| tunnel.state)),
-            attention: tunnels.iter().any(|tunnel| tunnel.attention),
-            posture: self.view.report(&entries, self.now_unix()),
+            state: sign_of(tunnels.iter().map(|tunnel| tunnel.state).chain(whole)),
+            attention: *decrees != Decrees::default() || tunnels.iter().any(|tunnel| tunnel.attention),
+            posture,
             tunnels,
         }
     }
@@ -101,7 +106,14 @@ impl Hub {
         let (title, fault, kind) = match told {
             Told::Refused(fault) => (Some("VPN connection refused"), Some(fault), EventKind::HostCheckRefused),
             Told::Lost(fault) => {
-                (Some("VPN disconnected: security posture changed"), Some(fault), EventKind::ComplianceLost)
+                let title = match fault.name {
+                    FaultName::Quarantined => "VPN disconnected: this endpoint is in quarantine",
+                    _ => "VPN disconnected: security posture changed",
+                };
+                (Some(title), Some(fault), EventKind::ComplianceLost)
+            }
+            Told::Overridden(fault) => {
+                (Some("VPN allowed, by a break-glass code only"), Some(fault), EventKind::HostCheckOverridden)
             }
             Told::Audited(fault) => (Some("VPN allowed, in audit mode only"), Some(fault), EventKind::AuditWarned),
             Told::Up => (None, None, EventKind::TunnelUp),
@@ -117,7 +129,11 @@ impl Hub {
         let detail = fault.as_ref().map(|fault| fault.detail.for_one_line()).unwrap_or_default();
         self.report_event(kind, name, cause, &detail);
         let (Some(title), Some(fault)) = (title, fault) else { return };
-        let uid = self.owner_of(name);
+        self.notify(name, title, fault, self.owner_of(name));
+    }
+
+    /// Puts a notice before people; `uid` names the one whom it concerns, none all of them.
+    pub(super) fn notify(&mut self, name: &str, title: &str, fault: Fault, uid: Option<u32>) {
         let id = self.notices.front().map_or(1, |last| last.id.saturating_add(1));
         let warning = fault.warning.clone().unwrap_or_else(|| posture::policy::DEFAULT_WARNING.into());
         let time = fault::at(unix_now()).unwrap_or_default();
@@ -150,8 +166,9 @@ impl Hub {
             return;
         }
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let id = random.iter().map(|octet| format!("{octet:02x}")).collect();
         telemetry.event(EndpointEvent {
-            id: random.iter().map(|octet| format!("{octet:02x}")).collect(),
+            id,
             unix_milliseconds: u64::try_from(now.as_millis()).unwrap_or(u64::MAX),
             kind,
             tunnel: tunnel.to_owned(),

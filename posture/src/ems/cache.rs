@@ -1,13 +1,15 @@
 //! Identity, documents and floor on disk.
 //!
 //! One directory, readable by the service alone: `identity.json` (private key inside),
-//! `profile.json`, `rules.json`, `tags.json` (each a [`Signed`] exactly as EMS sent it) and
-//! `floor.json`. Every file is written beside its place, synced, renamed, and the directory
+//! `profile.json`, `rules.json`, `tags.json` (each a [`Signed`] exactly as EMS sent it),
+//! `floor.json`, and what happened here: `release.json` (the quarantine that was ended by its
+//! code), `break-glass.json` (the last such code that was used), `deregistered.json`. Every file is written beside its place, synced, renamed, and the directory
 //! synced; so a crash leaves the old file or the new one. Nothing that is read back is believed
 //! before it is verified again.
 
+use super::break_glass::BreakGlassUse;
 use super::identity::Identity;
-use super::protocol::{DocumentKind, Profile, RuleDocument, TagSnapshot};
+use super::protocol::{DocumentKind, Profile, Quarantine, ReleaseRequest, RuleDocument, TagSnapshot};
 use super::signed::{Content, Floor, Refusal, Signed, Verified, Verifier};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -20,6 +22,9 @@ use std::sync::Arc;
 const MAXIMUM_FILE: u64 = 8 << 20;
 const IDENTITY: &str = "identity.json";
 const FLOOR: &str = "floor.json";
+const RELEASE: &str = "release.json";
+const BREAK_GLASS: &str = "break-glass.json";
+const DEREGISTERED: &str = "deregistered.json";
 
 /// Why the cache failed.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +64,9 @@ pub struct Knowledge {
     pub rules: Option<Arc<Verified<RuleDocument>>>,
     /// The tag snapshot.
     pub tags: Option<Arc<Verified<TagSnapshot>>>,
+    /// The quarantine of the newest snapshot. It stands until EMS says otherwise, also when the
+    /// snapshot has expired meanwhile.
+    pub quarantine: Option<Quarantine>,
     /// Documents that were at hand and are not believed, and why.
     pub refusals: Vec<(DocumentKind, Refusal)>,
 }
@@ -93,15 +101,57 @@ impl Cache {
     /// that knows nothing, never an unenrolled one with documents.
     pub fn clear(&self) -> Result<(), CacheError> {
         let documents = DocumentKind::ALL.map(document_name);
-        for name in documents.iter().map(String::as_str).chain([FLOOR, IDENTITY]) {
-            let path = self.directory.join(name);
-            match fs::remove_file(&path) {
-                Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                    return Err(CacheError::Unwritable { path, source });
-                }
-                _ => {}
-            }
+        let notes = [RELEASE, BREAK_GLASS, DEREGISTERED, FLOOR, IDENTITY];
+        documents.iter().map(String::as_str).chain(notes).try_for_each(|name| self.remove(name))?;
+        self.sync()
+    }
+
+    /// Notes that EMS no longer knows this endpoint, and removes what it said. The identity stays, so
+    /// that an EMS that takes the endpoint back is heard.
+    pub fn deregister(&self, now_unix: u64) -> Result<(), CacheError> {
+        if self.deregistered().ok().flatten().is_none() {
+            self.write(DEREGISTERED, &now_unix)?;
         }
+        let documents = DocumentKind::ALL.map(document_name);
+        documents.iter().map(String::as_str).chain([RELEASE]).try_for_each(|name| self.remove(name))?;
+        self.sync()
+    }
+
+    /// Tells when EMS was found not to know this endpoint any more, seconds since 1970.
+    pub fn deregistered(&self) -> Result<Option<u64>, CacheError> {
+        self.read(DEREGISTERED)
+    }
+
+    /// Reads the release of the quarantine that was ended here last.
+    pub fn release(&self) -> Result<Option<ReleaseRequest>, CacheError> {
+        self.read(RELEASE)
+    }
+
+    /// Writes the release of a quarantine.
+    pub fn store_release(&self, release: &ReleaseRequest) -> Result<(), CacheError> {
+        self.write(RELEASE, release)
+    }
+
+    /// Reads which break-glass code was used last. A file that is damaged is an error: a code could be
+    /// used twice.
+    pub fn break_glass(&self) -> Result<BreakGlassUse, CacheError> {
+        Ok(self.read(BREAK_GLASS)?.unwrap_or_default())
+    }
+
+    /// Writes which break-glass code was used last: before it has any effect.
+    pub fn store_break_glass(&self, used: &BreakGlassUse) -> Result<(), CacheError> {
+        self.write(BREAK_GLASS, used)
+    }
+
+    fn remove(&self, name: &str) -> Result<(), CacheError> {
+        let path = self.directory.join(name);
+        match fs::remove_file(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(CacheError::Unwritable { path, source }),
+            _ => Ok(()),
+        }
+    }
+
+    fn sync(&self) -> Result<(), CacheError> {
         sync_directory(&self.directory)
             .map_err(|source| CacheError::Unwritable { path: self.directory.clone(), source })
     }
@@ -129,6 +179,10 @@ impl Cache {
         knowledge.profile = self.load(verifier, &floor, now_unix, refusals)?;
         knowledge.rules = self.load(verifier, &floor, now_unix, refusals)?;
         knowledge.tags = self.load(verifier, &floor, now_unix, refusals)?;
+        knowledge.quarantine = match &knowledge.tags {
+            Some(tags) => tags.content().quarantine.clone(),
+            None => self.lapsed_quarantine(verifier, &floor, now_unix),
+        };
         Ok(knowledge)
     }
 
@@ -136,12 +190,19 @@ impl Cache {
     /// document below the floor, which is refused, and never the other way round.
     pub fn store(&self, kind: DocumentKind, signed: &Signed, floor: &Floor) -> Result<(), CacheError> {
         self.store_floor(floor)?;
-        self.write(&document_name(kind), signed)
+        self.write(&document_name(kind), signed)?;
+        // An EMS that has something to say knows this endpoint.
+        self.remove(DEREGISTERED)
     }
 
     /// Writes the floor.
     pub fn store_floor(&self, floor: &Floor) -> Result<(), CacheError> {
         self.write(FLOOR, floor)
+    }
+
+    fn lapsed_quarantine(&self, verifier: &Verifier, floor: &Floor, now_unix: u64) -> Option<Quarantine> {
+        let signed = self.read::<Signed>(&document_name(DocumentKind::Tags)).ok()??;
+        verifier.verify_lapsed::<TagSnapshot>(&signed, floor, now_unix).ok()?.content.quarantine
     }
 
     fn load<T: Content>(

@@ -7,7 +7,7 @@ use super::network::Network;
 use super::network::relay::Relay;
 use super::protocol::{
     DocumentSet, EnrolReply, EnrolRequest, ErrorReply, EventReceipt, EventUpload, Have, PATH_DOCUMENTS, PATH_ENROL,
-    PATH_EVENTS, PATH_PUSH, PATH_REPORT, PATH_UNENROL, RefusalCode, Report, ReportReply,
+    PATH_EVENTS, PATH_PUSH, PATH_RELEASE, PATH_REPORT, PATH_UNENROL, RefusalCode, ReleaseRequest, Report, ReportReply,
 };
 use super::push::PushStream;
 use super::trust;
@@ -111,6 +111,12 @@ impl EmsClient {
     /// Uploads events.
     pub async fn upload(&self, upload: &EventUpload) -> Result<EventReceipt, EmsError> {
         self.post(PATH_EVENTS, upload).await
+    }
+
+    /// Tells of a quarantine that was ended at this endpoint by its code.
+    pub async fn release(&self, release: &ReleaseRequest) -> Result<(), EmsError> {
+        let _: serde_json::Value = self.post(PATH_RELEASE, release).await?;
+        Ok(())
     }
 
     /// Leaves EMS; [`RefusalCode::NotAllowed`] where the profile forbids it.

@@ -9,6 +9,7 @@
 //! | [`invitation`] | one text: where EMS is, the code, the pin of its key |
 //! | [`identity`] | key, certificate and what was pinned at enrolment |
 //! | [`signed`] | documents as raw bytes with a detached Ed25519 signature, and what they are bound to |
+//! | [`break_glass`] | codes that override the host check of one endpoint for a time |
 //! | [`cache`] | identity, documents and the floor below which nothing is believed, on disk |
 //! | [`network`] | how the packets reach EMS: the agent's own dialler, bounds |
 //! | `trust` | which TLS server is EMS, and how this endpoint proves itself |
@@ -21,6 +22,7 @@
 //! signature is verified; every reply is bounded in bytes and in time; whatever EMS does ends in a
 //! typed error, never in a panic and never in a better verdict than was known before.
 
+pub mod break_glass;
 pub mod cache;
 pub mod client;
 pub mod error;
@@ -35,6 +37,7 @@ pub mod signed;
 mod base64_bytes;
 mod trust;
 
+pub use break_glass::{BreakGlass, BreakGlassError, BreakGlassUse};
 pub use cache::{Cache, Knowledge};
 pub use client::{EmsClient, Introduction, enrol};
 pub use error::EmsError;

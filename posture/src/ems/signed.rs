@@ -201,22 +201,48 @@ impl Verifier {
         Self { ems, endpoint, key }
     }
 
+    /// Returns the EMS whose documents are believed.
+    pub const fn ems(&self) -> &EmsId {
+        &self.ems
+    }
+
+    /// Tells whether a signature over a message is EMS's. `now_unix` decides which keys hold.
+    pub fn is_signed(&self, message: &[u8], signature: &[u8], _now_unix: u64) -> bool {
+        UnparsedPublicKey::new(&ED25519, self.key).verify(message, signature).is_ok()
+    }
+
     /// Verifies, then parses. The floor is not raised: the caller does that once it has stored the
     /// document.
     pub fn verify<T: Content>(&self, signed: &Signed, floor: &Floor, now_unix: u64) -> Result<Verified<T>, Refusal> {
+        let document = self.authentic(signed, floor, now_unix)?;
+        Self::check_time(&document.binding, floor, now_unix)?;
+        Ok(Verified { document })
+    }
+
+    /// Reads a document that need not hold any more: for what stands until EMS says otherwise.
+    pub fn verify_lapsed<T: Content>(
+        &self,
+        signed: &Signed,
+        floor: &Floor,
+        now_unix: u64,
+    ) -> Result<Document<T>, Refusal> {
+        self.authentic(signed, floor, now_unix)
+    }
+
+    fn authentic<T: Content>(&self, signed: &Signed, floor: &Floor, now_unix: u64) -> Result<Document<T>, Refusal> {
         if signed.body.len() > MAXIMUM_BODY {
             return Err(Refusal::TooLarge);
         }
-        UnparsedPublicKey::new(&ED25519, self.key)
-            .verify(&Signed::message(&signed.body), &signed.signature)
-            .map_err(|_| Refusal::SignatureInvalid)?;
+        if !self.is_signed(&Signed::message(&signed.body), &signed.signature, now_unix) {
+            return Err(Refusal::SignatureInvalid);
+        }
         // The binding first: a content of another kind need not parse to be refused by name.
         let outline: Document<serde::de::IgnoredAny> = parse(&signed.body)?;
-        self.check(&outline.binding, T::KIND, floor, now_unix)?;
-        Ok(Verified { document: parse(&signed.body)? })
+        self.check(&outline.binding, T::KIND, floor)?;
+        parse(&signed.body)
     }
 
-    fn check(&self, binding: &Binding, kind: DocumentKind, floor: &Floor, now_unix: u64) -> Result<(), Refusal> {
+    fn check(&self, binding: &Binding, kind: DocumentKind, floor: &Floor) -> Result<(), Refusal> {
         if binding.kind != kind {
             return Err(Refusal::WrongKind { expected: kind.as_str(), found: binding.kind.as_str() });
         }
@@ -233,7 +259,11 @@ impl Verifier {
         if binding.policy_version < floor.policy_version && kind == DocumentKind::Tags {
             return Err(Refusal::PolicyRolledBack { found: binding.policy_version, floor: floor.policy_version });
         }
-        if binding.counter == least {
+        Ok(())
+    }
+
+    fn check_time(binding: &Binding, floor: &Floor, now_unix: u64) -> Result<(), Refusal> {
+        if binding.counter == floor.counters.counter(binding.kind) {
             floor.check_clock(now_unix)?;
         }
         if now_unix.saturating_add(CLOCK_TOLERANCE_SECONDS) < binding.issued_unix {

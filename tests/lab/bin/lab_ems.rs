@@ -110,7 +110,32 @@ enum Action {
     /// Removes an endpoint.
     RemoveEndpoint { endpoint: String },
     /// Puts an endpoint into quarantine or out of it.
-    Quarantine { endpoint: String, switch: Switch },
+    Quarantine {
+        endpoint: String,
+        switch: Switch,
+        /// What its users are told.
+        #[arg(long)]
+        message: Option<String>,
+    },
+    /// Makes a code that overrides the host check of an endpoint for a time.
+    MakeBreakGlass {
+        endpoint: String,
+        /// Why: for the audit.
+        #[arg(long)]
+        reason: String,
+        /// For how long it can be used, in seconds.
+        #[arg(long, default_value_t = 3_600)]
+        use_within: u32,
+        /// For how long it then lasts, in seconds.
+        #[arg(long, default_value_t = 3_600)]
+        lasts: u32,
+    },
+    /// Lists what administrators did.
+    ListAudit {
+        /// The number of the last one that is not wanted.
+        #[arg(long, default_value_t = 0)]
+        after: u64,
+    },
     /// Makes an endpoint scan.
     Scan { endpoint: String },
     /// Adds a gateway and prints its token.
@@ -173,7 +198,13 @@ fn request(action: Action) -> Result<Request> {
         Action::ShowFacts { endpoint } => Request::ShowFacts { endpoint },
         Action::ListEvents { after } => Request::ListEvents { after },
         Action::RemoveEndpoint { endpoint } => Request::RemoveEndpoint { endpoint },
-        Action::Quarantine { endpoint, switch } => Request::Quarantine { endpoint, on: matches!(switch, Switch::On) },
+        Action::Quarantine { endpoint, switch, message } => {
+            Request::Quarantine { endpoint, on: matches!(switch, Switch::On), message }
+        }
+        Action::MakeBreakGlass { endpoint, reason, use_within, lasts } => {
+            Request::MakeBreakGlass { endpoint, use_within_seconds: use_within, lasts_seconds: lasts, reason }
+        }
+        Action::ListAudit { after } => Request::ListAudit { after },
         Action::Scan { endpoint } => Request::Scan { endpoint },
         Action::AddDevice { device } => Request::AddDevice { device },
         Action::SetSharing { device, sharing } => {

@@ -92,8 +92,13 @@ impl Authority {
 
     /// Signs a document.
     pub fn sign(&self, body: Vec<u8>) -> Signed {
-        let signature = self.signing_key.sign(&Signed::message(&body)).as_ref().to_vec();
+        let signature = self.sign_bytes(&Signed::message(&body));
         Signed { body, signature }
+    }
+
+    /// Signs what is no document and says so in its first bytes.
+    pub fn sign_bytes(&self, message: &[u8]) -> Vec<u8> {
+        self.signing_key.sign(message).as_ref().to_vec()
     }
 
     /// Issues EMS's own TLS certificate, for names and addresses.

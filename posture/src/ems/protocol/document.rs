@@ -1,6 +1,7 @@
 //! What EMS decides for an endpoint: tagging rules and the tag snapshot (the profile is in
 //! [`profile`](super::Profile)).
 
+use super::Quarantine;
 use crate::ems::signed::Signed;
 use crate::facts::Supplied;
 use crate::policy::TagTable;
@@ -116,9 +117,9 @@ pub struct TagSnapshot {
     pub report_sequence: u64,
     /// The tags; one that is not named is one that EMS does not know.
     pub tags: Vec<SnapshotTag>,
-    /// Whether EMS has put the endpoint into quarantine.
-    #[serde(default)]
-    pub quarantined: bool,
+    /// The quarantine into which EMS has put the endpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quarantine: Option<Quarantine>,
     /// What only EMS can know of the endpoint, for rules that the endpoint judges by itself.
     #[serde(default, skip_serializing_if = "Supplied::is_empty")]
     pub supplied: Supplied,

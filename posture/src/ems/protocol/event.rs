@@ -20,6 +20,14 @@ pub enum EventKind {
     ConnectFailed,
     /// A scan ended.
     ScanFinished,
+    /// A quarantine was ended at the endpoint by its code.
+    QuarantineReleased,
+    /// A break-glass code was used: the host check is overridden for a time.
+    BreakGlassUsed,
+    /// The time of a break-glass code is over.
+    BreakGlassEnded,
+    /// The host check would have refused, and a break-glass code let it pass.
+    HostCheckOverridden,
     /// An event this version does not know.
     #[serde(other)]
     Other,

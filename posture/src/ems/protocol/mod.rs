@@ -11,6 +11,7 @@
 //! | `GET /v1/documents?profile=N&rules=N&tags=N` | | [`DocumentSet`] |
 //! | `GET /v1/push?profile=N&rules=N&tags=N` | | server-sent events, each a [`PushMessage`] |
 //! | `POST /v1/events` | [`EventUpload`] | [`EventReceipt`] |
+//! | `POST /v1/release` | [`ReleaseRequest`] | nothing |
 //! | `POST /v1/unenrol` | | nothing, or 403 where the profile does not allow it |
 //!
 //! Every refusal carries an [`ErrorReply`].
@@ -20,6 +21,7 @@ mod enrolment;
 mod event;
 mod profile;
 mod push;
+mod quarantine;
 mod report;
 
 pub use document::{DocumentKind, DocumentSet, Have, RuleDocument, SnapshotTag, TagOrigin, TagSnapshot};
@@ -29,6 +31,7 @@ pub use profile::{
     AfterLoss, Carrier, ClientAuthentication, GatewayAuthentication, ManagedTunnel, Profile, TunnelTags,
 };
 pub use push::PushMessage;
+pub use quarantine::{Quarantine, ReleaseRequest, release_digest};
 pub use report::{
     FactsObject, Report, ReportBody, ReportReply, difference, facts_for_ems, facts_object, merge, read_facts,
 };
@@ -43,5 +46,7 @@ pub const PATH_DOCUMENTS: &str = "/v1/documents";
 pub const PATH_PUSH: &str = "/v1/push";
 /// The path of event upload.
 pub const PATH_EVENTS: &str = "/v1/events";
+/// The path that tells of a quarantine that was ended at the endpoint.
+pub const PATH_RELEASE: &str = "/v1/release";
 /// The path of un-enrolment.
 pub const PATH_UNENROL: &str = "/v1/unenrol";

@@ -1,7 +1,7 @@
 //! What EMS said, while the task runs: verify, keep the newer, store.
 
 use super::super::cache::{Cache, CacheError, Knowledge};
-use super::super::protocol::{DocumentKind, DocumentSet, Have};
+use super::super::protocol::{DocumentKind, DocumentSet, Have, TagSnapshot};
 use super::super::signed::{Binding, Content, Floor, Refusal, Signed, Verified, Verifier};
 use super::unix_now;
 use crate::policy::Flaw;
@@ -63,8 +63,11 @@ impl Keeper {
             }
         }
         if let Some(signed) = set.tags {
-            match self.judge(signed) {
-                Ok(verified) => self.knowledge.tags = Some(verified),
+            match self.judge::<TagSnapshot>(signed) {
+                Ok(verified) => {
+                    self.knowledge.quarantine.clone_from(&verified.content().quarantine);
+                    self.knowledge.tags = Some(verified);
+                }
                 Err(refusal) => {
                     // EMS has newer tags, and this machine's clock keeps them from being believed: by those
                     // at hand nobody may be judged any more.
@@ -89,6 +92,13 @@ impl Keeper {
         self.unstored.retain(|(kind, _)| *kind != T::KIND);
         self.unstored.push((T::KIND, signed));
         Ok(Arc::new(verified))
+    }
+
+    /// Forgets what EMS said: it no longer knows this endpoint. Returns what is to be written.
+    pub(super) fn forget(&mut self) -> Forgetting {
+        self.knowledge = Knowledge::default();
+        self.unstored.clear();
+        Forgetting { cache: self.cache.clone() }
     }
 
     /// Takes what is not on disk yet, if anything is, as work for a thread that may block.
@@ -117,6 +127,19 @@ impl Keeper {
 
 /// How writing ended: with a failure come the documents that are still to be written.
 pub(super) type Stored = Result<(), (CacheError, Vec<(DocumentKind, Signed)>)>;
+
+/// A deregistration on its way to the disk.
+#[derive(Clone)]
+pub(super) struct Forgetting {
+    cache: Cache,
+}
+
+impl Forgetting {
+    /// Writes. Blocks.
+    pub(super) fn store(self) -> Stored {
+        self.cache.deregister(unix_now()).map_err(|error| (error, Vec::new()))
+    }
+}
 
 /// Documents on their way to the disk.
 pub(super) struct Storing {

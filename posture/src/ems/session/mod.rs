@@ -11,7 +11,7 @@ mod task;
 
 use super::cache::{Cache, CacheError, Knowledge};
 use super::client::EmsClient;
-use super::protocol::{DocumentKind, EndpointEvent, FactsObject, difference};
+use super::protocol::{DocumentKind, EndpointEvent, FactsObject, ReleaseRequest, difference};
 use super::signed::{Refusal, Verifier};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -62,7 +62,7 @@ pub enum TelemetryState {
         /// Whether EMS could not prove that it is the one of the enrolment.
         not_trusted: bool,
     },
-    /// EMS no longer knows this endpoint: only a new enrolment helps.
+    /// EMS no longer knows this endpoint: only a new enrolment helps. What it said is forgotten.
     Removed,
 }
 
@@ -92,6 +92,7 @@ pub enum Delivery {
 enum Command {
     Facts { sequence: u64, facts: FactsObject },
     Event(EndpointEvent),
+    Release(ReleaseRequest),
     Wake,
     Stop,
 }
@@ -138,6 +139,11 @@ impl Telemetry {
     /// Hands over an event; it is kept and sent again until EMS has stored it.
     pub fn event(&self, event: EndpointEvent) {
         let _ = self.commands.send(Command::Event(event));
+    }
+
+    /// Hands over the release of a quarantine that was ended here; it is told until EMS has heard it.
+    pub fn release(&self, release: ReleaseRequest) {
+        let _ = self.commands.send(Command::Release(release));
     }
 
     /// Tells that what was true of the network may no longer be: after a wake-up, a changed route,

@@ -6,12 +6,12 @@ use super::super::cache::Cache;
 use super::super::client::EmsClient;
 use super::super::error::EmsError;
 use super::super::protocol::{
-    DocumentSet, EndpointEvent, EventReceipt, EventUpload, FactsObject, PushMessage, Report, ReportBody, ReportReply,
-    difference,
+    DocumentSet, EndpointEvent, EventReceipt, EventUpload, FactsObject, PushMessage, ReleaseRequest, Report,
+    ReportBody, ReportReply, difference,
 };
 use super::super::push::{self, PushStream};
 use super::super::signed::Verifier;
-use super::knowledge::{Keeper, Stored};
+use super::knowledge::{Forgetting, Keeper, Stored};
 use super::{Command, Delivery, SessionSettings, TelemetryState};
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -30,6 +30,7 @@ enum Done {
     Subscribed(Box<Result<PushStream, EmsError>>),
     Polled(Result<DocumentSet, EmsError>),
     Uploaded { count: usize, result: Result<EventReceipt, EmsError> },
+    Released { release: ReleaseRequest, result: Result<(), EmsError> },
 }
 
 /// What is under way.
@@ -39,6 +40,7 @@ struct UnderWay {
     push: bool,
     poll: bool,
     upload: bool,
+    release: bool,
 }
 
 pub(super) struct Task {
@@ -50,6 +52,10 @@ pub(super) struct Task {
     requests: JoinSet<Done>,
     under_way: UnderWay,
     storing: Option<JoinHandle<Stored>>,
+    /// A deregistration that is to be written.
+    forgetting: Option<Forgetting>,
+    /// A quarantine that was ended here, of which EMS has not heard yet.
+    release: Option<ReleaseRequest>,
     push: Option<PushStream>,
     last_push_id: Option<String>,
     /// The facts as they are now, with the number under which they are reported.
@@ -96,6 +102,8 @@ impl Task {
             requests: JoinSet::new(),
             under_way: UnderWay::default(),
             storing: None,
+            forgetting: None,
+            release: None,
             push: None,
             last_push_id: None,
             facts: None,
@@ -125,6 +133,9 @@ impl Task {
         // What was delivered is kept, also when the agent lets go at once.
         if let Some(storing) = self.storing.take() {
             let _ = storing.await;
+        }
+        if let Some(forgetting) = self.forgetting.take() {
+            let _ = tokio::task::spawn_blocking(move || forgetting.store()).await;
         }
         if let Some(storing) = self.keeper.unstored() {
             let _ = tokio::task::spawn_blocking(move || storing.store()).await;
@@ -157,11 +168,12 @@ impl Task {
         let now = Instant::now();
         // Writing has no limit of its own and is never let go of: two writers at once could leave
         // the older document behind.
-        if now >= self.store_due
-            && self.storing.is_none()
-            && let Some(storing) = self.keeper.unstored()
-        {
-            self.storing = Some(tokio::task::spawn_blocking(move || storing.store()));
+        if now >= self.store_due && self.storing.is_none() {
+            // What is forgotten goes first: documents come after it only when EMS is back.
+            self.storing = match self.forgetting.take() {
+                Some(forgetting) => Some(tokio::task::spawn_blocking(move || forgetting.store())),
+                None => self.keeper.unstored().map(|storing| tokio::task::spawn_blocking(move || storing.store())),
+            };
         }
         if now >= self.report_due && !self.under_way.report {
             self.start_report();
@@ -179,6 +191,17 @@ impl Task {
             self.under_way.poll = true;
             let (client, have) = (self.client.clone(), self.keeper.have());
             self.requests.spawn(async move { Done::Polled(client.documents(have).await) });
+        }
+        if now >= self.upload_due
+            && !self.under_way.release
+            && let Some(release) = self.release.clone()
+        {
+            self.under_way.release = true;
+            let client = self.client.clone();
+            self.requests.spawn(async move {
+                let result = client.release(&release).await;
+                Done::Released { release, result }
+            });
         }
         if now >= self.upload_due && !self.under_way.upload && !self.events.is_empty() {
             self.under_way.upload = true;
@@ -224,11 +247,13 @@ impl Task {
         };
         consider(!self.under_way.report && self.facts.is_some(), self.report_due);
         consider(self.doubt.is_some(), self.heard + self.patience);
-        consider(self.storing.is_none() && self.keeper.has_unstored(), self.store_due);
+        let unstored = self.forgetting.is_some() || self.keeper.has_unstored();
+        consider(self.storing.is_none() && unstored, self.store_due);
         if self.acknowledged.is_some() {
             consider(!self.under_way.push && self.push.is_none(), self.push_due);
             consider(!self.under_way.poll && self.push.is_none(), self.poll_due);
             consider(!self.under_way.upload && !self.events.is_empty(), self.upload_due);
+            consider(!self.under_way.release && self.release.is_some(), self.upload_due);
         }
         due
     }
@@ -249,6 +274,7 @@ impl Task {
                 }
                 self.events.push_back(event);
             }
+            Command::Release(release) => self.release = Some(release),
             Command::Wake => {
                 self.forget_requests();
                 self.push = None;

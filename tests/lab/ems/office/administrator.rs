@@ -75,8 +75,27 @@ pub enum AdministratorRequest {
     Quarantine {
         /// The endpoint.
         endpoint: String,
-        /// Into it.
+        /// Into it. The answer then holds the code that ends it at the endpoint.
         on: bool,
+        /// What its users are told.
+        #[serde(default)]
+        message: Option<String>,
+    },
+    /// Makes a code that overrides the host check of an endpoint for a time.
+    MakeBreakGlass {
+        /// The endpoint.
+        endpoint: String,
+        /// For how long it can be used, in seconds.
+        use_within_seconds: u32,
+        /// For how long it then lasts, in seconds.
+        lasts_seconds: u32,
+        /// Why it is made: for the audit.
+        reason: String,
+    },
+    /// Lists what administrators did.
+    ListAudit {
+        /// The number of the last entry that is not wanted any more.
+        after: u64,
     },
     /// Makes an endpoint scan for vulnerabilities.
     Scan {
@@ -150,14 +169,21 @@ impl Office {
             Request::ListEvents { after } => Ok(json!({"events": self.store.events_after(after)?})),
             Request::RemoveEndpoint { endpoint } => {
                 let endpoint = self.named(&endpoint)?;
+                self.audit(now, "remove", Some(&endpoint.id), &endpoint.host_name)?;
                 self.remove(&endpoint.id, now)?;
                 Ok(json!({"endpoint": endpoint.id}))
             }
-            Request::Quarantine { endpoint, on } => {
+            Request::Quarantine { endpoint, on: true, message } => self.quarantine(&endpoint, message, now),
+            Request::Quarantine { endpoint, on: false, .. } => {
                 let endpoint = self.named(&endpoint)?;
-                self.store.set_quarantined(&endpoint.id, on)?;
-                Ok(json!({"endpoint": endpoint.id, "quarantined": on}))
+                self.store.set_quarantine(&endpoint.id, None)?;
+                self.audit(now, "release", Some(&endpoint.id), "")?;
+                Ok(json!({"endpoint": endpoint.id, "quarantined": false}))
             }
+            Request::MakeBreakGlass { endpoint, use_within_seconds, lasts_seconds, reason } => {
+                self.make_break_glass(&endpoint, use_within_seconds, lasts_seconds, &reason, now)
+            }
+            Request::ListAudit { after } => Ok(json!({"audit": self.store.audit_after(after)?})),
             Request::Scan { endpoint } => {
                 let endpoint = self.named(&endpoint)?;
                 self.command(&endpoint.id, PushMessage::Scan);
@@ -215,7 +241,7 @@ impl Office {
         Ok(json!({"endpoint": endpoint.id, "tag": tag, "given": given}))
     }
 
-    fn named(&self, name: &str) -> Result<EndpointRow, Denial> {
+    pub(super) fn named(&self, name: &str) -> Result<EndpointRow, Denial> {
         let mut found = self.store.endpoints_named(name)?;
         match found.len() {
             1 => found.pop().ok_or_else(Denial::stranger),

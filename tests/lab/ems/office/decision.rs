@@ -85,7 +85,7 @@ impl Office {
         let tags = TagSnapshot {
             report_sequence: endpoint.report_sequence,
             tags: self.tags_of(endpoint, now)?,
-            quarantined: endpoint.quarantined,
+            quarantine: endpoint.quarantine.clone(),
             supplied: supplied(endpoint),
         };
         Ok(DocumentSet {

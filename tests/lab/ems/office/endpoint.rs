@@ -4,8 +4,8 @@ use super::{Denial, Office, Reported};
 use crate::ems::stamp::Stamp;
 use crate::ems::store::EndpointRow;
 use posture::ems::protocol::{
-    DocumentSet, EventReceipt, EventUpload, FactsObject, Have, RefusalCode, Report, ReportBody, ReportReply, merge,
-    read_facts,
+    DocumentSet, EventReceipt, EventUpload, FactsObject, Have, RefusalCode, ReleaseRequest, Report, ReportBody,
+    ReportReply, merge, read_facts,
 };
 use posture::ems::signed::Fingerprint;
 use std::net::IpAddr;
@@ -119,11 +119,40 @@ impl Office {
         Ok(EventReceipt { stored })
     }
 
-    /// Lets an endpoint leave, where the profile allows it.
+    /// Hears that a quarantine was ended at the endpoint, and believes it when the code is right. A
+    /// quarantine that is over already needs no code.
+    pub fn release(
+        &mut self,
+        certificate: &[u8],
+        release: &ReleaseRequest,
+        from: IpAddr,
+        now: Stamp,
+    ) -> Result<(), Denial> {
+        let endpoint = self.identify(certificate, from, now)?;
+        let Some(quarantine) = endpoint.quarantine.filter(|quarantine| quarantine.id == release.quarantine) else {
+            return Ok(());
+        };
+        if !self.attempts.allow(from, self.conduct.attempts_a_minute, now.unix_seconds()) {
+            return Err(Denial::new(RefusalCode::RateLimited, "too many attempts, ask again in a minute"));
+        }
+        if !quarantine.is_released_by(&release.code) {
+            return Err(Denial::new(RefusalCode::NotAllowed, "the code does not release this quarantine"));
+        }
+        self.store.transaction(|store| {
+            store.set_quarantine(&endpoint.id, None)?;
+            store.add_audit(now.unix_milliseconds, "release-by-code", Some(&endpoint.id), &quarantine.id)
+        })?;
+        self.push_news(now)
+    }
+
+    /// Lets an endpoint leave, where the profile allows it and no quarantine holds it.
     pub fn unenrol(&mut self, certificate: &[u8], from: IpAddr, now: Stamp) -> Result<(), Denial> {
         let endpoint = self.identify(certificate, from, now)?;
         if !self.profile()?.unenrol_allowed {
             return Err(Denial::new(RefusalCode::NotAllowed, "the administrator does not allow leaving"));
+        }
+        if endpoint.quarantine.is_some() {
+            return Err(Denial::new(RefusalCode::NotAllowed, "an endpoint in quarantine does not leave"));
         }
         self.remove(&endpoint.id, now)
     }

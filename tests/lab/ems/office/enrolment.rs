@@ -24,7 +24,7 @@ pub(super) struct Attempts {
 
 impl Attempts {
     /// Counts an attempt; `false` when there were too many in the last minute.
-    fn allow(&mut self, address: IpAddr, most: usize, now_unix: u64) -> bool {
+    pub(super) fn allow(&mut self, address: IpAddr, most: usize, now_unix: u64) -> bool {
         let recent = |times: &mut VecDeque<u64>| {
             times.retain(|time| now_unix.saturating_sub(*time) < 60);
             !times.is_empty()
@@ -51,6 +51,12 @@ pub(super) fn random_code() -> Result<String, Denial> {
         .filter_map(|byte| ALPHABET.get(usize::from(*byte) % ALPHABET.len()))
         .map(|c| char::from(*c))
         .collect())
+}
+
+/// Puts a code into groups of four, as people read it out.
+pub(super) fn grouped(code: &str) -> String {
+    let groups: Vec<&str> = code.as_bytes().chunks(4).filter_map(|group| str::from_utf8(group).ok()).collect();
+    groups.join("-")
 }
 
 /// Codes and tokens are stored as hashes: a stolen database enrols nobody.

@@ -7,6 +7,7 @@
 mod addresses;
 mod administrator;
 mod decision;
+mod decree;
 mod denial;
 mod endpoint;
 mod enrolment;

@@ -1,7 +1,7 @@
 //! Endpoints: who they are, what they reported, what was signed for them, what happened there.
 
 use super::{Store, StoreError, integer, unsigned};
-use posture::ems::protocol::{DocumentKind, EndpointEvent, EndpointId};
+use posture::ems::protocol::{DocumentKind, EndpointEvent, EndpointId, Quarantine};
 use posture::ems::signed::{Fingerprint, Signed};
 use rusqlite::types::Type;
 use rusqlite::{OptionalExtension, Row, params};
@@ -38,8 +38,8 @@ pub struct EndpointRow {
     pub address: String,
     /// When EMS saw it last.
     pub last_seen_unix: u64,
-    /// Whether it is in quarantine.
-    pub quarantined: bool,
+    /// The quarantine in which it is.
+    pub quarantine: Option<Quarantine>,
     /// The number of the report that holds.
     pub report_sequence: u64,
     /// The last counter that was given to a document for it.
@@ -77,7 +77,7 @@ pub struct StoredEvent {
     pub event: EndpointEvent,
 }
 
-const COLUMNS: &str = "id, fingerprint, host_name, enrolled_unix, address, last_seen_unix, quarantined, \
+const COLUMNS: &str = "id, fingerprint, host_name, enrolled_unix, address, last_seen_unix, quarantine, \
                        report_sequence, counter";
 
 fn endpoint(row: &Row<'_>) -> rusqlite::Result<EndpointRow> {
@@ -89,10 +89,15 @@ fn endpoint(row: &Row<'_>) -> rusqlite::Result<EndpointRow> {
         enrolled_unix: unsigned(row.get(3)?),
         address: row.get(4)?,
         last_seen_unix: unsigned(row.get(5)?),
-        quarantined: row.get(6)?,
+        quarantine: quarantine(row.get(6)?)?,
         report_sequence: unsigned(row.get(7)?),
         counter: unsigned(row.get(8)?),
     })
+}
+
+fn quarantine(text: Option<String>) -> rusqlite::Result<Option<Quarantine>> {
+    let read = |text: String| serde_json::from_str(&text);
+    text.map(read).transpose().map_err(|error| StoreError::FromSqlConversionFailure(6, Type::Text, error.into()))
 }
 
 impl Store {
@@ -157,9 +162,17 @@ impl Store {
     }
 
     /// Puts an endpoint into quarantine or out of it.
-    pub fn set_quarantined(&mut self, id: &EndpointId, quarantined: bool) -> Result<(), StoreError> {
-        self.connection.execute("UPDATE endpoint SET quarantined = ?2 WHERE id = ?1", params![id.0, quarantined])?;
+    pub fn set_quarantine(&mut self, id: &EndpointId, quarantine: Option<&Quarantine>) -> Result<(), StoreError> {
+        let text = quarantine.map(serde_json::to_string).transpose();
+        let text = text.map_err(|error| StoreError::ToSqlConversionFailure(error.into()))?;
+        self.connection.execute("UPDATE endpoint SET quarantine = ?2 WHERE id = ?1", params![id.0, text])?;
         Ok(())
+    }
+
+    /// Takes the next number for a break-glass code.
+    pub fn next_break_glass(&mut self, id: &EndpointId) -> Result<u64, StoreError> {
+        let statement = "UPDATE endpoint SET break_glass = break_glass + 1 WHERE id = ?1 RETURNING break_glass";
+        self.connection.query_row(statement, [&id.0], |row| row.get(0)).map(unsigned)
     }
 
     /// Removes an endpoint: its certificate is worth nothing from now on. Its events stay.

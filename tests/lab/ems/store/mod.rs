@@ -8,11 +8,13 @@
 //! Rows in, rows out: no decision is made here. Calls block; the server makes them on threads for
 //! blocking work.
 
+mod audit;
 mod endpoint;
 mod fabric;
 mod policy;
 mod schema;
 
+pub use audit::AuditRow;
 pub use endpoint::{EndpointRow, IssuedDocument, NewEndpoint, StoredEvent};
 pub use fabric::FabricDevice;
 pub use policy::InvitationRow;

@@ -4,7 +4,8 @@ use super::StoreError;
 use rusqlite::Connection;
 
 /// One entry a version; an entry is never changed once it was released.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
     CREATE TABLE invitation (
         code_hash BLOB PRIMARY KEY,
@@ -66,7 +67,21 @@ const MIGRATIONS: &[&str] = &["
         since_unix INTEGER NOT NULL,
         PRIMARY KEY (device, address)
     ) STRICT;
-"];
+",
+    "
+    ALTER TABLE endpoint ADD COLUMN quarantine TEXT;
+    UPDATE endpoint SET quarantine = json_object('id', id) WHERE quarantined = 1;
+    ALTER TABLE endpoint DROP COLUMN quarantined;
+    ALTER TABLE endpoint ADD COLUMN break_glass INTEGER NOT NULL DEFAULT 0;
+    CREATE TABLE audit (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        unix_milliseconds INTEGER NOT NULL,
+        action TEXT NOT NULL,
+        endpoint TEXT,
+        detail TEXT NOT NULL
+    ) STRICT;
+",
+];
 
 /// Brings a database to the newest version; refuses one that is newer than this program.
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
@@ -97,7 +112,26 @@ mod tests {
         migrate(&mut connection).unwrap();
         migrate(&mut connection).unwrap();
         let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
-        assert_eq!(version, 1);
+        assert_eq!(usize::try_from(version).unwrap(), MIGRATIONS.len());
+    }
+
+    #[test]
+    fn a_database_of_the_first_version_keeps_what_it_holds() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(MIGRATIONS[0]).unwrap();
+        connection.pragma_update(None, "user_version", 1).unwrap();
+        connection
+            .execute_batch(
+                "INSERT INTO endpoint (id, fingerprint, host_name, system, agent_version, enrolled_unix, address, \
+                 last_seen_unix, quarantined) VALUES ('a', x'01', 'pc', '', '', 5, '', 6, 1), \
+                 ('b', x'02', 'pc2', '', '', 5, '', 6, 0);",
+            )
+            .unwrap();
+        migrate(&mut connection).unwrap();
+        let mut rows = connection.prepare("SELECT id, quarantine FROM endpoint ORDER BY id").unwrap();
+        let rows: Vec<(String, Option<String>)> =
+            rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap().map(Result::unwrap).collect();
+        assert_eq!(rows, [("a".into(), Some(r#"{"id":"a"}"#.into())), ("b".into(), None)]);
     }
 
     #[test]

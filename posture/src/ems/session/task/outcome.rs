@@ -38,6 +38,21 @@ impl Task {
                     Err(error) => self.failed(error).await,
                 }
             }
+            Done::Released { release, result } => {
+                self.under_way.release = false;
+                let is_over = match result {
+                    Ok(()) => true,
+                    // EMS will not think otherwise the next time.
+                    Err(EmsError::Refused { code, .. }) => code != RefusalCode::RateLimited,
+                    Err(_) => false,
+                };
+                if is_over && self.release.as_ref() == Some(&release) {
+                    self.release = None;
+                } else {
+                    self.upload_due = Instant::now() + self.settings.push_retry;
+                }
+                Some(())
+            }
             Done::Uploaded { count, result } => {
                 self.under_way.upload = false;
                 match result {
@@ -114,7 +129,7 @@ impl Task {
         self.poll_due = now + pause.max(self.settings.poll);
         self.push_due = now + pause;
         if error.is_removal() {
-            return self.enter(TelemetryState::Removed).await;
+            return self.removed().await;
         }
         let not_trusted = matches!(error, EmsError::NotTrusted { .. });
         self.enter(TelemetryState::Down { because: error.to_string(), not_trusted }).await
@@ -162,10 +177,20 @@ impl Task {
                 self.report_due = Instant::now() + self.settings.retry_most;
                 self.push_due = self.report_due;
                 self.poll_due = self.report_due;
-                self.enter(TelemetryState::Removed).await
+                self.removed().await
             }
             PushMessage::Heartbeat | PushMessage::Unrecognised => Some(()),
         }
+    }
+
+    /// What EMS said holds no longer, here and on disk. It is asked again now and then, in full.
+    async fn removed(&mut self) -> Option<()> {
+        if self.state != Some(TelemetryState::Removed) {
+            self.forgetting = Some(self.keeper.forget());
+            self.acknowledged = None;
+            self.release = None;
+        }
+        self.enter(TelemetryState::Removed).await
     }
 
     /// The stream ended. Whether EMS still answers is asked at once: the next report tells.
