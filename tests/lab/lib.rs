@@ -14,6 +14,7 @@
 //! | [`http`] | the corporate host's web server |
 //! | [`roadwarrior`] | an endpoint, a strongSwan gateway, a host behind it |
 //! | [`radius`] | FreeRADIUS behind the gateway |
+//! | [`router`] | a router that translates addresses and forgets it did |
 //! | [`rogue`] | a gateway that lies about who it is, and records what it hears |
 //! | [`simulation`] | a client's session and a gateway in virtual time, on a network that does its worst |
 //! | [`hostile`] | a hostile gateway and a hostile network, with an IKEv2 of their own |
@@ -22,6 +23,7 @@
 //! | [`wireguard`] | wireguard-go as the peer |
 //! | [`libreswan`] | libreswan as the gateway, in a guest |
 //! | [`uml`] | guests: a kernel with ESP in user-mode Linux |
+//! | [`weather`] | loss, reordering, duplication and delay |
 //! | [`demo`] | the article's story, act by act |
 //! | [`client`] | the endpoint: the real service and command line |
 //! | [`gateway`] | an IKEv2 gateway in the manner of a FortiGate, with posture tags |
@@ -49,9 +51,11 @@ pub mod radius;
 pub mod relay;
 pub mod roadwarrior;
 pub mod rogue;
+pub mod router;
 pub mod scenario;
 pub mod simulation;
 pub mod strongswan;
 pub mod uml;
+pub mod weather;
 pub mod wire;
 pub mod wireguard;

@@ -38,40 +38,38 @@ pub const ADVICE: &str = "The lab needs mount, process and network namespaces: r
 /// One scenario: its name, as a sentence, and what it does.
 pub type Scenario = (&'static str, fn() -> Result<()>);
 
+/// What tells the child to play several scenarios, by the names it is then handed.
+const TOGETHER: &str = "together";
+
 /// The `main` of a test binary whose tests are scenarios.
 pub fn main(scenarios: &'static [Scenario]) -> ExitCode {
-    if let Ok(name) = std::env::var(SCENARIO_VARIABLE) {
-        return run_inside(scenarios, &name);
-    }
-    let mut arguments = Arguments::from_args();
-    arguments.test_threads = arguments.test_threads.or(Some(1));
-    let trials = scenarios
-        .iter()
-        .map(|(name, _)| {
-            Trial::test(*name, move || run_outside(name).map_err(|error| Failed::from(format!("{error:#}"))))
-        })
-        .collect();
-    libtest_mimic::run(&arguments, trials).exit_code()
+    main_of(scenarios, &[])
 }
 
 /// As [`main`], for scenarios that share surroundings which take long to make, such as a guest: they
 /// are played one after the other in one child. A failed scenario ends the child, so that the next
 /// one begins in fresh surroundings.
 pub fn main_together(scenarios: &'static [Scenario]) -> ExitCode {
-    if std::env::var_os(SCENARIO_VARIABLE).is_some() {
-        return room::serve(scenarios);
+    main_of(&[], scenarios)
+}
+
+/// As [`main`] for scenarios that stand alone, and [`main_together`] for the others.
+pub fn main_of(alone: &'static [Scenario], together: &'static [Scenario]) -> ExitCode {
+    match std::env::var(SCENARIO_VARIABLE).as_deref() {
+        Ok(TOGETHER) => return room::serve(together),
+        Ok(name) => return run_inside(alone, name),
+        Err(_) => {}
     }
     let mut arguments = Arguments::from_args();
-    arguments.test_threads = Some(1);
+    arguments.test_threads = if together.is_empty() { arguments.test_threads.or(Some(1)) } else { Some(1) };
+    let failed = |error: anyhow::Error| Failed::from(format!("{error:#}"));
     let room = std::sync::Arc::new(std::sync::Mutex::new(None));
-    let trials = scenarios
-        .iter()
-        .map(|(name, _)| {
-            let room = room.clone();
-            Trial::test(*name, move || room::play(&room, name).map_err(|error| Failed::from(format!("{error:#}"))))
-        })
-        .collect();
-    libtest_mimic::run(&arguments, trials).exit_code()
+    let apart = alone.iter().map(|(name, _)| Trial::test(*name, move || run_outside(name).map_err(failed)));
+    let shared = together.iter().map(|(name, _)| {
+        let room = room.clone();
+        Trial::test(*name, move || room::play(&room, name).map_err(failed))
+    });
+    libtest_mimic::run(&arguments, apart.chain(shared).collect()).exit_code()
 }
 
 /// Runs in the child: makes the surroundings private, then plays the scenario.

@@ -102,6 +102,24 @@ impl Guest {
         std::fs::read_to_string(&done).context("reading the guest's answer")
     }
 
+    /// Loads further modules of the guest's kernel, in this order.
+    ///
+    /// # Errors
+    /// When there is no such module.
+    pub fn load(&self, modules: &str) -> Result<()> {
+        let packages = packages()?;
+        let packages = packages.display();
+        let said = self.shell(&format!(
+            "for module in {modules}; do\n\
+               LD_LIBRARY_PATH={packages}/lib/x86_64-linux-gnu:{packages}/usr/lib/x86_64-linux-gnu \
+                 {packages}/tools/modprobe -d {packages}/modules $module || exit\n\
+             done\n\
+             echo loaded"
+        ))?;
+        ensure!(said.ends_with("loaded\n"), "{said}");
+        Ok(())
+    }
+
     /// Returns the folder that the guest sees as `/mnt`.
     pub fn folder(&self) -> &Path {
         &self.folder
@@ -144,6 +162,28 @@ impl Gateway {
         Ok(gateway)
     }
 
+    /// Returns the guest it runs in.
+    pub fn guest(&self) -> &Guest {
+        &self.guest
+    }
+
+    /// Runs `swanctl` against this daemon and returns what it printed, whether it succeeded or not.
+    ///
+    /// # Errors
+    /// When it does not end in time.
+    pub fn swanctl(&self, arguments: &str) -> Result<String> {
+        self.shell(&format!(
+            "STRONGSWAN_CONF=/run/strongswan.conf SWANCTL_DIR=/mnt/swanctl \
+             swanctl {arguments} --uri unix:///run/charon.vici"
+        ))
+    }
+
+    /// Returns charon's log.
+    pub fn log(&self) -> String {
+        let log = std::fs::read(self.guest.folder().join("charon.log")).unwrap_or_default();
+        String::from_utf8_lossy(&log).into_owned()
+    }
+
     /// As [`Guest::shell`].
     ///
     /// # Errors
@@ -154,8 +194,7 @@ impl Gateway {
 
     /// Returns the guest's console and charon's log.
     pub fn console(&self) -> String {
-        let log = std::fs::read(self.guest.folder().join("charon.log")).unwrap_or_default();
-        format!("{}\n---\n{}", self.guest.console(), String::from_utf8_lossy(&log))
+        format!("{}\n---\n{}", self.guest.console(), self.log())
     }
 }
 

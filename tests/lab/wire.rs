@@ -51,6 +51,8 @@ pub struct Packet {
     pub kind: Kind,
     /// For IKE: the exchange type octet of the header.
     pub exchange: Option<u8>,
+    /// For IKE: whether it is a response.
+    pub response: bool,
     /// For IKE: the type of the first payload.
     pub first_payload: Option<u8>,
     /// Length on the wire without the link-layer header.
@@ -202,6 +204,7 @@ fn classify(ether_type: u16, bytes: &[u8], outgoing: bool) -> Packet {
         destination: None,
         kind: if ether_type == 0x0806 { Kind::Neighbour } else { Kind::Other },
         exchange: None,
+        response: false,
         first_payload: None,
         length: bytes.len(),
     };
@@ -238,6 +241,7 @@ fn udp_4500(udp: &[u8], packet: &mut Packet) -> Kind {
 fn ike(message: &[u8], packet: &mut Packet) -> Kind {
     packet.first_payload = message.get(16).copied();
     packet.exchange = message.get(18).copied();
+    packet.response = message.get(19).is_some_and(|flags| flags & 0x20 != 0);
     Kind::Ike
 }
 

@@ -10,6 +10,9 @@
 //! | [`tcp`] | the TCP carrier through a relay, the race of carriers, families and gateways |
 //! | [`trace`] | the conversation log |
 //! | [`hostile`] | a hostile gateway and a hostile network, played by Python |
+//! | [`conditions`] | bad weather and renewals that cross in it, with the kernel's ESP |
+//! | [`nat`] | NAT, twice over, and a mapping that changes |
+//! | [`fragments`] | a path too narrow for long messages |
 //! | [`roams`] | other addresses of the client, reauthentication |
 //! | [`eap`] | EAP-TLS, TTLS, GTC; FreeRADIUS behind strongSwan |
 //! | [`revocation`] | certificates taken back, or for another use |
@@ -18,9 +21,12 @@
 mod algorithms;
 mod carries;
 mod certificates;
+mod conditions;
 mod eap;
+mod fragments;
 mod gateways;
 mod hostile;
+mod nat;
 mod ppk;
 mod refusals;
 mod revocation;
@@ -87,6 +93,8 @@ const SCENARIOS: &[Scenario] = &[
     ("strongswan certificate: an unknown authority is GatewayNotTrusted", refusals::untrusted_authority),
     ("strongswan certificate: an expired one is GatewayNotTrusted", refusals::expired_certificate),
     ("strongswan certificate: another name is GatewayNotTrusted", refusals::other_name),
+    ("strongswan certificates: IKE fragments on a narrow path over IPv4", fragments::over_ipv4),
+    ("strongswan certificates: IKE fragments on a narrow path over IPv6", fragments::over_ipv6),
     ("rogue: no EAP answer beyond Identity leaves before AUTH verifies", refusals::rogue_hears_nothing),
     ("strongswan eap-tls: certificates on both sides", eap::tls),
     ("strongswan eap-tls alone, without another proof of the gateway", eap::tls_alone),
@@ -141,6 +149,16 @@ const SCENARIOS: &[Scenario] = &[
     ("nobody: a silent gateway is GatewayUnreachable", refusals::silent_gateway),
 ];
 
+/// They share a guest, whose kernel does the gateway's ESP.
+const IN_THE_GUEST: &[Scenario] = &[
+    ("strongswan kernel ESP: loss, reordering, duplication and delay", conditions::weather),
+    ("strongswan kernel ESP: renewals of the CHILD SA by both sides cross", conditions::crossing_child),
+    ("strongswan kernel ESP: renewals of the IKE SA by both sides cross", conditions::crossing_ike),
+    ("strongswan kernel ESP: the NAT's mapping changes and the gateway follows", nat::mapping_changes),
+    ("strongswan kernel ESP: NAT behind NAT", nat::twice),
+    ("strongswan kernel ESP: the gateway's liveness checks are answered, and ours by it", conditions::liveness),
+];
+
 fn main() -> ExitCode {
-    scenario::main(SCENARIOS)
+    scenario::main_of(SCENARIOS, IN_THE_GUEST)
 }

@@ -3,7 +3,7 @@
 //! The parent writes a scenario's name to the child's standard input, a line each; the child answers
 //! on its standard output with the line `passed`, or `failed` and the reasons as one JSON string.
 
-use super::{LIMIT, SCENARIO_VARIABLE, Scenario, isolated, make_private, print_logs};
+use super::{LIMIT, SCENARIO_VARIABLE, Scenario, TOGETHER, isolated, make_private, print_logs};
 use anyhow::{Context, Result, bail};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ExitCode, Stdio};
@@ -29,7 +29,7 @@ impl Room {
     fn open() -> Result<Self> {
         let program = std::env::current_exe().context("finding this test's own program")?;
         let mut command = isolated(&program.to_string_lossy());
-        command.env(SCENARIO_VARIABLE, "together").stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.env(SCENARIO_VARIABLE, TOGETHER).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().context("starting unshare (package util-linux)")?;
         let names = child.stdin.take().context("the child's standard input")?;
         let stdout = child.stdout.take().context("the child's standard output")?;

@@ -1,0 +1,162 @@
+//! What a network does to a tunnel, against a gateway whose kernel does the ESP. The scenarios here
+//! and in [`nat`](crate::nat) share one guest.
+
+use crate::gateways::{PSK, PSK_TUNNEL, psk_gateway};
+use anyhow::{Context, Result, ensure};
+use lab::client::Endpoint;
+use lab::net::until;
+use lab::ping::Series;
+use lab::roadwarrior::{CORPORATE, ESP_PROPOSALS, LIMIT, Network, connect, nothing_is_left, transfer, work};
+use lab::uml::Gateway;
+use lab::wire::{Packet, Tap};
+use postern_api::ConnectionState;
+use postern_api::state::Established;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+/// Exchange types (RFC 7296 §3.1).
+pub const IKE_SA_INIT: u8 = 34;
+const CREATE_CHILD_SA: u8 = 36;
+const INFORMATIONAL: u8 = 37;
+
+/// What the scenarios share.
+#[derive(Debug)]
+pub struct Place {
+    pub network: Network,
+    pub gateway: Gateway,
+}
+
+/// Returns the place; the first call makes it.
+pub fn place() -> Result<&'static Place> {
+    static PLACE: OnceLock<Place> = OnceLock::new();
+    if let Some(place) = PLACE.get() {
+        return Ok(place);
+    }
+    let network = Network::new()?;
+    let mut settings = psk_gateway();
+    // No `encap` on the gateway's side: ESP is put into UDP because the client wants it so.
+    settings.connections = settings
+        .connections
+        .replace(" encap = yes\n", " encap = no\n")
+        .replace(ESP_PROPOSALS, "aes256gcm16-ecp384-esn")
+        .replace("dpd_delay = 30s", "dpd_delay = 1s");
+    let gateway = Gateway::start(&network.gateway, &network.folder.join("uml"), &settings)?;
+    Ok(PLACE.get_or_init(|| Place { network, gateway }))
+}
+
+impl Place {
+    /// Connects a fresh endpoint, `work`s with it, disconnects it and looks for what is left.
+    pub fn connected(&self, more: &str, work: impl FnOnce(&Endpoint, &Established) -> Result<()>) -> Result<()> {
+        let folder = self.network.folder.join("endpoint");
+        if folder.exists() {
+            std::fs::remove_dir_all(&folder)?;
+        }
+        let tunnel = format!("{PSK_TUNNEL}\n[proposals]\nesp = [\"aes256gcm16-ecp384-esn\"]\n{more}");
+        let mut endpoint = self.network.endpoint(&tunnel, &[("psk", PSK)])?;
+        let logs = |endpoint: &Endpoint| format!("{}\n---\n{}", endpoint.log(), self.gateway.console());
+        let given = connect(&endpoint).with_context(|| logs(&endpoint))?;
+        work(&endpoint, &given).with_context(|| logs(&endpoint))?;
+        endpoint.expect(0, &["disconnect", "work"])?;
+        until("the gateway's SAs to go", LIMIT, || Ok((self.established()? == 0).then_some(())))
+            .with_context(|| logs(&endpoint))?;
+        nothing_is_left(&self.network)?;
+        endpoint.kill();
+        Ok(())
+    }
+
+    /// Returns how many IKE SAs the gateway holds.
+    pub fn established(&self) -> Result<usize> {
+        Ok(self.gateway.swanctl("--list-sas")?.matches("ESTABLISHED").count())
+    }
+}
+
+/// Fails when one of a hundred pings is lost.
+fn no_ping_is_lost(network: &Network) -> Result<()> {
+    let series = Series::start(&network.client, CORPORATE.parse()?, Duration::from_millis(5))?;
+    until("a hundred pings", LIMIT, || Ok((series.answered() >= 100).then_some(())))?;
+    let tally = series.finish()?;
+    ensure!(tally.sent == tally.answered, "pings were lost: {tally:?}");
+    Ok(())
+}
+
+/// Returns the messages of that exchange that `way` lets through.
+fn messages(tap: &Tap, exchange: u8, way: impl Fn(&Packet) -> bool) -> usize {
+    tap.packets().iter().filter(|packet| packet.exchange == Some(exchange) && way(packet)).count()
+}
+
+pub fn weather() -> Result<()> {
+    let place = place()?;
+    let bad = "loss 5% delay 5ms 5ms reorder 20% 50% duplicate 5%";
+    lab::weather::begin(place.gateway.guest(), bad, bad)?;
+    place.connected("", |_, _| {
+        transfer(&place.network, CORPORATE.parse()?, 2)?;
+        // What the network sent twice reached the gateway's kernel twice, and was taken once.
+        let states = place.gateway.shell("ip -s xfrm state")?;
+        let counts = states.split(" replay ").skip(1).filter_map(|rest| rest.split_whitespace().next());
+        let replayed: u64 = counts.filter_map(|count| count.parse::<u64>().ok()).sum();
+        ensure!(replayed > 0, "nothing came twice: {states}");
+        let toll = lab::weather::end(place.gateway.guest())?;
+        ensure!(toll.lost_in > 10 && toll.lost_out > 10, "there was no weather: {toll:?}");
+        no_ping_is_lost(&place.network)
+    })
+}
+
+/// Both sides begin to renew the same SA before either hears of the other's wish. `lifetime` makes
+/// the client do it, `rekey` the gateway, and `crossed` is what the gateway then says.
+fn crossing(lifetime: &str, rekey: &str, crossed: &str) -> Result<()> {
+    let place = place()?;
+    place.connected(&format!("{lifetime}\n"), |endpoint, _| {
+        let tap = Tap::open(&place.network.client, "wan0")?;
+        let start = place.gateway.log().len();
+        let series = Series::start(&place.network.client, CORPORATE.parse()?, Duration::from_millis(20))?;
+        // The client's request is so long on its way that the gateway begins in the meantime.
+        lab::weather::begin(place.gateway.guest(), "duplicate 5%", "duplicate 5% delay 600ms 20ms")?;
+        let mut seen = 0;
+        until("renewals that cross", Duration::from_secs(120), || {
+            let asked = messages(&tap, CREATE_CHILD_SA, |packet| packet.outgoing && !packet.response);
+            if asked > seen {
+                seen = asked;
+                place.gateway.swanctl(rekey)?;
+            }
+            Ok(place.gateway.log().get(start..).is_some_and(|log| log.contains(crossed)).then_some(()))
+        })?;
+        lab::weather::end(place.gateway.guest())?;
+        let mark = series.answered();
+        until("pings after the weather", LIMIT, || Ok((series.answered() > mark + 50).then_some(())))?;
+        series.finish()?;
+        // What lost against the other's renewal is gone; one of each is left, and carries.
+        until("one IKE SA and one CHILD SA", LIMIT, || {
+            let list = place.gateway.swanctl("--list-sas")?;
+            Ok((list.matches("ESTABLISHED").count() == 1 && list.matches("INSTALLED").count() == 1).then_some(()))
+        })?;
+        ensure!(work(endpoint)?.state == ConnectionState::Connected);
+        transfer(&place.network, CORPORATE.parse()?, 2)
+    })
+}
+
+pub fn crossing_child() -> Result<()> {
+    crossing("esp_lifetime = \"12s\"", "--rekey --child net", "CHILD_REKEY collision")
+}
+
+pub fn crossing_ike() -> Result<()> {
+    crossing("ike_lifetime = \"12s\"", "--rekey --ike psk", "IKE_REKEY collision")
+}
+
+pub fn liveness() -> Result<()> {
+    let place = place()?;
+    place.connected("[carrier]\nliveness = \"1s\"\n", |endpoint, _| {
+        let tap = Tap::open(&place.network.client, "wan0")?;
+        // Four messages each way are two questions each, with their answers.
+        until("liveness checks both ways", LIMIT, || {
+            let enough =
+                [true, false].iter().all(|way| messages(&tap, INFORMATIONAL, |packet| packet.outgoing == *way) >= 4);
+            let log = place.gateway.log();
+            let told = |words: &str| log.matches(words).count() >= 2;
+            let both = told("generating INFORMATIONAL request") && told("parsed INFORMATIONAL request");
+            Ok((enough && both).then_some(()))
+        })?;
+        ensure!(work(endpoint)?.state == ConnectionState::Connected);
+        ensure!(place.established()? == 1);
+        Ok(())
+    })
+}
