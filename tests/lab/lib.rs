@@ -49,6 +49,7 @@ pub mod ping;
 pub mod pki;
 pub mod radius;
 pub mod relay;
+pub mod responder;
 pub mod roadwarrior;
 pub mod rogue;
 pub mod router;

@@ -5,9 +5,10 @@
 
 use anyhow::{Context, Result, ensure};
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
-    PKCS_ECDSA_P384_SHA384, RevocationReason, RevokedCertParams, SanType, SerialNumber, date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CrlDistributionPoint, CustomExtension,
+    DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
+    PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, RevocationReason, RevokedCertParams, SanType, SerialNumber,
+    date_time_ymd,
 };
 use std::net::IpAddr;
 use std::process::{Command, Stdio};
@@ -102,6 +103,10 @@ pub struct Contents {
     pub mails: Vec<String>,
     /// When it is valid.
     pub validity: Validity,
+    /// Where an OCSP responder knows of it.
+    pub ocsp: Option<String>,
+    /// Where a revocation list of its authority lies.
+    pub revocation_list: Option<String>,
 }
 
 impl Authority {
@@ -142,6 +147,15 @@ impl Authority {
     /// When a name cannot be in a certificate, or a key cannot be made.
     pub fn user(&self, contents: &Contents) -> Result<Credential> {
         self.issue(contents, ExtendedKeyUsagePurpose::ClientAuth)
+    }
+
+    /// Issues the certificate of an OCSP responder, who speaks for this authority.
+    ///
+    /// # Errors
+    /// When a key cannot be made.
+    pub fn responder(&self) -> Result<Credential> {
+        let contents = Contents { common_name: "responder".to_owned(), ..Contents::default() };
+        self.issue(&contents, ExtendedKeyUsagePurpose::OcspSigning)
     }
 
     fn issue(&self, contents: &Contents, purpose: ExtendedKeyUsagePurpose) -> Result<Credential> {
@@ -218,9 +232,26 @@ fn parameters(contents: &Contents) -> Result<CertificateParams> {
         Validity::Expired => (2020, 2021),
         Validity::NotYet => (2099, 2100),
     };
+    if let Some(url) = &contents.ocsp {
+        parameters.custom_extensions.push(responder_at(url)?);
+    }
+    let points = contents.revocation_list.iter().map(|url| CrlDistributionPoint { uris: vec![url.clone()] });
+    parameters.crl_distribution_points = points.collect();
     parameters.not_before = date_time_ymd(from, 1, 1);
     parameters.not_after = date_time_ymd(to, 1, 1);
     Ok(parameters)
+}
+
+/// Makes AuthorityInfoAccess with one OCSP responder, which rcgen does not do.
+fn responder_at(url: &str) -> Result<CustomExtension> {
+    let element = |tag: u8, content: &[u8]| -> Result<Vec<u8>> {
+        let length = u8::try_from(content.len()).ok().filter(|length| *length < 0x80).context("a short address")?;
+        Ok([&[tag, length], content].concat())
+    };
+    let method = element(0x06, &[0x2b, 6, 1, 5, 5, 7, 48, 1])?;
+    let description = [method, element(0x86, url.as_bytes())?].concat();
+    let content = element(0x30, &element(0x30, &description)?)?;
+    Ok(CustomExtension::from_oid_content(&[1, 3, 6, 1, 5, 5, 7, 1, 1], content))
 }
 
 /// One authority, the gateway that it vouches for, and a user.

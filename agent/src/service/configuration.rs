@@ -19,7 +19,7 @@ use postern_api::fault::{Fault, FaultName};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The longest file of certificates, in bytes; a system's whole bundle takes a quarter of it.
@@ -225,13 +225,18 @@ fn gateway(tunnel: &Tunnel) -> Result<session::GatewayAuthentication, String> {
         anchors,
         spki_pins,
         allow_rsa_sha1: tunnel.gateway_sha1,
-        revocation: revocation(tunnel)?,
+        revocation: Revocation {
+            policy: tunnel.gateway_revocation,
+            lists: revocation_lists(&tunnel.gateway_crl_files)?,
+            inquire: tunnel.gateway_revocation_inquiry,
+            ..Revocation::default()
+        },
     })
 }
 
-fn revocation(tunnel: &Tunnel) -> Result<Revocation, String> {
+fn revocation_lists(files: &[PathBuf]) -> Result<Vec<Vec<u8>>, String> {
     let mut lists = Vec::new();
-    for file in &tunnel.gateway_crl_files {
+    for file in files {
         let pem = read_regular(file, MAX_REVOCATION_LIST).map_err(|error| format!("{}: {error}", file.display()))?;
         let read: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(&pem).collect();
         let read = read.map_err(|error| format!("{}: is not PEM ({error})", file.display()))?;
@@ -240,7 +245,7 @@ fn revocation(tunnel: &Tunnel) -> Result<Revocation, String> {
         }
         lists.extend(read.iter().map(|list| list.to_vec()));
     }
-    Ok(Revocation { policy: tunnel.gateway_revocation, lists })
+    Ok(lists)
 }
 
 fn certificates(file: &Path) -> Result<Vec<Vec<u8>>, String> {

@@ -17,6 +17,7 @@
 //! | [`net`] | NET: hosts the engine and changes links, addresses, routes and rules |
 //! | [`hands`] | which of the two processes carries out which change of the network |
 //! | [`look_up`] | finding a gateway's addresses, in a process of its own |
+//! | [`inquiry`] | asking whether a gateway's certificate was revoked, in a process of its own |
 //! | [`ems_dial`] | how EMS is reached under a tunnel and a block |
 //! | [`scan`] | the vulnerability scan in a process of its own |
 //! | [`engine`] | the engine of production |
@@ -38,6 +39,7 @@ pub mod engine;
 pub mod hands;
 mod health;
 pub mod hub;
+pub mod inquiry;
 pub mod judge;
 pub mod keeper;
 pub mod look_up;

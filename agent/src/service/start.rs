@@ -7,7 +7,7 @@ use super::hub::{Hub, Message, Parts};
 use super::judge::Examination;
 use super::keeper::Keeper;
 use super::net::{self, Engine};
-use super::{look_up, net_link, rights};
+use super::{inquiry, look_up, net_link, rights};
 use crate::compliance::watch;
 use crate::control;
 use crate::platform;
@@ -149,6 +149,15 @@ pub fn net_main<E: Engine>(engine: E) -> anyhow::Result<()> {
 pub fn look_up_main(name: &str) -> anyhow::Result<()> {
     rights::confine_look_up().context("the look-up cannot be confined")?;
     Ok(look_up::child(name)?)
+}
+
+/// Asks those whom certificates name whether they were revoked. Called before any thread is made.
+///
+/// # Errors
+/// When the process cannot be confined, or the question cannot be read.
+pub fn inquire_main() -> anyhow::Result<()> {
+    rights::confine_look_up().context("the inquiry cannot be confined")?;
+    Ok(inquiry::child::main()?)
 }
 
 #[cfg(unix)]

@@ -1,6 +1,7 @@
 //! What the hub tells: status, events, notices, EMS; and what it asks of people.
 
 use super::hub::{Hub, Message};
+use super::inquiry;
 use super::judge::unix_now;
 use super::secrets::{self, Kind};
 use crate::connection::{Connection, Input, Session, Told, sign_of};
@@ -196,6 +197,14 @@ impl Hub {
             }
             Request::SignTls { algorithm, octets } => {
                 return self.sign_tls(&tunnel, id, octets.clone(), *algorithm);
+            }
+            Request::RevocationStatus { certificates } => {
+                let (certificates, inbox) = (certificates.clone(), self.inbox.clone());
+                tokio::spawn(async move {
+                    let answer = inquiry::ask(&certificates).await;
+                    let _ = inbox.send(Message::Answered(id, answer));
+                });
+                return;
             }
             Request::PreSharedKey => {
                 let found = kept(Kind::PreSharedKey, tunnel.pre_shared_key_file());

@@ -6,6 +6,9 @@ pub(super) mod tag {
     pub const INTEGER: u8 = 0x02;
     pub const BIT_STRING: u8 = 0x03;
     pub const OCTET_STRING: u8 = 0x04;
+    pub const BOOLEAN: u8 = 0x01;
+    pub const ENUMERATED: u8 = 0x0a;
+    pub const GENERALIZED_TIME: u8 = 0x18;
     pub const NULL: u8 = 0x05;
     pub const OBJECT_IDENTIFIER: u8 = 0x06;
     pub const SEQUENCE: u8 = 0x30;
@@ -49,11 +52,41 @@ impl<'a> Reader<'a> {
                 let (&length, rest) = rest.split_first_chunk::<2>()?;
                 (Some(usize::from(u16::from_be_bytes(length))).filter(|length| *length > 0xff)?, rest)
             }
+            0x83 => {
+                let (&[high, middle, low], rest) = rest.split_first_chunk::<3>()?;
+                let length = usize::try_from(u32::from_be_bytes([0, high, middle, low])).ok()?;
+                (Some(length).filter(|length| *length > 0xffff)?, rest)
+            }
             _ => return None,
         };
         let (content, rest) = rest.split_at_checked(length)?;
         self.0 = rest;
         Some((tag, content))
+    }
+
+    /// Takes the next element as it stands, tag and length included, if it has this tag.
+    pub(super) fn whole(&mut self, wanted: u8) -> Option<&'a [u8]> {
+        let before = self.0;
+        self.content(wanted)?;
+        before.get(..before.len().checked_sub(self.0.len())?)
+    }
+
+    /// Returns the next element's tag without taking it.
+    pub(super) fn peek(self) -> Option<u8> {
+        self.0.first().copied()
+    }
+
+    /// Takes the next element's content if it has this tag, and leaves it where it has another.
+    pub(super) fn optional(&mut self, wanted: u8) -> Option<Option<&'a [u8]>> {
+        if self.peek() == Some(wanted) { self.content(wanted).map(Some) } else { Some(None) }
+    }
+
+    /// Takes the next element if it is a BIT STRING of whole octets.
+    pub(super) fn bits(&mut self) -> Option<&'a [u8]> {
+        match self.content(tag::BIT_STRING)? {
+            [0, octets @ ..] => Some(octets),
+            _ => None,
+        }
     }
 
     /// Takes the next element's content if it has this tag.
@@ -109,18 +142,29 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_back() {
-        for length in [0, 1, 0x7f, 0x80, 0xff, 0x100, 0xffff] {
+        for length in [0, 1, 0x7f, 0x80, 0xff, 0x100, 0xffff, 0x1_0000] {
             let content = vec![7; length];
             let der = element(tag::OCTET_STRING, &content);
             let mut reader = Reader::new(&der);
             assert_eq!(reader.content(tag::OCTET_STRING), Some(content.as_slice()));
             assert!(reader.finish().is_some());
+            let doubled = [der.clone(), der.clone()].concat();
+            assert_eq!(Reader::new(&doubled).whole(tag::OCTET_STRING), Some(der.as_slice()));
         }
     }
 
     #[test]
     fn lengths_that_are_not_minimal_or_too_long_are_refused() {
-        for der in [&[4, 0x81, 1, 0][..], &[4, 0x82, 0, 1, 0], &[4, 0x80, 0, 0], &[4, 2, 0], &[4], &[], &[0x1f, 1, 0]] {
+        for der in [
+            &[4, 0x81, 1, 0][..],
+            &[4, 0x82, 0, 1, 0],
+            &[4, 0x83, 0, 0, 1, 0],
+            &[4, 0x80, 0, 0],
+            &[4, 2, 0],
+            &[4],
+            &[],
+            &[0x1f, 1, 0],
+        ] {
             assert!(Reader::new(der).element().is_none(), "{der:?}");
         }
     }

@@ -241,7 +241,7 @@ impl AwaitingCredential {
             Answer::Text { text } => peer.identity(text, context.random.as_mut()),
             Answer::Secret { secret } => peer.secret(&secret, context.random.as_mut()),
             Answer::Octets { octets } => peer.signature(octets),
-            Answer::Signature { .. } | Answer::Refused { .. } => {
+            Answer::Signature { .. } | Answer::RevocationStatus { .. } | Answer::Refused { .. } => {
                 let cause = CloseCause::InputRefused { because: "the answer is of another kind".to_owned() };
                 return closing::farewell(negotiated.sa, cause, context, now);
             }

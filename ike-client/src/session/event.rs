@@ -139,6 +139,9 @@ pub enum Warning {
     /// The pre-shared key is short.
     #[error("the pre-shared key is short enough to be guessed")]
     PreSharedKeyWeak,
+    /// Those whom the gateway's certificate names did not say whether it was revoked.
+    #[error("nobody could say whether the gateway's certificate was revoked")]
+    RevocationUnknown,
     /// SHA-1 was used in a signature.
     #[error("the gateway signed with SHA-1")]
     SignatureUsesSha1,

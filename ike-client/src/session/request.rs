@@ -4,6 +4,7 @@
 //! and answers are plain values, because they may have to cross a process boundary: the one who
 //! speaks with the gateway holds neither passwords nor private keys.
 
+use crate::auth::certificate::RevocationSource;
 use crate::auth::signature::{SignatureAlgorithm, SignatureHashes};
 use crate::crypto::Secret;
 use serde::{Deserialize, Serialize};
@@ -56,6 +57,13 @@ pub enum Request {
         /// What the gateway says, to be shown as plain text.
         prompt: String,
     },
+    /// Whether the proven gateway's certificates were revoked; answered by [`Answer::RevocationStatus`], also when
+    /// nobody said anything. Whoever answers takes no longer than a few seconds.
+    RevocationStatus {
+        /// For each certificate those who could say, in the order in which they are to be asked until one has
+        /// said something.
+        certificates: Vec<Vec<RevocationSource>>,
+    },
     /// A signature within TLS by the private key of the own certificate; answered by
     /// [`Answer::Octets`] with the bare signature in the form that TLS has.
     SignTls {
@@ -101,6 +109,15 @@ pub enum Answer {
         /// The octets.
         octets: Vec<u8>,
     },
+    /// What those said who were asked about revocation, unread.
+    RevocationStatus {
+        /// OCSP responses, DER.
+        #[serde(with = "octet_strings")]
+        responses: Vec<Vec<u8>>,
+        /// Revocation lists, DER.
+        #[serde(with = "octet_strings")]
+        lists: Vec<Vec<u8>>,
+    },
     /// There is none: the person declined, nobody is there to ask, or the key cannot be used.
     Refused {
         /// In words.
@@ -119,5 +136,39 @@ pub(super) mod secret_octets {
 
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Secret, D::Error> {
         Vec::<u8>::deserialize(deserializer).map(Secret::new)
+    }
+}
+
+/// How long octet strings cross a process boundary: in hexadecimal, two letters an octet.
+mod octet_strings {
+    use serde::de::Error as _;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use std::fmt::Write as _;
+
+    pub fn serialize<S: Serializer>(strings: &[Vec<u8>], serializer: S) -> Result<S::Ok, S::Error> {
+        let written = |octets: &Vec<u8>| {
+            octets.iter().fold(String::with_capacity(octets.len().saturating_mul(2)), |mut text, octet| {
+                // Writing to a string does not fail.
+                let _ = write!(text, "{octet:02x}");
+                text
+            })
+        };
+        strings.iter().map(written).collect::<Vec<_>>().serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Vec<u8>>, D::Error> {
+        let read = |text: String| {
+            let pairs = text.as_bytes().chunks(2);
+            pairs
+                .map(|pair| {
+                    let digits =
+                        std::str::from_utf8(pair).ok().filter(|pair| pair.len() == 2 && !pair.starts_with('+'));
+                    digits.and_then(|digits| u8::from_str_radix(digits, 16).ok())
+                })
+                .collect::<Option<Vec<u8>>>()
+        };
+        let strings = Vec::<String>::deserialize(deserializer)?;
+        let strings = strings.into_iter().map(read).collect::<Option<Vec<_>>>();
+        strings.ok_or_else(|| D::Error::custom("is not hexadecimal"))
     }
 }

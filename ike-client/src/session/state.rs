@@ -4,7 +4,8 @@
 //! the [`Context`].
 
 use super::auth::{
-    AwaitingAuthResponse, AwaitingFinalAuth, AwaitingPreSharedKey, AwaitingResumedAuth, AwaitingSignature,
+    AwaitingAuthResponse, AwaitingFinalAuth, AwaitingPreSharedKey, AwaitingResumedAuth, AwaitingRevocation,
+    AwaitingSignature,
 };
 use super::candidates::Candidates;
 use super::cause::{CloseCause, CloseReason};
@@ -38,6 +39,8 @@ pub(super) enum State {
     AwaitingSignature(Box<AwaitingSignature>),
     /// The first IKE_AUTH was sent.
     AwaitingAuthResponse(Box<AwaitingAuthResponse>),
+    /// Those were asked who know whether the gateway's certificate was revoked.
+    AwaitingRevocation(Box<AwaitingRevocation>),
     /// An EAP answer was sent.
     AwaitingEapMessage(Box<AwaitingEapMessage>),
     /// An EAP identity or password was asked for.
@@ -69,6 +72,7 @@ impl State {
             Self::AwaitingPreSharedKey(_) => "awaiting-pre-shared-key",
             Self::AwaitingSignature(_) => "awaiting-signature",
             Self::AwaitingAuthResponse(_) => "awaiting-auth-response",
+            Self::AwaitingRevocation(_) => "awaiting-revocation",
             Self::AwaitingEapMessage(_) => "awaiting-eap-message",
             Self::AwaitingCredential(_) => "awaiting-credential",
             Self::AwaitingFinalAuth(_) => "awaiting-final-auth",
@@ -144,7 +148,8 @@ impl State {
 
     /// Takes the answer to the question that stands.
     pub(super) fn answer(self, answer: Answer, context: &mut Context, now: Timestamp) -> Self {
-        if let Answer::Refused { because } = answer {
+        if let (Answer::Refused { because }, false) = (&answer, matches!(self, Self::AwaitingRevocation(_))) {
+            let because = because.clone();
             let cause = match &self {
                 Self::AwaitingCredential(state) => state.unanswered(because),
                 _ => CloseCause::InputRefused { because },
@@ -160,6 +165,7 @@ impl State {
             Self::AwaitingPpk(state) => state.answer(answer, context, now),
             Self::AwaitingPreSharedKey(state) => state.answer(answer, context, now),
             Self::AwaitingSignature(state) => state.answer(answer, context, now),
+            Self::AwaitingRevocation(state) => state.answer(answer, context, now),
             Self::AwaitingCredential(state) => state.answer(answer, context, now),
             other => other,
         }
@@ -191,6 +197,7 @@ impl State {
             Self::AwaitingPpk(state) => Some(state.question),
             Self::AwaitingPreSharedKey(state) => Some(state.question),
             Self::AwaitingSignature(state) => Some(state.question),
+            Self::AwaitingRevocation(state) => Some(state.question),
             Self::AwaitingCredential(state) => Some(state.question),
             _ => None,
         }
@@ -203,6 +210,7 @@ impl State {
             Self::AwaitingPreSharedKey(state) => Some(&state.negotiated),
             Self::AwaitingSignature(state) => Some(&state.negotiated),
             Self::AwaitingAuthResponse(state) => Some(&state.negotiated),
+            Self::AwaitingRevocation(state) => Some(&state.state.negotiated),
             Self::AwaitingEapMessage(state) => Some(&state.negotiated),
             Self::AwaitingCredential(state) => Some(&state.negotiated),
             Self::AwaitingFinalAuth(state) => Some(&state.negotiated),
@@ -218,6 +226,7 @@ impl State {
             Self::AwaitingPreSharedKey(state) => Some(&mut state.negotiated),
             Self::AwaitingSignature(state) => Some(&mut state.negotiated),
             Self::AwaitingAuthResponse(state) => Some(&mut state.negotiated),
+            Self::AwaitingRevocation(state) => Some(&mut state.state.negotiated),
             Self::AwaitingEapMessage(state) => Some(&mut state.negotiated),
             Self::AwaitingCredential(state) => Some(&mut state.negotiated),
             Self::AwaitingFinalAuth(state) => Some(&mut state.negotiated),
@@ -234,6 +243,7 @@ impl State {
             Self::AwaitingPreSharedKey(state) => state.negotiated,
             Self::AwaitingSignature(state) => state.negotiated,
             Self::AwaitingAuthResponse(state) => state.negotiated,
+            Self::AwaitingRevocation(state) => state.state.negotiated,
             Self::AwaitingEapMessage(state) => state.negotiated,
             Self::AwaitingCredential(state) => state.negotiated,
             Self::AwaitingFinalAuth(state) => state.negotiated,

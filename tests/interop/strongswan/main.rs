@@ -116,6 +116,22 @@ const SCENARIOS: &[Scenario] = &[
         "strongswan certificate: no revocation list where one is demanded is GatewayNotTrusted",
         revocation::no_list_where_one_is_demanded,
     ),
+    ("strongswan certificate: good by its authority's OCSP responder, where one is demanded", revocation::good_by_ocsp),
+    (
+        "strongswan certificate: one that an OCSP responder calls revoked is GatewayNotTrusted",
+        revocation::revoked_by_ocsp,
+    ),
+    ("strongswan certificate: an OCSP responder of nobody's making is not believed", revocation::forged_ocsp),
+    ("strongswan certificate: a silent OCSP responder is a standing warning", revocation::silent_responder),
+    (
+        "strongswan certificate: a silent OCSP responder where one is demanded is GatewayNotTrusted",
+        revocation::silent_responder_where_one_is_demanded,
+    ),
+    ("strongswan certificate: one that a fetched list names is GatewayNotTrusted", revocation::named_by_a_fetched_list),
+    (
+        "strongswan certificate: one that a fetched list leaves out, where one is demanded",
+        revocation::left_out_by_a_fetched_list,
+    ),
     ("strongswan certificate: one for clients only is GatewayNotTrusted", revocation::for_another_use),
     ("strongswan psk: a wrong key is AuthenticationFailed", refusals::wrong_psk),
     ("strongswan psk: no common suite is ProposalMismatch", refusals::no_common_suite),

@@ -2,9 +2,12 @@
 
 use crate::gateways::{EAP_SIDES, EAP_TUNNEL, certificate_gateway};
 use crate::refusals::refused;
-use anyhow::Result;
-use lab::pki::{KeyKind, Pki};
+use anyhow::{Result, ensure};
+use lab::net::Running;
+use lab::pki::{Authority, Contents, Credential, KeyKind, Pki};
+use lab::responder::{self, Standing};
 use lab::roadwarrior::{Network, connect};
+use lab::strongswan::Gateway;
 use postern_api::FaultName;
 
 fn tunnel(policy: &str) -> String {
@@ -52,4 +55,102 @@ pub fn for_another_use() -> Result<()> {
     let _gateway = network.strongswan(&certificate_gateway(&pki, &credential, EAP_SIDES, false))?;
     let secrets = [("ca.pem", &*pki.authority.certificate().pem), ("password", "Passw0rd")];
     refused(&network, EAP_TUNNEL, &secrets, 14, FaultName::GatewayNotTrusted)
+}
+
+/// A gateway whose certificate names somebody who knows whether it was revoked.
+struct Asking {
+    network: Network,
+    pki: Pki,
+    credential: Credential,
+    _gateway: Gateway,
+}
+
+impl Asking {
+    fn new(names: impl FnOnce(&mut Contents)) -> Result<Self> {
+        let pki = Pki::new(KeyKind::EcdsaP256)?;
+        let mut contents = Pki::gateway_contents();
+        names(&mut contents);
+        let credential = pki.authority.gateway(&contents)?;
+        let network = Network::new()?;
+        let gateway = network.strongswan(&certificate_gateway(&pki, &credential, EAP_SIDES, false))?;
+        Ok(Self { network, pki, credential, _gateway: gateway })
+    }
+
+    /// Names a responder, and starts it.
+    fn responder(signer: impl FnOnce(&Authority) -> Result<Credential>, standing: Standing) -> Result<(Self, Running)> {
+        let port = responder::OCSP_PORT;
+        let this = Self::new(|contents| contents.ocsp = Some(format!("http://vpn.example.test:{port}/")))?;
+        let signer = signer(&this.pki.authority)?;
+        let of = (&this.credential, standing);
+        let folder = this.network.folder.join("ocsp");
+        let server = responder::ocsp(&this.network.gateway, &folder, &this.pki.authority, &signer, of)?;
+        Ok((this, server))
+    }
+
+    /// Names a list, and has it lie there.
+    fn list(revoked: impl FnOnce(&Self) -> Result<String>) -> Result<(Self, Running)> {
+        let url = format!("http://vpn.example.test:{}/ca.crl", responder::LIST_PORT);
+        let this = Self::new(|contents| contents.revocation_list = Some(url))?;
+        let server = responder::list(&this.network.gateway, &this.network.folder.join("list"), &revoked(&this)?)?;
+        Ok((this, server))
+    }
+
+    fn tunnel(policy: &str) -> String {
+        EAP_TUNNEL.replace("[auth]", &format!("gateway_revocation = \"{policy}\"\n[auth]"))
+    }
+
+    fn secrets(&self) -> [(&str, &str); 2] {
+        [("ca.pem", &*self.pki.authority.certificate().pem), ("password", "Passw0rd")]
+    }
+
+    fn accepted(&self, policy: &str, warned: bool) -> Result<()> {
+        let given = connect(&self.network.endpoint(&Self::tunnel(policy), &self.secrets())?)?;
+        let warnings: Vec<String> = given.warnings.iter().map(ToString::to_string).collect();
+        let about = warnings.iter().any(|warning| warning.contains("revoked"));
+        ensure!(about == warned && warnings.len() == usize::from(warned), "{warnings:?}");
+        Ok(())
+    }
+
+    fn refused(&self, policy: &str) -> Result<()> {
+        refused(&self.network, &Self::tunnel(policy), &self.secrets(), 14, FaultName::GatewayNotTrusted)
+    }
+}
+
+/// The responder signs by a certificate that the authority gave it for this.
+pub fn good_by_ocsp() -> Result<()> {
+    let (asking, _server) = Asking::responder(Authority::responder, Standing::Good)?;
+    asking.accepted("hard", false)
+}
+
+pub fn revoked_by_ocsp() -> Result<()> {
+    let (asking, _server) = Asking::responder(Authority::responder, Standing::Revoked)?;
+    asking.refused("soft")
+}
+
+/// A responder that an authority of the same name, but with another key, has made.
+pub fn forged_ocsp() -> Result<()> {
+    let forged = |_: &Authority| Authority::new(KeyKind::EcdsaP256, "Postern Lab CA")?.responder();
+    let (asking, _server) = Asking::responder(forged, Standing::Good)?;
+    asking.refused("hard")
+}
+
+/// Nobody answers at the address that the certificate names.
+pub fn silent_responder() -> Result<()> {
+    let asking = Asking::new(|contents| contents.ocsp = Some("http://silent.example.test:8080/".to_owned()))?;
+    asking.accepted("soft", true)
+}
+
+pub fn silent_responder_where_one_is_demanded() -> Result<()> {
+    let asking = Asking::new(|contents| contents.ocsp = Some("http://silent.example.test:8080/".to_owned()))?;
+    asking.refused("hard")
+}
+
+pub fn named_by_a_fetched_list() -> Result<()> {
+    let (asking, _server) = Asking::list(|asking| asking.pki.authority.revocation_list(&[&asking.credential]))?;
+    asking.refused("soft")
+}
+
+pub fn left_out_by_a_fetched_list() -> Result<()> {
+    let (asking, _server) = Asking::list(|asking| asking.pki.authority.revocation_list(&[&asking.pki.user]))?;
+    asking.accepted("hard", false)
 }

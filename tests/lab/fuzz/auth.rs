@@ -1,6 +1,8 @@
 //! Fuzz targets of authentication: what an unproven gateway can make this client read.
 
-use ike_client::auth::certificate::{self, ExpectedIdentity, Revocation, Trust, verify_gateway};
+use ike_client::auth::certificate::{
+    self, ExpectedIdentity, Fetched, Revocation, RevocationPolicy, Trust, verify_gateway,
+};
 use ike_client::auth::eap::{EapProfile, Peer, Step};
 use ike_client::auth::gateway::{Claim, prove_by_psk};
 use ike_client::auth::signature::{PublicKey, SignatureHashes, SignaturePolicy};
@@ -9,7 +11,7 @@ use ike_client::crypto::Secret;
 use ike_client::crypto::prf::Prf;
 use ike_client::crypto::transform::PseudoRandomFunction;
 use ike_client::random::SeededRandom;
-use ike_client::wire::{Authentication, AuthenticationMethod, Identification};
+use ike_client::wire::{self, Authentication, AuthenticationMethod, CertificateEncoding, Identification};
 
 /// Reads an identification payload's body; what is read is written back, equals itself and can be shown.
 ///
@@ -23,11 +25,13 @@ pub fn identity(bytes: &[u8]) {
     }
 }
 
-/// Checks a certificate that is taken for its own authority, so that every check is reached.
+/// Checks a certificate that is taken for its own authority, so that every check is reached; and the same octets as
+/// what a gateway sends, or a responder says, of revocation.
 ///
 /// # Panics
-/// When the checks do.
+/// When the checks do, or let a gateway in for a response that nobody has made.
 pub fn certificate(bytes: &[u8]) {
+    revocation(bytes);
     let anchors = [bytes.to_vec()];
     let trust = Trust {
         anchors: &anchors,
@@ -41,6 +45,42 @@ pub fn certificate(bytes: &[u8]) {
     }
     let _ = certificate::key_kind(bytes);
     let _ = certificate::subject(bytes);
+}
+
+/// A certificate, its authority, and what that authority says of it, as OpenSSL made them.
+const AUTHORITY: &[u8] = include_bytes!("../../../ike-client/tests-data/revocation-authority.der");
+const GATEWAY: &[u8] = include_bytes!("../../../ike-client/tests-data/revocation-gateway.der");
+const SAID: [&[u8]; 2] = [
+    include_bytes!("../../../ike-client/tests-data/revocation-response.der"),
+    include_bytes!("../../../ike-client/tests-data/revocation-list.der"),
+];
+
+fn revocation(bytes: &[u8]) {
+    let anchors = [AUTHORITY.to_vec()];
+    let fetched = Fetched { nonce: Vec::new(), responses: vec![bytes.to_vec()], lists: vec![bytes.to_vec()] };
+    let asked =
+        Revocation { policy: RevocationPolicy::Hard, inquire: true, fetched: Some(fetched), ..Revocation::default() };
+    let sent = Revocation { policy: RevocationPolicy::Hard, ..Revocation::default() };
+    let mut payloads = certificate::payloads(&[GATEWAY.to_vec()]);
+    let presented = Identity::Fqdn("vpn.example.com".to_owned());
+    let mut check = |revocation: &Revocation, encoding: Option<CertificateEncoding>| {
+        payloads.truncate(1);
+        payloads.extend(encoding.map(|encoding| wire::Certificate { encoding, data: bytes.to_vec() }));
+        let expected = ExpectedIdentity::Host("vpn.example.com");
+        let trust = Trust { anchors: &anchors, pins: &[], revocation, expected };
+        match verify_gateway(&payloads, &trust, &presented, 1_795_500_000) {
+            Ok(_) => assert!(is_said(bytes), "let in by what the authority did not say"),
+            Err(error) => assert!(!error.to_string().chars().any(char::is_control)),
+        }
+    };
+    check(&asked, None);
+    check(&sent, Some(CertificateEncoding::OCSP));
+    check(&sent, Some(CertificateEncoding::CRL));
+}
+
+/// Tells whether the authority has said so: what is outside its signature may differ.
+fn is_said(bytes: &[u8]) -> bool {
+    SAID.iter().any(|said| said.len() == bytes.len() && said.iter().zip(bytes).filter(|(a, b)| a != b).count() <= 8)
 }
 
 /// Checks a signature: one octet AUTH method, two octets length of the key, the key (subjectPublicKeyInfo), AUTH data.

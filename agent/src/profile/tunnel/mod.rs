@@ -59,10 +59,14 @@ pub struct Tunnel {
     /// PEM files with revocation lists of the gateway's authorities.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gateway_crl_files: Vec<PathBuf>,
-    /// What a revocation list must say: `off`, `soft` (a certificate that a list names is refused) or `hard` (only one
-    /// that a valid list leaves out is accepted).
+    /// What must be known of the gateway's certificates: `off`, `soft` (one that was revoked is refused) or `hard` (only
+    /// one is accepted that its authority, by a list or by OCSP, says was not revoked).
     #[serde(default)]
     pub gateway_revocation: RevocationPolicy,
+    /// Whether that is asked for: of the gateway, and of the OCSP responders and lists that its certificates name, by
+    /// plain HTTP, before the tunnel is up and for five seconds at most.
+    #[serde(default = "enabled")]
+    pub gateway_revocation_inquiry: bool,
     /// Whether an RSA signature with SHA-1 is accepted from a gateway that cannot do better (a
     /// FortiGate with its default settings); it carries a standing warning.
     #[serde(default = "enabled")]
@@ -121,6 +125,7 @@ impl Tunnel {
             gateway_pins: Vec::new(),
             gateway_crl_files: Vec::new(),
             gateway_revocation: RevocationPolicy::default(),
+            gateway_revocation_inquiry: true,
             gateway_sha1: true,
             keep_running: false,
             shared: false,

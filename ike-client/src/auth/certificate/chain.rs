@@ -15,23 +15,24 @@ pub(super) struct Chain<'a> {
     pub intermediates: Vec<CertificateDer<'a>>,
     /// Revocation lists that came along.
     pub lists: Vec<&'a [u8]>,
+    /// OCSP responses that came along (RFC 4806).
+    pub responses: Vec<&'a [u8]>,
 }
 
-/// Sorts CERT payloads. OCSP answers are passed over; a certificate that is to be fetched
-/// from somewhere is refused.
+/// Sorts CERT payloads. A certificate that is to be fetched from somewhere is refused.
 pub(super) fn read(payloads: &[wire::Certificate]) -> Result<Chain<'_>, CertificateError> {
     let octets = payloads.iter().map(|payload| payload.data.len()).sum();
     if payloads.len() > MAX_COUNT || octets > MAX_OCTETS {
         return Err(CertificateError::TooMany { count: payloads.len(), octets });
     }
-    let (mut certificates, mut lists) = (Vec::new(), Vec::new());
+    let (mut certificates, mut lists, mut responses) = (Vec::new(), Vec::new(), Vec::new());
     for payload in payloads {
         match payload.encoding {
             wire::CertificateEncoding::X509_SIGNATURE => {
                 certificates.push(CertificateDer::from(payload.data.as_slice()))
             }
             wire::CertificateEncoding::CRL => lists.push(payload.data.as_slice()),
-            wire::CertificateEncoding::OCSP => {}
+            wire::CertificateEncoding::OCSP => responses.push(payload.data.as_slice()),
             wire::CertificateEncoding::HASH_AND_URL | wire::CertificateEncoding::HASH_AND_URL_BUNDLE => {
                 return Err(CertificateError::HashAndUrl);
             }
@@ -40,7 +41,7 @@ pub(super) fn read(payloads: &[wire::Certificate]) -> Result<Chain<'_>, Certific
     }
     let mut certificates = certificates.into_iter();
     let leaf = certificates.next().ok_or(CertificateError::Missing)?;
-    Ok(Chain { leaf, intermediates: certificates.collect(), lists })
+    Ok(Chain { leaf, intermediates: certificates.collect(), lists, responses })
 }
 
 /// Returns the CERTREQ payload that asks for certificates under `anchors` (DER): SHA-1 of each authority's
@@ -60,6 +61,12 @@ pub fn request(anchors: &[Vec<u8>]) -> Result<wire::CertificateRequest, Certific
         authorities.extend_from_slice(ring::digest::digest(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY, key).as_ref());
     }
     Ok(wire::CertificateRequest { encoding: wire::CertificateEncoding::X509_SIGNATURE, authorities })
+}
+
+/// Returns the CERTREQ payload that asks for OCSP responses (RFC 4806 §3.1). It names no responder: one that the
+/// authority has made is as good as any.
+pub fn request_ocsp() -> wire::CertificateRequest {
+    wire::CertificateRequest { encoding: wire::CertificateEncoding::OCSP, authorities: Vec::new() }
 }
 
 /// Returns the CERT payloads of the own `chain` (DER, own certificate first).

@@ -48,8 +48,11 @@ pub enum CertificateError {
     #[error("the gateway's certificate, or one above it, was revoked by its authority")]
     Revoked,
     /// The profile demands to know whether it was taken back, and nothing that is at hand says so.
-    #[error("no revocation list that is valid now says whether the gateway's certificate was revoked")]
-    RevocationUnknown,
+    #[error("nothing that is valid now says whether the gateway's certificate was revoked{}", behind(problems))]
+    RevocationUnknown {
+        /// Why what came is of no use, in words; empty when nothing came.
+        problems: String,
+    },
     /// A revocation list cannot be used.
     #[error("a revocation list cannot be used: {0}")]
     RevocationUnusable(String),
@@ -108,6 +111,10 @@ impl CertificateError {
     pub(super) fn mismatch(expected: &Identity, presented: Vec<String>) -> Self {
         Self::IdentityMismatch { expected: expected.to_string(), presented }
     }
+}
+
+fn behind(problems: &str) -> String {
+    if problems.is_empty() { String::new() } else { format!(": {problems}") }
 }
 
 /// Writes seconds since 1970 as a date that people read.

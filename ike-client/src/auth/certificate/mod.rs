@@ -6,21 +6,27 @@
 //! pins without anchors stand in place of a path and of names, which is the only way to accept a gateway's
 //! self-made certificate that is marked as an authority, or one that has nothing but a common name.
 //!
-//! Time comes in as a value. Nothing is ever fetched: no certificate from an address that the peer names, no
-//! revocation list; lists that are at hand are heeded ([`revocation`]).
+//! Time comes in as a value. Nothing is fetched here: no certificate from an address that the peer names, ever; what
+//! says whether a certificate was revoked is asked for by whoever owns the session ([`revocation`]).
 
 mod chain;
+mod crl;
 mod error;
 mod names;
+mod ocsp;
 mod p521;
 pub mod revocation;
+mod signed;
 #[cfg(test)]
 mod tests;
 mod verify;
 
-pub use chain::{payloads, request};
+#[cfg(test)]
+pub(crate) use ocsp::making;
+
+pub use chain::{payloads, request, request_ocsp};
 pub use error::CertificateError;
-pub use revocation::{Revocation, RevocationPolicy};
+pub use revocation::{Fetched, Inquiry, Revocation, RevocationPolicy, RevocationSource};
 pub use verify::verify_gateway;
 
 use super::distinguished_name::DistinguishedName;
@@ -70,6 +76,8 @@ pub struct VerifiedGateway {
     pub subject: String,
     /// When it runs out, in seconds since 1970.
     pub not_after: u64,
+    /// The certificates of its path of which nothing at hand says whether they were revoked.
+    pub unsettled: Vec<Inquiry>,
 }
 
 /// Returns the kind of key in an own certificate (DER), which decides how its owner signs.

@@ -1,16 +1,31 @@
-//! Whether a certificate was taken back: by revocation lists (RFC 5280 §5) that are at hand.
+//! Whether a certificate was taken back: by revocation lists (RFC 5280 §5) and OCSP responses (RFC 6960).
 //!
-//! Lists come with the profile or with the gateway's CERT payloads (RFC 7296 §3.6); each must be signed by the
-//! authority that issued the certificate, and must not have run out. Nothing is fetched, and OCSP is not known yet:
-//! [`RevocationPolicy::Hard`] therefore needs a list for every certificate below the anchor.
+//! Lists come with the profile, both with the gateway's CERT payloads (RFC 7296 §3.6, RFC 4806) or within TLS, each
+//! signed by the authority that issued the certificate, or for OCSP by one whom that authority has made a responder.
+//! What they leave open is returned as [`Inquiry`]: whom the certificate itself names as able to say. Nothing is fetched here:
+//! whoever owns the session does, and only for a certificate whose path has led to an anchor and whose key has signed.
+//! What was fetched comes back as [`Fetched`].
+//!
+//! Whatever says that a certificate was revoked wins, whatever else is said.
 
-use super::CertificateError;
+use super::crl::{self, List};
+use super::{CertificateError, ocsp};
+use rustls_pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
-use webpki::{BorrowedCertRevocationList, CertRevocationList};
+use x509_parser::extensions::{GeneralName, ParsedExtension};
+use x509_parser::oid_registry::asn1_rs::{Oid, oid};
+use x509_parser::prelude::X509Certificate;
 
-/// The most lists, and octets of them, that are looked at.
-const MAX_LISTS: usize = 16;
+/// How far this clock and an authority's may be apart, in seconds.
+pub(super) const SKEW: u64 = 300;
+/// The most lists, OCSP responses, and octets of them, that are looked at.
+const MAX_COUNT: usize = 16;
 const MAX_OCTETS: usize = 16 * 1024 * 1024;
+/// The most places that are asked of one certificate, and the longest address of one.
+const MAX_SOURCES: usize = 4;
+const MAX_URL: usize = 1024;
+/// id-ad-ocsp.
+const OCSP_ACCESS: Oid<'static> = oid!(1.3.6.1.5.5.7.48.1);
 
 /// What is known of revoked certificates, and how much of it is demanded.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,42 +35,216 @@ pub struct Revocation {
     pub policy: RevocationPolicy,
     /// Revocation lists of the profile, DER.
     pub lists: Vec<Vec<u8>>,
+    /// Whether what is not at hand is asked for: of the gateway, in CERTREQ, and of those whom the certificates name.
+    pub inquire: bool,
+    /// What came of asking; none: nobody was asked yet.
+    #[serde(skip)]
+    pub fetched: Option<Fetched>,
+}
+
+/// What those said whom certificates name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fetched {
+    /// The nonce of the OCSP requests.
+    pub nonce: Vec<u8>,
+    /// OCSP responses, DER.
+    pub responses: Vec<Vec<u8>>,
+    /// Revocation lists, DER.
+    pub lists: Vec<Vec<u8>>,
 }
 
 /// How much must be known of a certificate before it is accepted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RevocationPolicy {
-    /// Lists are not looked at.
+    /// Neither lists nor responses are looked at.
     Off,
-    /// A certificate that a list names is refused; one of which nothing is known is accepted, and so is a list that
-    /// has run out, as far as it goes.
+    /// A certificate that was revoked is refused; one of which nothing is known is accepted.
     #[default]
     Soft,
-    /// A certificate is accepted only when a list of its authority that has not run out leaves it out.
+    /// A certificate is accepted only when its authority, by a list or a response that has not run out, says that it
+    /// was not revoked.
     Hard,
 }
 
-/// Reads the lists of the profile and those that came with the certificates. What comes from the gateway and cannot be
-/// read is passed over under [`RevocationPolicy::Soft`], since it was free not to send it.
-pub(super) fn read<'a>(
-    revocation: &'a Revocation,
-    sent: &'a [&'a [u8]],
-) -> Result<Vec<CertRevocationList<'a>>, CertificateError> {
-    let mut lists = Vec::new();
-    if revocation.policy == RevocationPolicy::Off {
-        return Ok(lists);
+/// A certificate of which nothing at hand says whether it was revoked, and who could say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inquiry {
+    certificate: Vec<u8>,
+    issuer: Vec<u8>,
+}
+
+/// One who could say whether a certificate was revoked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "source", rename_all = "kebab-case")]
+pub enum RevocationSource {
+    /// An OCSP responder.
+    Ocsp {
+        /// Its address; always `http://`.
+        url: String,
+        /// The OCSPRequest, DER.
+        request: Vec<u8>,
+    },
+    /// A revocation list.
+    List {
+        /// Where it lies; always `http://`.
+        url: String,
+    },
+}
+
+impl Inquiry {
+    /// Returns who could say, in the order in which they are to be asked until one has said something. OCSP goes
+    /// first: it is short. Only plain HTTP is spoken (RFC 5280 §8: what comes is signed, and TLS would want
+    /// certificates in turn).
+    pub fn sources(&self, nonce: &[u8]) -> Vec<RevocationSource> {
+        let read = |der| super::verify::parse(der).ok();
+        let (Some(certificate), Some(issuer)) = (read(&self.certificate), read(&self.issuer)) else {
+            return Vec::new();
+        };
+        let fits = |url: &&str| {
+            url.len() <= MAX_URL && url.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("http://"))
+        };
+        let responders = responders(&certificate);
+        let responders = responders.into_iter().filter(fits).map(|url| RevocationSource::Ocsp {
+            url: url.to_owned(),
+            request: ocsp::request(&certificate, &issuer, nonce),
+        });
+        let lists = crl::distribution_points(&certificate);
+        let lists = lists.into_iter().filter(fits).map(|url| RevocationSource::List { url: url.to_owned() });
+        responders.take(MAX_SOURCES / 2).chain(lists.take(MAX_SOURCES / 2)).collect()
     }
-    let own = revocation.lists.iter().map(Vec::as_slice);
-    let octets: usize = own.clone().chain(sent.iter().copied()).map(<[u8]>::len).sum();
-    if revocation.lists.len().saturating_add(sent.len()) > MAX_LISTS || octets > MAX_OCTETS {
-        return Err(CertificateError::RevocationUnusable("more than anyone needs".to_owned()));
+}
+
+/// Returns the URIs of a certificate's OCSP responders (RFC 5280 §4.2.2.1).
+fn responders<'a>(certificate: &'a X509Certificate<'_>) -> Vec<&'a str> {
+    let mut uris = Vec::new();
+    for extension in certificate.extensions() {
+        let ParsedExtension::AuthorityInfoAccess(access) = extension.parsed_extension() else { continue };
+        for description in &access.accessdescs {
+            if let (true, GeneralName::URI(uri)) =
+                (description.access_method == OCSP_ACCESS, &description.access_location)
+            {
+                uris.push(*uri);
+            }
+        }
     }
-    for der in own {
-        let list = BorrowedCertRevocationList::from_der(der)
-            .map_err(|error| CertificateError::RevocationUnusable(error.to_string()))?;
-        lists.push(list.into());
+    uris
+}
+
+/// Tells whether `octets` are an OCSP response that says something, whoever has signed it: if not, the next source is
+/// worth asking.
+pub fn is_ocsp_response(octets: &[u8]) -> bool {
+    ocsp::Response::read(octets).is_ok()
+}
+
+/// How a certificate stands with its authority.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Status {
+    Good,
+    Revoked,
+}
+
+/// One certificate of a path, and the one above it.
+pub(super) struct Link<'a> {
+    pub certificate: X509Certificate<'a>,
+    pub certificate_der: CertificateDer<'a>,
+    pub issuer: X509Certificate<'a>,
+    pub issuer_der: CertificateDer<'a>,
+}
+
+impl Link<'_> {
+    pub(super) fn inquiry(&self) -> Inquiry {
+        Inquiry { certificate: self.certificate_der.to_vec(), issuer: self.issuer_der.to_vec() }
     }
-    lists.extend(sent.iter().filter_map(|der| BorrowedCertRevocationList::from_der(der).ok()).map(Into::into));
-    Ok(lists)
+}
+
+/// What is at hand, read.
+pub(super) struct Evidence<'a> {
+    own: Vec<List<'a>>,
+    lists: Vec<List<'a>>,
+    responses: Vec<(ocsp::Response<'a>, Option<&'a [u8]>)>,
+    /// Why some of it is of no use.
+    problems: Vec<String>,
+}
+
+impl<'a> Evidence<'a> {
+    /// Reads what the profile has, what came with the certificates and what was fetched. Only a list of the profile
+    /// that cannot be read is an error: its administrator should know.
+    pub(super) fn read(
+        revocation: &'a Revocation,
+        sent_lists: &[&'a [u8]],
+        sent_responses: &[&'a [u8]],
+    ) -> Result<Self, CertificateError> {
+        let fetched = revocation.fetched.as_ref();
+        let fetched_lists = fetched.into_iter().flat_map(|fetched| fetched.lists.iter().map(Vec::as_slice));
+        let lists: Vec<&[u8]> = sent_lists.iter().copied().chain(fetched_lists).collect();
+        let answers = fetched.into_iter().flat_map(|fetched| {
+            fetched.responses.iter().map(|response| (response.as_slice(), Some(fetched.nonce.as_slice())))
+        });
+        let sent = sent_responses.iter().map(|response| (*response, None));
+        let responses: Vec<_> = sent.chain(answers).collect();
+
+        let count = revocation.lists.len().saturating_add(lists.len()).saturating_add(responses.len());
+        let octets: usize = revocation.lists.iter().map(Vec::len).sum();
+        let octets = lists.iter().map(|list| list.len()).fold(octets, usize::saturating_add);
+        if count > MAX_COUNT || octets > MAX_OCTETS {
+            return Err(CertificateError::RevocationUnusable("more than anyone needs".to_owned()));
+        }
+        let mut evidence = Self { own: Vec::new(), lists: Vec::new(), responses: Vec::new(), problems: Vec::new() };
+        for der in &revocation.lists {
+            let list = List::read(der).map_err(|error| CertificateError::RevocationUnusable(error.to_string()))?;
+            evidence.own.push(list);
+        }
+        for der in lists {
+            match List::read(der) {
+                Ok(list) => evidence.lists.push(list),
+                Err(error) => evidence.note(error.to_string()),
+            }
+        }
+        for (der, nonce) in responses {
+            match ocsp::Response::read(der) {
+                Ok(response) => evidence.responses.push((response, nonce)),
+                Err(error) => evidence.note(error.to_string()),
+            }
+        }
+        Ok(evidence)
+    }
+
+    fn note(&mut self, problem: String) {
+        if !self.problems.contains(&problem) {
+            self.problems.push(problem);
+        }
+    }
+
+    /// Returns why some of what is at hand is of no use, in words.
+    pub(super) fn problems(&self) -> String {
+        self.problems.join("; ")
+    }
+
+    /// Returns how the link's certificate stands, as far as it is known.
+    pub(super) fn status(&mut self, link: &Link<'_>, now: u64) -> Result<Option<Status>, CertificateError> {
+        let mut said = Vec::new();
+        let mut problems = Vec::new();
+        for list in &self.own {
+            match list.says(link, now) {
+                Ok(status) => said.extend(status),
+                Err(crl::CrlError::Outdated) => problems.push(crl::CrlError::Outdated.to_string()),
+                Err(error) => return Err(CertificateError::RevocationUnusable(error.to_string())),
+            }
+        }
+        for list in &self.lists {
+            match list.says(link, now) {
+                Ok(status) => said.extend(status),
+                Err(error) => problems.push(error.to_string()),
+            }
+        }
+        for (response, nonce) in &self.responses {
+            match response.says(link, *nonce, now) {
+                Ok(status) => said.extend(status),
+                Err(error) => problems.push(error.to_string()),
+            }
+        }
+        problems.into_iter().for_each(|problem| self.note(problem));
+        Ok(if said.contains(&Status::Revoked) { Some(Status::Revoked) } else { said.first().copied() })
+    }
 }

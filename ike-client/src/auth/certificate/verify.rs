@@ -2,27 +2,30 @@
 
 use super::chain::{self, Chain};
 use super::names::Names;
-use super::revocation::{self, RevocationPolicy};
-use super::{CertificateError, ExpectedIdentity, Trust, VerifiedGateway, p521};
+use super::revocation::{Evidence, Inquiry, Link, RevocationPolicy, Status};
+use super::signed::algorithms;
+use super::{CertificateError, ExpectedIdentity, Trust, VerifiedGateway};
 use crate::auth::der::{Reader, tag};
 use crate::auth::distinguished_name::DistinguishedName;
 use crate::auth::identity::Identity;
 use crate::auth::signature::PublicKey;
 use crate::wire;
 use ring::digest;
-use rustls_pki_types::{CertificateDer, SignatureVerificationAlgorithm, TrustAnchor, UnixTime};
+use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use std::time::Duration;
 use webpki::{
-    CertRevocationList, EndEntityCert, ExpirationPolicy, ExtendedKeyUsageValidator, KeyPurposeId, KeyPurposeIdIter,
-    KeyUsage, RequiredEkuNotFoundContext, RevocationCheckDepth, UnknownStatusPolicy,
+    EndEntityCert, ExtendedKeyUsageValidator, KeyPurposeId, KeyPurposeIdIter, KeyUsage, RequiredEkuNotFoundContext,
 };
 use x509_parser::der_parser::oid::Oid;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// Checks the gateway's certificate for `presented`, the identity it claims in IDr, at `unix_now`.
 ///
-/// In this order: readable; under an anchor or pinned, in time and for this use; for the expected identity and
-/// for the presented one.
+/// In this order: readable; under an anchor or pinned, in time and for this use; not revoked; for the expected
+/// identity and for the presented one. With [`RevocationPolicy::Hard`] and [`Revocation::inquire`] a certificate of
+/// which nothing is known yet still passes, with what is to be asked; it is checked again with the answers.
+///
+/// [`Revocation::inquire`]: super::Revocation::inquire
 ///
 /// # Errors
 /// See [`CertificateError`].
@@ -46,12 +49,14 @@ pub fn verify_gateway(
         return Err(CertificateError::PinMismatch { presented: hexadecimal(&spki_sha256) });
     }
     let pinned_alone = trust.anchors.is_empty();
-    if pinned_alone {
+    let unsettled = if pinned_alone {
         in_time(&leaf, unix_now)?;
+        Vec::new()
     } else {
-        path(&chain, &leaf, trust, unix_now)?;
+        let links = path(&chain, &leaf, trust, unix_now)?;
         key_usage(&leaf)?;
-    }
+        revocation(&links, &chain, trust, unix_now)?
+    };
     let public_key =
         PublicKey::from_info(key_info).map_err(|error| CertificateError::UnacceptableKey(error.to_string()))?;
     identity(&names, trust.expected, presented, pinned_alone)?;
@@ -61,6 +66,7 @@ pub fn verify_gateway(
         spki_sha256,
         subject: names.subject().map(ToString::to_string).unwrap_or_default(),
         not_after: seconds(leaf.validity().not_after.timestamp()),
+        unsettled,
     })
 }
 
@@ -94,44 +100,74 @@ fn identity(
     }
 }
 
-fn path(
-    chain: &Chain<'_>,
+/// Builds the path and returns it from the leaf up: each certificate with the one above it.
+fn path<'a>(
+    chain: &'a Chain<'_>,
     leaf: &X509Certificate<'_>,
-    trust: &Trust<'_>,
+    trust: &'a Trust<'_>,
     unix_now: u64,
-) -> Result<(), CertificateError> {
-    let anchors = trust.anchors;
-    let anchors: Vec<CertificateDer<'_>> = anchors.iter().map(|der| CertificateDer::from(der.as_slice())).collect();
+) -> Result<Vec<Link<'a>>, CertificateError> {
+    let anchors: Vec<CertificateDer<'a>> =
+        trust.anchors.iter().map(|der| CertificateDer::from(der.as_slice())).collect();
     let mut trusted: Vec<TrustAnchor<'_>> = Vec::new();
     for (index, anchor) in anchors.iter().enumerate() {
         let unusable = |reason: String| CertificateError::AnchorUnusable { number: index + 1, reason };
         trusted.push(webpki::anchor_from_trusted_cert(anchor).map_err(|error| unusable(error.to_string()))?);
     }
-    let algorithms: Vec<&dyn SignatureVerificationAlgorithm> =
-        webpki::ALL_VERIFICATION_ALGS.iter().copied().chain(p521::ALGORITHMS).collect();
-    let lists = revocation::read(trust.revocation, &chain.lists)?;
-    let lists: Vec<&CertRevocationList<'_>> = lists.iter().collect();
-    let hard = trust.revocation.policy == RevocationPolicy::Hard;
-    if hard && lists.is_empty() {
-        return Err(CertificateError::RevocationUnknown);
-    }
-    let options = webpki::RevocationOptionsBuilder::new(&lists).ok().map(|builder| {
-        let (unknown, expired) = if hard {
-            (UnknownStatusPolicy::Deny, ExpirationPolicy::Enforce)
-        } else {
-            (UnknownStatusPolicy::Allow, ExpirationPolicy::Ignore)
-        };
-        let builder = builder.with_depth(RevocationCheckDepth::Chain);
-        builder.with_status_policy(unknown).with_expiration_policy(expired).build()
-    });
     let end_entity = EndEntityCert::try_from(&chain.leaf).map_err(|error| explain(error, leaf))?;
     let time = UnixTime::since_unix_epoch(Duration::from_secs(unix_now));
     let found = end_entity
-        .verify_for_usage(&algorithms, &trusted, &chain.intermediates, time, GatewayPurpose, options, None)
+        .verify_for_usage(&algorithms(), &trusted, &chain.intermediates, time, GatewayPurpose, None, None)
         .map_err(|error| explain(error, leaf))?;
     // webpki takes anchors as timeless; an authority whose own certificate has run out vouches for nobody here.
-    let used = trusted.iter().position(|anchor| anchor == found.anchor()).and_then(|index| anchors.get(index));
-    used.map_or(Ok(()), |der| in_time(&parse(der)?, unix_now))
+    let used = trusted.iter().position(|anchor| anchor == found.anchor());
+    let anchor = used.and_then(|index| trust.anchors.get(index)).ok_or(CertificateError::NothingTrusted)?;
+    in_time(&parse(anchor)?, unix_now)?;
+
+    let between = found.intermediate_certificates().map(|certificate| {
+        chain.intermediates.iter().map(|der| der.as_ref()).find(|der| *der == certificate.der().as_ref())
+    });
+    let path: Option<Vec<&'a [u8]>> =
+        std::iter::once(Some(chain.leaf.as_ref())).chain(between).chain([Some(anchor.as_slice())]).collect();
+    let path = path.ok_or(CertificateError::NothingTrusted)?;
+    let link = |(certificate, issuer): (&&'a [u8], &&'a [u8])| {
+        Ok(Link {
+            certificate: parse(certificate)?,
+            certificate_der: CertificateDer::from(*certificate),
+            issuer: parse(issuer)?,
+            issuer_der: CertificateDer::from(*issuer),
+        })
+    };
+    path.iter().zip(path.iter().skip(1)).map(link).collect()
+}
+
+/// Refuses a path with a revoked certificate, and returns what is still to be asked.
+fn revocation(
+    links: &[Link<'_>],
+    chain: &Chain<'_>,
+    trust: &Trust<'_>,
+    unix_now: u64,
+) -> Result<Vec<Inquiry>, CertificateError> {
+    let revocation = trust.revocation;
+    if revocation.policy == RevocationPolicy::Off {
+        return Ok(Vec::new());
+    }
+    let mut evidence = Evidence::read(revocation, &chain.lists, &chain.responses)?;
+    let mut unsettled = Vec::new();
+    // An anchor that the peer shows as its own certificate has nobody above it who could take it back.
+    for link in links.iter().filter(|link| link.certificate_der != link.issuer_der) {
+        match evidence.status(link, unix_now)? {
+            Some(Status::Revoked) => return Err(CertificateError::Revoked),
+            Some(Status::Good) => {}
+            None => unsettled.push(link.inquiry()),
+        }
+    }
+    let may_ask = revocation.inquire && revocation.fetched.is_none();
+    let hopeless = || unsettled.iter().any(|inquiry: &Inquiry| inquiry.sources(&[]).is_empty());
+    if revocation.policy == RevocationPolicy::Hard && !unsettled.is_empty() && (!may_ask || hopeless()) {
+        return Err(CertificateError::RevocationUnknown { problems: evidence.problems() });
+    }
+    Ok(unsettled)
 }
 
 fn in_time(certificate: &X509Certificate<'_>, now: u64) -> Result<(), CertificateError> {
@@ -192,9 +228,6 @@ fn explain(error: webpki::Error, leaf: &X509Certificate<'_>) -> CertificateError
         E::CertNotValidYet { time, not_before } => {
             C::NotYetValid { not_before: not_before.as_secs(), now: time.as_secs() }
         }
-        E::CertRevoked => C::Revoked,
-        E::UnknownRevocationStatus | E::CrlExpired { .. } => C::RevocationUnknown,
-        E::InvalidCrlSignatureForPublicKey | E::IssuerNotCrlSigner => C::RevocationUnusable(error.to_string()),
         E::UnknownIssuer => C::UnknownIssuer { issuer: issuer(leaf) },
         E::CaUsedAsEndEntity => C::AuthorityAsGateway,
         E::RequiredEkuNotFoundContext(_) | E::EmptyEkuExtension => {

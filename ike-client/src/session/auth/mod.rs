@@ -10,6 +10,7 @@
 //! | `request` | the first request |
 //! | `response` | the gateway's answers |
 //! | `verification` | who the gateway is |
+//! | `revocation` | whether its certificate was revoked, where somebody must be asked |
 //! | `establish` | what it assigned and chose |
 //! | `resumed` | all of it for a resumed session |
 
@@ -18,8 +19,10 @@ mod own;
 mod request;
 mod response;
 mod resumed;
+mod revocation;
 mod verification;
 
 pub(super) use own::{AwaitingPreSharedKey, AwaitingSignature, begin};
 pub(super) use response::{AwaitingAuthResponse, AwaitingFinalAuth};
 pub(super) use resumed::{AwaitingResumedAuth, resume};
+pub(super) use revocation::AwaitingRevocation;

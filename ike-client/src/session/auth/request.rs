@@ -2,7 +2,7 @@
 
 use super::own::OwnProof;
 use super::response::AwaitingAuthResponse;
-use crate::auth::certificate;
+use crate::auth::certificate::{self, RevocationPolicy};
 use crate::crypto::Secret;
 use crate::session::cause::CloseCause;
 use crate::session::child::{ChildOffer, FirstChild};
@@ -64,9 +64,12 @@ pub(super) fn first_request(
     }
     let private = configuration.extensions.notifies.iter();
     payloads.extend(private.map(|(kind, data)| Payload::Notify(Notify::new(NotifyType(*kind), data.clone()))));
-    if let GatewayAuthentication::Certificate { anchors, .. } = &configuration.gateway_auth {
+    if let GatewayAuthentication::Certificate { anchors, revocation, .. } = &configuration.gateway_auth {
         let request = certificate::request(anchors).map_err(|error| CloseCause::unusable(error.to_string()))?;
         payloads.push(Payload::CertificateRequest(request));
+        if revocation.inquire && revocation.policy != RevocationPolicy::Off && !anchors.is_empty() {
+            payloads.push(Payload::CertificateRequest(certificate::request_ocsp()));
+        }
     }
     if let (true, Some(gateway)) = (configuration.send_remote_identity, &configuration.remote_identity) {
         payloads.push(Payload::IdentificationResponder(gateway.into()));

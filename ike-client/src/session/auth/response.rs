@@ -1,6 +1,7 @@
 //! The gateway's answers: its proof, and with EAP the one after the login.
 
 use super::establish::establish;
+use super::revocation;
 use super::verification::verify;
 use crate::auth::eap::EapKey;
 use crate::auth::gateway::ProvenBy;
@@ -45,7 +46,8 @@ pub(in crate::session) struct AwaitingFinalAuth {
 impl AwaitingAuthResponse {
     /// Takes the response: `IDr, [CERT, ...] AUTH`, then EAP or `[CP] SA TSi TSr`.
     pub(in crate::session) fn respond(self, payloads: &[Payload], context: &mut Context, now: Timestamp) -> State {
-        let Self { mut negotiated, psk, identity, offer, mut warnings } = self;
+        let Self { mut negotiated, psk, identity, offer, warnings } = self;
+        let raw = payloads;
         let payloads = Payloads(payloads);
         if payloads.authentication().is_none()
             && let Some(notify) = payloads.error()
@@ -74,10 +76,27 @@ impl AwaitingAuthResponse {
         if let Err(cause) = settled {
             return closing::farewell(negotiated.sa, cause, context, now);
         }
-        let proven = match verify(&negotiated, psk.as_ref(), payloads, context, now) {
+        let proven = match verify(&negotiated, psk.as_ref(), payloads, None, context, now) {
             Ok(proven) => proven,
             Err(cause) => return closing::farewell(negotiated.sa, cause, context, now),
         };
+        let state = Self { negotiated, psk, identity, offer, warnings };
+        match revocation::to_ask(&proven, context) {
+            Ok(Some(inquiry)) => inquiry.ask(state, raw, context, now),
+            Ok(None) => state.go_on(proven, payloads, context, now),
+            Err(cause) => closing::farewell(state.negotiated.sa, cause, context, now),
+        }
+    }
+
+    /// Goes on with a gateway that has proven itself.
+    pub(super) fn go_on(
+        self,
+        proven: GatewayProven,
+        payloads: Payloads<'_>,
+        context: &mut Context,
+        now: Timestamp,
+    ) -> State {
+        let Self { negotiated, identity, offer, mut warnings, .. } = self;
         context.gateway_proven = true;
         if matches!(proven.by(), ProvenBy::Certificate { scheme: SignatureScheme::RsaSha1, .. }) {
             warnings.push(Warning::SignatureUsesSha1);

@@ -1,6 +1,6 @@
 //! Who the gateway is.
 
-use crate::auth::certificate::{ExpectedIdentity, Trust};
+use crate::auth::certificate::{ExpectedIdentity, Fetched, Revocation, Trust};
 use crate::auth::gateway::{self, Claim};
 use crate::auth::signature::{SignatureHashes, SignaturePolicy};
 use crate::auth::{GatewayProven, GatewayRejected};
@@ -12,11 +12,12 @@ use crate::session::init::Negotiated;
 use crate::session::payloads::Payloads;
 use crate::time::Timestamp;
 
-/// Checks who the gateway is.
+/// Checks who the gateway is; `fetched` is what those said who were asked about revocation.
 pub(super) fn verify(
     negotiated: &Negotiated,
     psk: Option<&Secret>,
     payloads: Payloads<'_>,
+    fetched: Option<Fetched>,
     context: &Context,
     now: Timestamp,
 ) -> Result<GatewayProven, CloseCause> {
@@ -37,7 +38,8 @@ pub(super) fn verify(
         (GatewayAuthentication::Certificate { anchors, spki_pins, allow_rsa_sha1, revocation }, _) => {
             let dialled = ExpectedIdentity::Host(&configuration.gateway_name);
             let expected = expected.map_or(dialled, ExpectedIdentity::Profile);
-            let trust = Trust { anchors, pins: spki_pins, revocation, expected };
+            let revocation = Revocation { fetched, ..revocation.clone() };
+            let trust = Trust { anchors, pins: spki_pins, revocation: &revocation, expected };
             let signatures = SignaturePolicy {
                 announced_by_us: &SignatureHashes::ours(),
                 announced_by_gateway: &negotiated.announced,

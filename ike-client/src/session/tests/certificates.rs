@@ -1,12 +1,14 @@
 //! Certificates on either side: whom they convince, and what is signed by whom.
 
 use super::*;
+use crate::auth::certificate::making::{self, Making};
+use crate::auth::certificate::{Revocation, RevocationPolicy, RevocationSource};
 use crate::auth::signature::{SignatureHashes, SignatureScheme, sign};
 use crate::auth::{Identity, PrivateKey};
-use crate::wire::{AuthenticationMethod, Payload, PayloadType};
+use crate::wire::{AuthenticationMethod, Certificate, CertificateEncoding, Payload, PayloadType};
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384,
-    SignatureAlgorithm,
+    BasicConstraints, CertificateParams, CrlDistributionPoint, DnType, IsCa, Issuer, KeyPair, PKCS_ECDSA_P256_SHA256,
+    PKCS_ECDSA_P384_SHA384, SerialNumber, SignatureAlgorithm, date_time_ymd,
 };
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 
@@ -233,4 +235,125 @@ fn the_hashes_that_the_gateway_announced_go_with_the_request() {
         exchange(&mut client, &mut gateway, at(0));
         assert!(matches!(requested(&mut client).1, Request::Sign { announced, .. } if announced == expected));
     }
+}
+
+/// A client that wants to know whether the gateway's certificate was revoked, against a gateway whose certificate
+/// names a list; the question is asked.
+fn inquiring(authority: &Authority, policy: RevocationPolicy, behaviour: Behaviour) -> (Session, Gateway, Vec<u8>) {
+    let mut parameters = CertificateParams::new(vec!["vpn.example.test".to_owned()]).unwrap();
+    parameters.distinguished_name.push(DnType::CommonName, "gateway");
+    parameters.serial_number = Some(SerialNumber::from_slice(&[7, 7]));
+    let point = CrlDistributionPoint { uris: vec!["http://ca.example.test/list.crl".to_owned()] };
+    parameters.crl_distribution_points = vec![point];
+    let key = KeyPair::generate().unwrap();
+    let der = parameters.signed_by(&key, &authority.issuer).unwrap().der().to_vec();
+    let revocation = Revocation { policy, inquire: true, ..Revocation::default() };
+    let configuration = Configuration {
+        gateway_auth: GatewayAuthentication::Certificate {
+            anchors: vec![authority.der.clone()],
+            spki_pins: Vec::new(),
+            allow_rsa_sha1: true,
+            revocation,
+        },
+        ..configuration()
+    };
+    let certificate = Some((PrivateKey::from_pem(&key.serialize_pem()).unwrap(), vec![der.clone()]));
+    let mut gateway = Gateway::new(configuration.clone(), Behaviour { certificate, ..behaviour });
+    let mut client = client(configuration);
+    exchange(&mut client, &mut gateway, at(0));
+    answer_psk(&mut client, PSK, at(0));
+    exchange(&mut client, &mut gateway, at(0));
+    (client, gateway, der)
+}
+
+/// A list of the authority's that names these serial numbers and is good when the tests take place.
+fn list(authority: &Authority, serials: &[&[u8]]) -> Vec<u8> {
+    let revoked_certs = serials.iter().map(|serial| rcgen::RevokedCertParams {
+        serial_number: SerialNumber::from_slice(serial),
+        revocation_time: date_time_ymd(2026, 1, 1),
+        reason_code: None,
+        invalidity_date: None,
+    });
+    let list = rcgen::CertificateRevocationListParams {
+        this_update: date_time_ymd(2026, 1, 1),
+        next_update: date_time_ymd(2100, 1, 1),
+        crl_number: SerialNumber::from(1_u64),
+        issuing_distribution_point: None,
+        revoked_certs: revoked_certs.collect(),
+        key_identifier_method: rcgen::KeyIdMethod::Sha256,
+    };
+    list.signed_by(&authority.issuer).unwrap().der().to_vec()
+}
+
+#[test]
+fn who_knows_of_revocation_is_asked_after_the_gateways_proof_and_before_anything_else() {
+    use RevocationPolicy::{Hard, Soft};
+    let authority = Authority::new();
+    let (named, other) = (list(&authority, &[&[7, 7]]), list(&authority, &[&[7, 8]]));
+    let said = |lists| Answer::RevocationStatus { responses: Vec::new(), lists };
+    let refused = || Answer::Refused { because: "no way out".to_owned() };
+    let unknown = vec![Warning::RevocationUnknown];
+    for (policy, answer, outcome) in [
+        (Soft, said(vec![other.clone()]), Some(vec![])),
+        (Hard, said(vec![other]), Some(vec![])),
+        (Soft, said(vec![named.clone()]), None),
+        (Hard, said(vec![named]), None),
+        (Soft, said(vec![]), Some(unknown.clone())),
+        (Hard, said(vec![]), None),
+        (Soft, said(vec![b"no list".to_vec()]), Some(unknown.clone())),
+        (Soft, refused(), Some(unknown.clone())),
+        (Hard, refused(), None),
+    ] {
+        let (mut client, ..) = inquiring(&authority, policy, Behaviour::default());
+        assert_eq!(client.state_name(), "awaiting-revocation");
+        let (id, request) = requested(&mut client);
+        let url = "http://ca.example.test/list.crl".to_owned();
+        let certificates = vec![vec![RevocationSource::List { url }]];
+        assert_eq!(request, Request::RevocationStatus { certificates });
+        client.handle_response(id, answer, at(0)).unwrap();
+        match (outcome, client.poll_event()) {
+            (Some(warnings), Some(Event::Established(established))) => assert_eq!(established.warnings, warnings),
+            (None, Some(Event::Closed { cause: CloseCause::GatewayNotTrusted { .. } })) => {}
+            (outcome, event) => panic!("{policy:?} {outcome:?}: {event:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_gateway_is_asked_for_an_ocsp_response_and_one_that_it_sends_saves_the_question() {
+    let authority = Authority::new();
+    let (_, gateway, _) = inquiring(&authority, RevocationPolicy::Hard, Behaviour::default());
+    let encodings = gateway.first_auth.iter().filter_map(|payload| match payload {
+        Payload::CertificateRequest(request) => Some((request.encoding, request.authorities.len())),
+        _ => None,
+    });
+    let wanted = [(CertificateEncoding::X509_SIGNATURE, 20), (CertificateEncoding::OCSP, 0)];
+    assert_eq!(encodings.collect::<Vec<_>>(), wanted);
+
+    // The gateway's certificate is the same each time but for its key, which the response does not name.
+    let of = |certificate: &[u8], status| {
+        let making = Making {
+            certificate,
+            issuer: &authority.der,
+            status,
+            this_update: UNIX_NOW - 60,
+            next_update: None,
+            nonce: None,
+            responder: &authority.der,
+            named_by_key: true,
+        };
+        Payload::Certificate(Certificate {
+            encoding: CertificateEncoding::OCSP,
+            data: making.sign(authority.issuer.key()),
+        })
+    };
+    let (_, _, certificate) = inquiring(&authority, RevocationPolicy::Soft, Behaviour::default());
+    let extra = vec![of(&certificate, making::good())];
+    let behaviour = Behaviour { extra, ..Behaviour::default() };
+    let (client, ..) = inquiring(&authority, RevocationPolicy::Hard, behaviour);
+    assert_eq!(client.state_name(), "established");
+    let extra = vec![of(&certificate, making::revoked())];
+    let behaviour = Behaviour { extra, ..Behaviour::default() };
+    let (mut client, ..) = inquiring(&authority, RevocationPolicy::Soft, behaviour);
+    assert!(matches!(closed(&mut client), CloseCause::GatewayNotTrusted { .. }));
 }
