@@ -1,11 +1,12 @@
 //! The own private key, as read from PEM.
 //!
-//! PKCS#8, PKCS#1 (RSA) and SEC1 (ECDSA) files are read; RSA of 2048 to 4096 bits, ECDSA on P-256, P-384 and P-521,
+//! PKCS#8 (also encrypted), PKCS#1 (RSA) and SEC1 (ECDSA) files are read; RSA of 2048 to 4096 bits, ECDSA on P-256, P-384 and P-521,
 //! Ed25519.
 //! The key lives where files may be read and signs there; it never crosses to the process that speaks
 //! with the gateway. Our copies are wiped on drop; ring's, made for the length of one signature, are not.
 
 use super::der::{Reader, element, oid, tag};
+use super::encrypted::decrypt;
 use super::signature::KeyKind;
 use p256::elliptic_curve::sec1::ToSec1Point;
 use p256::pkcs8::SecretDocument;
@@ -34,8 +35,17 @@ pub enum PrivateKeyError {
     #[error("there is no private key in PEM form in it")]
     NotPem,
     /// The key is protected by a passphrase.
-    #[error("the private key is encrypted; store it decrypted and readable only by its owner")]
+    #[error("the private key is encrypted, and no passphrase was given")]
     Encrypted,
+    /// The passphrase is not the one.
+    #[error("the passphrase is wrong")]
+    WrongPassphrase,
+    /// It is protected in a way that is not read: not PBES2, or with a cost out of all measure.
+    #[error(
+        "the private key is encrypted in a way that is not supported (PBES2 is); write it anew: for PEM by \
+         `openssl pkcs8 -topk8`, for PKCS#12 by `openssl pkcs12 -legacy -nodes` and `openssl pkcs12 -export`"
+    )]
+    EncryptionUnsupported,
     /// The text between the lines is not what the first line says.
     #[error("the private key is malformed: {0}")]
     Malformed(&'static str),
@@ -73,6 +83,38 @@ impl PrivateKey {
             "OPENSSH PRIVATE KEY" => Err(PrivateKeyError::Unsupported("OpenSSH-format")),
             _ => Err(PrivateKeyError::Malformed("its first line names no known format")),
         }
+    }
+
+    /// Reads the first private key in `pem`, which may be encrypted (RFC 5958 §3, by PBES2).
+    ///
+    /// # Errors
+    /// See [`PrivateKeyError`].
+    pub fn from_encrypted_pem(pem: &str, passphrase: &str) -> Result<Self, PrivateKeyError> {
+        let block = private_key_block(pem)?;
+        if !block.contains("ENCRYPTED") {
+            return Self::from_pem(block);
+        }
+        let (label, der) = SecretDocument::from_pem(block).map_err(|_| PrivateKeyError::EncryptionUnsupported)?;
+        match label {
+            "ENCRYPTED PRIVATE KEY" => Self::from_encrypted_pkcs8(der.as_bytes(), passphrase),
+            // OpenSSL's own way of old, by a header of the PEM.
+            _ => Err(PrivateKeyError::EncryptionUnsupported),
+        }
+    }
+
+    /// Reads an EncryptedPrivateKeyInfo.
+    pub(super) fn from_encrypted_pkcs8(der: &[u8], passphrase: &str) -> Result<Self, PrivateKeyError> {
+        const MALFORMED: PrivateKeyError = PrivateKeyError::Malformed("not an EncryptedPrivateKeyInfo");
+        let mut info = Reader::new(der).enter(tag::SEQUENCE).ok_or(MALFORMED)?;
+        let algorithm = info.whole(tag::SEQUENCE).ok_or(MALFORMED)?;
+        let ciphertext = info.content(tag::OCTET_STRING).ok_or(MALFORMED)?;
+        info.finish().ok_or(MALFORMED)?;
+        let plain = decrypt(algorithm, ciphertext, passphrase.as_bytes())?;
+        // One passphrase in some hundreds leaves a padding that looks right.
+        Self::from_pkcs8(&plain).map_err(|error| match error {
+            PrivateKeyError::Malformed(_) => PrivateKeyError::WrongPassphrase,
+            other => other,
+        })
     }
 
     /// Returns what kind of key it is.
@@ -113,7 +155,7 @@ impl PrivateKey {
         &self.material
     }
 
-    fn from_pkcs8(der: &[u8]) -> Result<Self, PrivateKeyError> {
+    pub(super) fn from_pkcs8(der: &[u8]) -> Result<Self, PrivateKeyError> {
         const MALFORMED: PrivateKeyError = PrivateKeyError::Malformed("not a PKCS#8 PrivateKeyInfo");
         let mut outer = Reader::new(der);
         let mut info = outer.enter(tag::SEQUENCE).ok_or(MALFORMED)?;
@@ -295,6 +337,25 @@ mod tests {
         assert_eq!(error(&cut), E::Malformed("its END line is missing"));
         let not_base64 = "-----BEGIN PRIVATE KEY-----\n!!!!\n-----END PRIVATE KEY-----\n";
         assert!(matches!(error(not_base64), E::Malformed(_)));
+    }
+
+    #[test]
+    fn encrypted_keys_are_opened_by_their_passphrase_alone() {
+        use PrivateKeyError as E;
+        let plain = PrivateKey::from_encrypted_pem(pem!("p256.pkcs8.pem"), "").unwrap();
+        assert_eq!(plain.kind(), KeyKind::EcdsaP256, "a key that needs none");
+        let keys: Vec<Vec<u8>> = [pem!("p256-pbkdf2.pem"), pem!("p256-scrypt.pem")]
+            .iter()
+            .map(|pem| {
+                for wrong in ["", "Correct"] {
+                    assert_eq!(PrivateKey::from_encrypted_pem(pem, wrong).unwrap_err(), E::WrongPassphrase);
+                }
+                PrivateKey::from_encrypted_pem(pem, "correct").unwrap().public_key_info()
+            })
+            .collect();
+        assert_eq!(keys[0], keys[1], "one key behind both ways");
+        let of_old = PrivateKey::from_encrypted_pem(pem!("rsa-encrypted.pkcs1.pem"), "correct").unwrap_err();
+        assert_eq!(of_old, E::EncryptionUnsupported);
     }
 
     #[test]
