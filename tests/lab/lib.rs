@@ -7,6 +7,7 @@
 //! | [`wire`] | a tap that sees what is really on the wire |
 //! | [`pki`] | authorities and certificates, good ones and bad ones |
 //! | [`ping`] | ICMP echo with a tally |
+//! | [`bench`] | what the bench measures, and the systems it measures |
 //! | [`bus`] | a system bus, and logind on it |
 //! | [`dns`] | a resolver that counts what it is asked |
 //! | [`ems`] | the endpoint management server |
@@ -30,6 +31,7 @@
 //! | [`feeds`] | advisories and package databases |
 //! | [`fuzz`] | functions that take any bytes, and their corpus |
 
+pub mod bench;
 pub mod bus;
 pub mod client;
 pub mod demo;

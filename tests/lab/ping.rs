@@ -28,6 +28,24 @@ pub fn once(host: &Host, target: IpAddr, limit: Duration) -> Result<Duration> {
     if echo(&socket, target, 1, limit)? { Ok(start.elapsed()) } else { bail!("{target} did not answer a ping") }
 }
 
+/// Sends `count` echo requests, each `interval` after the answer to the one before; returns how long
+/// each answer took that came within a second.
+///
+/// # Errors
+/// When the socket cannot be opened or the network refuses a request.
+pub fn times(host: &Host, target: IpAddr, count: usize, interval: Duration) -> Result<Vec<Duration>> {
+    let socket = host.inside(|| echo_socket(target))?;
+    let mut times = Vec::with_capacity(count);
+    for sequence in (1..=u16::MAX).cycle().take(count) {
+        let start = Instant::now();
+        if echo(&socket, target, sequence, Duration::from_secs(1))? {
+            times.push(start.elapsed());
+        }
+        std::thread::sleep(interval);
+    }
+    Ok(times)
+}
+
 /// A ping that runs in the background until it is asked for its tally.
 #[derive(Debug)]
 pub struct Series {
