@@ -7,6 +7,7 @@
 pub mod auth;
 pub mod ems;
 pub mod packets;
+pub mod profile;
 pub mod session;
 
 use crate::gateway::responder::Now;
@@ -37,6 +38,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("session", session::session),
     ("machine", crate::simulation::run),
     ("gateway", gateway),
+    ("profile", profile::import),
 ];
 
 /// Decodes a message; what decodes must encode, and then mean the same.

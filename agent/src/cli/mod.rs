@@ -11,6 +11,7 @@ mod connect;
 mod disconnect;
 mod doctor;
 mod enroll;
+mod import;
 mod monitor;
 mod output;
 mod posture;

@@ -1,10 +1,12 @@
 //! `postern profile`.
 
 use super::tunnel::invalid;
-use super::{Session, output};
-use crate::profile::document;
-use crate::profile::{Settings, Tunnel, settings};
+use super::{Session, import, output};
+use crate::profile::file::read_regular;
+use crate::profile::import::Additions;
+use crate::profile::{self, ProfileError, Settings, Tunnel, document, settings};
 use clap::Subcommand;
+use postern_api::PlainText;
 use postern_api::fault::{Fault, FaultName};
 use postern_api::method::{Method, TunnelDocument, TunnelName};
 use postern_api::state::Origin;
@@ -13,9 +15,11 @@ use std::path::{Path, PathBuf};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
+    /// Make tunnels out of an export of FortiClient
+    Import(import::Arguments),
     /// Check files; without any, the service's settings and every local tunnel
     Validate {
-        /// Tunnel files, or postern.toml
+        /// Tunnel files, postern.toml, or exports of FortiClient (XML)
         files: Vec<PathBuf>,
     },
     /// Show a tunnel
@@ -33,6 +37,7 @@ pub(super) enum Command {
 
 pub(super) async fn run(session: &Session, command: Command) -> Result<(), Fault> {
     match command {
+        Command::Import(arguments) => import::run(session, arguments).await,
         Command::Validate { files } => validate(session, files),
         Command::Show { tunnel, effective, origin } => show(session, tunnel, effective, origin).await,
     }
@@ -47,20 +52,39 @@ fn validate(session: &Session, files: Vec<PathBuf>) -> Result<(), Fault> {
     };
     let mut first = None;
     for file in files {
-        let checked = if is_settings(&file) {
-            document::load::<Settings>(&file).map(drop)
-        } else {
-            document::load::<Tunnel>(&file).map(drop)
-        };
-        let problem = checked.as_ref().err().map(ToString::to_string);
+        let checked = check(&file);
+        let problem = checked.as_ref().err();
         if session.json {
-            output::json(&json!({ "file": file, "valid": problem.is_none(), "problem": problem }));
+            output::json(&json!({
+                "file": file,
+                "valid": problem.is_none(),
+                "problem": problem.map(ToString::to_string),
+                "line": problem.map(|error| error.line),
+                "column": problem.map(|error| error.column),
+                "element": problem.map(|error| &error.element),
+                "expected": problem.map(|error| &error.expected),
+            }));
         } else {
-            output::line(problem.unwrap_or_else(|| format!("{}: valid", file.display())));
+            let told = problem.map(|error| PlainText::from(error.pointed()).for_terminal());
+            output::line(told.unwrap_or_else(|| format!("{}: valid", file.display())));
         }
         first = first.or(checked.err());
     }
     first.map_or(Ok(()), |error| Err(invalid(&error)))
+}
+
+/// Checks one file as what it is: XML by its first character, settings by its name, else a tunnel.
+fn check(file: &Path) -> Result<(), ProfileError> {
+    if is_settings(file) {
+        return document::load::<Settings>(file).map(drop);
+    }
+    let maximum = u64::try_from(profile::import::MAXIMUM_OCTETS).unwrap_or(u64::MAX);
+    match read_regular(file, maximum.saturating_add(1)) {
+        Ok(octets) if profile::import::is_xml(&octets) => {
+            profile::import::read(file, &octets, &Additions::default()).map(drop)
+        }
+        _ => document::load::<Tunnel>(file).map(drop),
+    }
 }
 
 fn is_settings(file: &Path) -> bool {

@@ -288,7 +288,7 @@ fn build(arguments: Add, has_key: bool) -> Result<Tunnel, Fault> {
 }
 
 /// The service does not stand where the caller stands.
-fn absolute(path: Option<PathBuf>) -> Result<Option<PathBuf>, Fault> {
+pub(super) fn absolute(path: Option<PathBuf>) -> Result<Option<PathBuf>, Fault> {
     path.map(|path| {
         std::path::absolute(&path)
             .map_err(|error| Fault::new(FaultName::UsageInvalid, path.display().to_string(), error.to_string(), ""))

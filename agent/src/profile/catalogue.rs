@@ -112,13 +112,8 @@ pub fn is_name(name: &str) -> bool {
 
 fn load_tunnel(file: &Path, name: &str) -> Result<Tunnel, ProfileError> {
     if !is_name(name) {
-        return Err(ProfileError {
-            file: file.to_owned(),
-            line: 0,
-            element: String::new(),
-            problem: "the file's name is no name for a tunnel".into(),
-            expected: "letters, digits, `-`, `_`, `.` and spaces, the first a letter or a digit".into(),
-        });
+        let expected = "letters, digits, `-`, `_`, `.` and spaces, the first a letter or a digit";
+        return Err(ProfileError::whole(file, "the file's name is no name for a tunnel".into(), expected));
     }
     check_owner(file)?;
     document::load(file)
@@ -137,8 +132,7 @@ fn check_owner(file: &Path) -> Result<(), ProfileError> {
     } else {
         return Ok(());
     };
-    let expected = "a file of root's that nobody else can write".to_owned();
-    Err(ProfileError { file: file.to_owned(), line: 0, element: String::new(), problem, expected })
+    Err(ProfileError::whole(file, problem, "a file of root's that nobody else can write"))
 }
 
 #[cfg(not(unix))]

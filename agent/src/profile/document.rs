@@ -9,6 +9,9 @@ use toml::de::{DeTable, DeValue};
 /// The longest profile or settings file, in bytes.
 const MAXIMUM: u64 = 1 << 20;
 
+/// How much of a line is shown, in characters.
+const SHOWN: usize = 160;
+
 /// Why a profile or a settings file is not valid: file, line, element, what was expected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct ProfileError {
@@ -16,12 +19,76 @@ pub struct ProfileError {
     pub file: PathBuf,
     /// The line, from 1; 0 when the file could not be read at all.
     pub line: usize,
+    /// The column, in characters from 1; 0 when only the line is known.
+    pub column: usize,
+    /// The line's text; empty where it is not known, or may hold a secret.
+    pub written: String,
     /// The element, as a dotted path; empty for the whole file.
     pub element: String,
     /// What is wrong with it.
     pub problem: String,
     /// What would have been right; empty when the problem says it all.
     pub expected: String,
+}
+
+impl ProfileError {
+    /// Makes the error of a whole file.
+    pub fn whole(file: &Path, problem: String, expected: &str) -> Self {
+        Self {
+            file: file.to_owned(),
+            line: 0,
+            column: 0,
+            written: String::new(),
+            element: String::new(),
+            problem,
+            expected: expected.to_owned(),
+        }
+    }
+
+    /// Makes the error of one place, by its offset in the text.
+    pub fn at(file: &Path, text: &str, offset: usize, element: String, problem: String, expected: &str) -> Self {
+        let before = text.get(..offset).unwrap_or(text);
+        let start = before.rfind('\n').map_or(0, |end| end + 1);
+        let line = text.get(start..).unwrap_or_default().lines().next().unwrap_or_default();
+        let may_be_secret = ["key", "passw", "secret", "enc"].iter().any(|word| {
+            let spoken_of = |text: &str| text.to_ascii_lowercase().contains(word);
+            spoken_of(line) || element.rsplit('/').next().is_some_and(spoken_of)
+        });
+        // In TOML nothing is secret: secrets are named by the file that holds them.
+        let hidden = may_be_secret && element.starts_with('/');
+        Self {
+            line: before.matches('\n').count() + 1,
+            column: before.get(start..).map_or(0, |rest| rest.chars().count() + 1),
+            written: if hidden { String::new() } else { line.chars().take(SHOWN).collect() },
+            element,
+            ..Self::whole(file, problem, expected)
+        }
+    }
+
+    /// Returns the error over several lines: the place, the line as written with a mark under it, and
+    /// what was expected.
+    pub fn pointed(&self) -> String {
+        let mut shown = self.file.display().to_string();
+        for number in [self.line, self.column].into_iter().filter(|number| *number > 0) {
+            shown += &format!(":{number}");
+        }
+        if !self.element.is_empty() {
+            shown += &format!(": {}", self.element);
+        }
+        shown += &format!(": {}", self.problem);
+        if !self.written.is_empty() {
+            let margin = " ".repeat(self.line.to_string().len());
+            let visible: String = self.written.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+            shown += &format!("\n {} | {visible}", self.line);
+            if self.column > 0 {
+                shown += &format!("\n {margin} | {}^", " ".repeat(self.column - 1));
+            }
+        }
+        if !self.expected.is_empty() {
+            shown += &format!("\n expected: {}", self.expected);
+        }
+        shown
+    }
 }
 
 impl fmt::Display for ProfileError {
@@ -84,13 +151,9 @@ pub fn parse<T: Document>(file: &Path, text: &str) -> Result<T, ProfileError> {
 pub fn check<T: Document>(document: T, file: &Path, text: &str) -> Result<T, ProfileError> {
     match document.check() {
         Ok(()) => Ok(document),
-        Err(complaint) => Err(ProfileError {
-            file: file.to_owned(),
-            line: line_of_element(text, complaint.element),
-            element: complaint.element.into(),
-            problem: complaint.problem,
-            expected: complaint.expected.into(),
-        }),
+        Err(Complaint { element, problem, expected }) => {
+            Err(ProfileError::at(file, text, offset_of_element(text, element), element.into(), problem, expected))
+        }
     }
 }
 
@@ -107,13 +170,7 @@ pub fn load<T: Document>(file: &Path) -> Result<T, ProfileError> {
 /// # Errors
 /// [`ProfileError`] with line 0.
 pub fn read(file: &Path) -> Result<String, ProfileError> {
-    let unreadable = |problem: String| ProfileError {
-        file: file.to_owned(),
-        line: 0,
-        element: String::new(),
-        problem,
-        expected: "a readable UTF-8 file".into(),
-    };
+    let unreadable = |problem: String| ProfileError::whole(file, problem, "a readable UTF-8 file");
     let octets = read_regular(file, MAXIMUM).map_err(|error| unreadable(error.to_string()))?;
     String::from_utf8(octets).map_err(|_| unreadable("is not UTF-8".into()))
 }
@@ -124,32 +181,28 @@ fn explain(file: &Path, text: &str, element: String, error: &toml::de::Error) ->
         Some((problem, expected)) => (problem.to_owned(), expected.to_owned()),
         None => (message, String::new()),
     };
-    let line = match error.span() {
-        Some(span) => line_of_offset(text, span.start),
-        None => line_of_element(text, &element),
+    let offset = match error.span() {
+        Some(span) => span.start,
+        None => offset_of_element(text, &element),
     };
-    ProfileError { file: file.to_owned(), line, element, problem, expected }
+    ProfileError::at(file, text, offset, element, problem, &expected)
 }
 
-fn line_of_offset(text: &str, offset: usize) -> usize {
-    text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
-}
-
-/// Finds the line of a dotted path; of its nearest parent when the element itself is not written.
-fn line_of_element(text: &str, element: &str) -> usize {
-    let Ok(document) = DeTable::parse(text) else { return 1 };
-    let mut line = 1;
+/// Finds where a dotted path stands; its nearest parent when the element itself is not written.
+fn offset_of_element(text: &str, element: &str) -> usize {
+    let Ok(document) = DeTable::parse(text) else { return 0 };
+    let mut offset = 0;
     let mut table = Some(document.get_ref());
     for key in element.split('.').filter(|key| !key.is_empty()) {
         let found = table.and_then(|table| table.iter().find(|(name, _)| name.get_ref().as_ref() == key));
-        let Some((name, value)) = found else { return line };
-        line = line_of_offset(text, name.span().start);
+        let Some((name, value)) = found else { return offset };
+        offset = name.span().start;
         table = match value.get_ref() {
             DeValue::Table(inner) => Some(inner),
             _ => None,
         };
     }
-    line
+    offset
 }
 
 #[cfg(test)]
@@ -188,6 +241,24 @@ mod tests {
             error_of("# a comment\n[inner]\nport = \"x\"\n"),
             "t.toml:3: inner.port: invalid type: string \"x\"; expected u16"
         );
+    }
+
+    #[test]
+    fn an_error_points_at_its_place() {
+        let error = parse::<Sample>(Path::new("t.toml"), "[inner]\nport = \"x\"\n").unwrap_err();
+        assert_eq!(
+            error.pointed(),
+            "t.toml:2:8: inner.port: invalid type: string \"x\"\n 2 | port = \"x\"\n   |        ^\n expected: u16"
+        );
+    }
+
+    #[test]
+    fn a_line_that_may_hold_a_secret_is_not_shown() {
+        let text = "<a>\n<preshared_key>hunter2 & co</preshared_key>\n</a>";
+        let at = text.find('&').unwrap();
+        let error = ProfileError::at(Path::new("f"), text, at, "/a/preshared_key".into(), "is broken".into(), "");
+        assert_eq!((error.line, error.column), (2, 24));
+        assert!(!error.pointed().contains("hunter2"), "{}", error.pointed());
     }
 
     #[test]

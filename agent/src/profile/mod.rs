@@ -12,6 +12,8 @@
 //! | [`settings`] | `postern.toml` and its drop-ins |
 //! | [`document`] | TOML with errors that a person can act on |
 //! | [`mod@file`] | reading a file that a name leads to, within bounds |
+//! | [`import`] | tunnels out of FortiClient's exports |
+//! | [`merge`] | a tunnel written over another, comments kept |
 //! | [`managed`] | tunnels that come from EMS |
 //! | [`span`] | durations such as `24h` |
 //! | [`catalogue`] | all tunnels, and who may shadow whom |
@@ -23,7 +25,9 @@ pub mod document;
 pub mod file;
 pub mod fortigate;
 pub mod gateways;
+pub mod import;
 pub mod managed;
+pub mod merge;
 pub mod paths;
 pub mod settings;
 pub mod span;

@@ -34,11 +34,9 @@ pub fn is_named_so(file: &Path) -> bool {
 /// With the line, where the text is none that `wg-quick` would take, or has several peers.
 pub fn parse(file: &Path, text: &str) -> Result<Imported, ProfileError> {
     let error = |line: usize, element: &str, problem: &str, expected: &str| ProfileError {
-        file: file.to_owned(),
         line,
         element: element.to_owned(),
-        problem: problem.to_owned(),
-        expected: expected.to_owned(),
+        ..ProfileError::whole(file, problem.to_owned(), expected)
     };
     let mut found = Found::default();
     let mut section = Section::None;

@@ -20,6 +20,7 @@ mod pem;
 mod processes;
 mod watch;
 
+pub use pem::certificates;
 pub use watch::network_changes;
 
 // What other systems' tools print is read by code that is tested on this one.

@@ -11,8 +11,9 @@ const END: &str = "-----END CERTIFICATE-----";
 /// How many certificates are taken from one store.
 const LIMIT: usize = 20_000;
 
-/// Reads every certificate of `pem`. What is not one is left out: no rule can ask for it.
-pub(super) fn certificates(pem: &[u8], store: &str) -> Vec<CertificateFact> {
+/// Reads every certificate of `pem`, in the order of their subjects; `store` is the name under which they
+/// were found. What is not one is left out: no rule can ask for it.
+pub fn certificates(pem: &[u8], store: &str) -> Vec<CertificateFact> {
     let text = String::from_utf8_lossy(pem);
     let blocks = text.split(BEGIN).skip(1).filter_map(|block| block.split(END).next());
     let mut found: Vec<CertificateFact> = blocks.take(LIMIT).filter_map(|block| certificate(block, store)).collect();
