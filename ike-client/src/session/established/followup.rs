@@ -7,8 +7,12 @@
 //! ```
 //! The SA is made once the last of them is done, out of all the secrets; until then nothing has
 //! changed. On the own side the answer to CREATE_CHILD_SA waits here; on the peer's side one such
-//! negotiation is remembered, and another takes its place. Where both sides begin at once, the
-//! peer's is put off by TEMPORARY_FAILURE.
+//! negotiation is remembered, and another takes its place.
+//!
+//! When both sides renew one SA at once, the lowest of the four nonces of the two CREATE_CHILD_SA
+//! exchanges names the one that goes, as where an exchange is all there is; but since nothing was made
+//! yet, whoever began it just stops. A renewal that is asked for when the own one is past
+//! CREATE_CHILD_SA is put off by TEMPORARY_FAILURE.
 
 use super::{Ending, EstablishedSa, Operation, Reply, Task, Then, Which};
 use crate::crypto::Secret;
@@ -84,9 +88,32 @@ impl EstablishedSa {
         if which != Which::Current {
             return Err(CloseCause::misbehaved("it goes on with an exchange on an IKE SA that it replaced"));
         }
+        if is_beaten(&task, payloads) {
+            self.stop_renewal(&task, context, now)?;
+            return Ok(None);
+        }
+        // The peer's renewal of the same SA, if there is one, is the one that goes.
+        self.pending = None;
         let answer = payloads.0.to_vec();
         self.ask_further(task, answer, Vec::new(), groups(additional), link, context, now)?;
         Ok(None)
+    }
+
+    /// Leaves a renewal to the peer, and looks later whether it came about.
+    fn stop_renewal(&mut self, task: &Task, context: &mut Context, now: Timestamp) -> Result<(), CloseCause> {
+        let operation = match task {
+            Task::RekeyChild(rekey) => Operation::RekeyChild(rekey.replaces),
+            Task::RekeyIke(_) => {
+                if let Some((candidate, _)) = self.take_candidate() {
+                    return self.adopt(candidate, context, now);
+                }
+                Operation::RekeyIke
+            }
+            _ => return Ok(()),
+        };
+        let wait = super::REFUSED_WAIT + context.part_of(super::REFUSED_WAIT)?;
+        self.later.push((now + wait, operation));
+        Ok(())
     }
 
     #[allow(clippy::too_many_arguments, reason = "the parts of a Followup, of which one is made here")]
@@ -222,7 +249,10 @@ impl EstablishedSa {
         match made {
             Unmade::Child(replaces, agreed, shared) => {
                 let gone = |inbound| !self.children.iter().any(|child| is_in_use(child, inbound));
-                if self.task().is_some_and(Task::is_about_sas) || replaces.is_some_and(gone) {
+                // The peer may know already that its renewal is the one that goes on.
+                let rival = matches!(self.task(), Some(Task::RekeyChild(own)) if own.has_rival(replaces));
+                let busy = self.task().is_some_and(Task::is_about_sas) && !rival;
+                if busy || replaces.is_some_and(gone) {
                     return Ok(NotifyType::TEMPORARY_FAILURE.into());
                 }
                 let keys = self.current.sa.keys.child_with(&agreed.suite, shared.as_ref(), &secrets, nonces)?;
@@ -235,7 +265,8 @@ impl EstablishedSa {
                 Ok(reply.into())
             }
             Unmade::Ike(spis, suite, shared) => {
-                if self.task().is_some_and(Task::is_about_sas) {
+                let rival = matches!(self.task(), Some(Task::RekeyIke(own)) if own.has_rival());
+                if self.task().is_some_and(Task::is_about_sas) && !rival {
                     return Ok(NotifyType::TEMPORARY_FAILURE.into());
                 }
                 let sa = self.renewed(spis, Side::Responder, suite, &shared, &secrets, nonces)?;
@@ -263,6 +294,16 @@ fn chosen_additional(task: &Task, payloads: Payloads<'_>) -> Option<AdditionalEx
         _ => return None,
     };
     (!additional.is_empty()).then_some(additional)
+}
+
+/// Tells whether the own renewal meets one of the peer's and is the one that goes.
+fn is_beaten(task: &Task, payloads: Payloads<'_>) -> bool {
+    let Some(theirs) = payloads.nonce() else { return false };
+    match task {
+        Task::RekeyChild(rekey) => rekey.is_beaten(theirs),
+        Task::RekeyIke(rekey) => rekey.is_beaten(theirs),
+        _ => false,
+    }
 }
 
 fn link(payloads: Payloads<'_>) -> Result<Vec<u8>, CloseCause> {

@@ -37,6 +37,21 @@ pub(super) struct ChildRekey {
     pub additional: Vec<Secret>,
     /// The peer's renewal of the same SA, answered meanwhile.
     collision: Option<Collision>,
+    /// The lower nonce of the peer's renewal of the same SA in several steps, answered meanwhile.
+    rival: Option<Vec<u8>>,
+}
+
+impl ChildRekey {
+    /// Tells whether the peer's renewal in several steps goes on and the own one stops (RFC 9370
+    /// §2.2.4), once the peer's nonce is here.
+    pub(super) fn is_beaten(&self, theirs: &[u8]) -> bool {
+        self.rival.as_ref().is_some_and(|rival| self.nonce.as_slice().min(theirs) < rival.as_slice())
+    }
+
+    /// Tells whether the peer's renewal of that SA in several steps was answered meanwhile.
+    pub(super) fn has_rival(&self, replaces: Option<EspSpi>) -> bool {
+        self.rival.is_some() && Some(self.replaces) == replaces
+    }
 }
 
 struct Collision {
@@ -85,6 +100,7 @@ impl EstablishedSa {
             again_with,
             additional: Vec::new(),
             collision: None,
+            rival: None,
         };
         Ok(Some(Task::RekeyChild(Box::new(rekey))))
     }
@@ -231,10 +247,16 @@ impl EstablishedSa {
         let Ok(shared) = agree(&selection.suite, exchange, payloads) else {
             return Ok(NotifyType::INVALID_SYNTAX.into());
         };
-        if !selection.suite.additional.is_empty() && self.task().is_some_and(Task::is_about_sas) {
-            return Ok(NotifyType::TEMPORARY_FAILURE.into());
-        }
         let nonce = context.nonce()?;
+        if !selection.suite.additional.is_empty() {
+            match &mut self.current.task {
+                Some(Task::RekeyChild(own)) if Some(own.replaces) == replaces => {
+                    own.rival = Some(nonce.as_slice().min(theirs).to_vec());
+                }
+                Some(task) if task.is_about_sas() => return Ok(NotifyType::TEMPORARY_FAILURE.into()),
+                _ => {}
+            }
+        }
         let inbound = context.esp_spi()?;
         let agreed = Agreed { inbound, outbound, suite: selection.suite, ends };
         let mut reply = vec![Payload::SecurityAssociation(selection.answer(&inbound.0.to_be_bytes()))];

@@ -37,6 +37,21 @@ pub(super) struct IkeRekey {
     pub additional: Vec<Secret>,
     /// The group of another attempt, after INVALID_KE_PAYLOAD.
     again_with: Option<Group>,
+    /// The lower nonce of the peer's renewal in several steps, answered meanwhile.
+    rival: Option<Vec<u8>>,
+}
+
+impl IkeRekey {
+    /// Tells whether the peer's renewal in several steps goes on and the own one stops (RFC 9370
+    /// §2.2.4), once the peer's nonce is here.
+    pub(super) fn is_beaten(&self, theirs: &[u8]) -> bool {
+        self.rival.as_ref().is_some_and(|rival| self.nonce.as_slice().min(theirs) < rival.as_slice())
+    }
+
+    /// Tells whether the peer's renewal in several steps was answered meanwhile.
+    pub(super) const fn has_rival(&self) -> bool {
+        self.rival.is_some()
+    }
 }
 
 impl EstablishedSa {
@@ -59,7 +74,7 @@ impl EstablishedSa {
             key_exchange(&exchange),
         ];
         self.current.sa.request(ExchangeType::CREATE_CHILD_SA, &payloads, context, now)?;
-        let rekey = IkeRekey { spi, nonce, exchange, suites, additional: Vec::new(), again_with: group };
+        let rekey = IkeRekey { spi, nonce, exchange, suites, additional: Vec::new(), again_with: group, rival: None };
         Ok(Some(Task::RekeyIke(Box::new(rekey))))
     }
 
@@ -172,8 +187,10 @@ impl EstablishedSa {
             return Ok(NotifyType::INVALID_SYNTAX.into());
         };
         if !suite.additional.is_empty() {
-            if self.task().is_some_and(Task::is_about_sas) {
-                return Ok(NotifyType::TEMPORARY_FAILURE.into());
+            match &mut self.current.task {
+                Some(Task::RekeyIke(own)) => own.rival = Some(nonce.as_slice().min(theirs).to_vec()),
+                Some(task) if task.is_about_sas() => return Ok(NotifyType::TEMPORARY_FAILURE.into()),
+                _ => {}
             }
             let answer = Payload::SecurityAssociation(selection.answer(&responder.to_bytes()));
             let mut reply = vec![answer, Payload::Nonce(nonce.clone()), own_public];

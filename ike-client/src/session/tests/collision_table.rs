@@ -117,44 +117,56 @@ fn answered(payloads: &[Payload]) -> Answered {
     }
 }
 
-#[test]
-fn every_row_is_answered_as_the_rfc_says() {
-    let later = || Answered::Notify(NotifyType::TEMPORARY_FAILURE);
-    let rows = [
-        // §2.25.1: CHILD SAs.
-        (Doing::ClosingChild, Asked::RekeyChild, later()),
-        (Doing::RekeyingChild, Asked::RekeyChild, Answered::NewSa),
-        (Doing::ClosingChild, Asked::RekeyUnknownChild, Answered::Notify(NotifyType::CHILD_SA_NOT_FOUND)),
-        (Doing::ClosingChild, Asked::CloseChild, Answered::Nothing),
-        (Doing::RekeyingChild, Asked::CloseChild, Answered::Deleted(1)),
-        (Doing::RekeyingChild, Asked::CloseUnknownChild, Answered::Nothing),
-        (Doing::CreatingChild, Asked::RekeyIke, later()),
-        (Doing::RekeyingChild, Asked::RekeyIke, later()),
-        (Doing::ClosingChild, Asked::RekeyIke, later()),
-        // §2.25.2: the IKE SA.
-        (Doing::RekeyingIke, Asked::RekeyIke, Answered::NewSa),
-        (Doing::ClosingIke, Asked::RekeyIke, later()),
-        (Doing::RekeyingIke, Asked::CloseIke, Answered::Nothing),
-        (Doing::ClosingIke, Asked::CloseIke, Answered::Nothing),
-        (Doing::RekeyingIke, Asked::RekeyChild, later()),
-        (Doing::RekeyingIke, Asked::CreateChild, Answered::Notify(NotifyType::NO_ADDITIONAL_SAS)),
-        (Doing::RekeyingIke, Asked::CloseChild, Answered::Deleted(1)),
-        // Two requests for a CHILD SA where there is none: one is made, later.
-        (Doing::CreatingChild, Asked::CreateChild, later()),
-    ];
-    for (what, asked, expected) in rows {
-        let (mut pair, spi) = doing(what);
-        let (exchange, payloads) = request(asked, spi, &configuration());
-        let message = send_raw(&mut pair.gateway, exchange, &payloads, pair.now).remove(0);
-        for round in ["first", "repeated"] {
-            pair.give_client(&message);
-            let answers = sent(&mut pair.client);
-            let row = format!("{asked:?} while {what:?}, {round}");
-            if round == "first" {
-                assert_eq!(answered(&opened(&mut pair.gateway, &answers[0], pair.now)), expected, "{row}");
-            } else if !matches!((what, asked), (Doing::ClosingIke | Doing::RekeyingIke, Asked::CloseIke)) {
-                assert_eq!(answers.len(), 1, "{row}: the same octets again, and nothing else");
-            }
-        }
+/// Plays one row.
+fn row(what: Doing, asked: Asked, expected: &Answered) {
+    let (mut pair, spi) = doing(what);
+    let (exchange, payloads) = request(asked, spi, &configuration());
+    let message = send_raw(&mut pair.gateway, exchange, &payloads, pair.now).remove(0);
+    pair.give_client(&message);
+    let answers = sent(&mut pair.client);
+    assert_eq!(&answered(&opened(&mut pair.gateway, &answers[0], pair.now)), expected);
+    pair.give_client(&message);
+    let again = sent(&mut pair.client);
+    if !matches!((what, asked), (Doing::ClosingIke | Doing::RekeyingIke, Asked::CloseIke)) {
+        assert_eq!(again.len(), 1, "the same octets again, and nothing else");
     }
+}
+
+/// Makes a test of each row.
+macro_rules! rows {
+    ($($name:ident: $asked:ident while $doing:ident is $expected:expr;)*) => {
+        $(#[test]
+        fn $name() {
+            row(Doing::$doing, Asked::$asked, &$expected);
+        })*
+    };
+}
+
+use Answered::{Deleted, NewSa, Nothing};
+
+const LATER: Answered = Answered::Notify(NotifyType::TEMPORARY_FAILURE);
+const NOT_FOUND: Answered = Answered::Notify(NotifyType::CHILD_SA_NOT_FOUND);
+const NO_MORE: Answered = Answered::Notify(NotifyType::NO_ADDITIONAL_SAS);
+
+// §2.25.1: CHILD SAs; §2.25.2: the IKE SA. Two requests for a CHILD SA where there is none: one is made, later.
+rows! {
+    section_2_25_1_a_renewal_of_a_child_sa_that_is_being_closed: RekeyChild while ClosingChild is LATER;
+    section_2_25_1_a_renewal_of_a_child_sa_that_is_being_renewed: RekeyChild while RekeyingChild is NewSa;
+    section_2_25_1_a_renewal_of_a_child_sa_that_does_not_exist: RekeyUnknownChild while ClosingChild is NOT_FOUND;
+    section_2_25_1_the_close_of_a_child_sa_that_is_being_closed: CloseChild while ClosingChild is Nothing;
+    section_2_25_1_the_close_of_a_child_sa_that_is_being_renewed: CloseChild while RekeyingChild is Deleted(1);
+    section_2_25_1_the_close_of_a_child_sa_that_does_not_exist: CloseUnknownChild while RekeyingChild is Nothing;
+    section_2_25_1_a_renewal_of_the_ike_sa_while_a_child_sa_is_made: RekeyIke while CreatingChild is LATER;
+    section_2_25_1_a_renewal_of_the_ike_sa_while_a_child_sa_is_renewed: RekeyIke while RekeyingChild is LATER;
+    section_2_25_1_a_renewal_of_the_ike_sa_while_a_child_sa_is_closed: RekeyIke while ClosingChild is LATER;
+    section_2_25_2_a_renewal_of_the_ike_sa_that_is_being_renewed: RekeyIke while RekeyingIke is NewSa;
+    section_2_25_2_a_renewal_of_the_ike_sa_that_is_being_closed: RekeyIke while ClosingIke is LATER;
+    section_2_25_2_the_close_of_the_ike_sa_that_is_being_renewed: CloseIke while RekeyingIke is Nothing;
+    section_2_25_2_the_close_of_the_ike_sa_that_is_being_closed: CloseIke while ClosingIke is Nothing;
+    section_2_25_2_a_renewal_of_a_child_sa_while_the_ike_sa_is_renewed: RekeyChild while RekeyingIke is LATER;
+    section_2_25_2_a_new_child_sa_while_the_ike_sa_is_renewed: CreateChild while RekeyingIke is NO_MORE;
+    section_2_25_2_a_new_child_sa_while_the_ike_sa_is_closed: CreateChild while ClosingIke is LATER;
+    section_2_25_2_a_renewal_of_a_child_sa_while_the_ike_sa_is_closed: RekeyChild while ClosingIke is LATER;
+    section_2_25_2_the_close_of_a_child_sa_while_the_ike_sa_is_renewed: CloseChild while RekeyingIke is Deleted(1);
+    section_2_25_a_child_sa_is_asked_for_by_both_sides: CreateChild while CreatingChild is LATER;
 }

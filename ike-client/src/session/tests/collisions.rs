@@ -14,9 +14,9 @@ fn seeded(seed: u64) -> Pair {
     pair
 }
 
-const SEEDS: std::ops::Range<u64> = 0..8;
+pub(super) const SEEDS: std::ops::Range<u64> = 0..8;
 
-fn answer_of(pair: &mut Pair, to: &str, message: &[u8]) -> Vec<u8> {
+pub(super) fn answer_of(pair: &mut Pair, to: &str, message: &[u8]) -> Vec<u8> {
     match to {
         "client" => {
             pair.give_client(message);
@@ -30,7 +30,7 @@ fn answer_of(pair: &mut Pair, to: &str, message: &[u8]) -> Vec<u8> {
 }
 
 /// Says how often which side's new SA stayed, and fails when it always was the same.
-fn assert_both_came_up(winners: &[bool]) {
+pub(super) fn assert_both_came_up(winners: &[bool]) {
     assert!(winners.contains(&true) && winners.contains(&false), "{winners:?}");
 }
 
@@ -125,13 +125,13 @@ fn of_two_renewals_of_the_ike_sa_the_one_with_the_lowest_nonce_goes() {
     assert_both_came_up(&winners);
 }
 
-fn current_spis(session: &mut Session) -> ike_sa::Spis {
+pub(super) fn current_spis(session: &mut Session) -> ike_sa::Spis {
     let State::Established(state) = &mut session.state else { panic!("not established") };
     assert_eq!(state.others_for_test(), 0, "nothing is left beside the current IKE SA");
     state.current_sa_mut().spis
 }
 
-fn made_by_client(client: &mut Session) -> bool {
+pub(super) fn made_by_client(client: &mut Session) -> bool {
     let State::Established(state) = &mut client.state else { panic!("not established") };
     state.current_sa_mut().side == crate::crypto::keys::Side::Initiator
 }

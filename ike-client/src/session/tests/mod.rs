@@ -15,6 +15,7 @@ mod fragmentation;
 mod gateway;
 mod going_on;
 mod hostile;
+mod hybrid_collisions;
 mod init;
 mod lifetimes;
 mod losses;
