@@ -108,6 +108,7 @@ pub fn of_end(cause: &EndCause) -> Fault {
             "compare the public keys on both sides, check the peer's address and that its UDP port is let through",
         ),
         EndCause::Network { .. } => (FaultName::GatewayUnreachable, "check the network connection"),
+        EndCause::PathChanged => (FaultName::GatewayLost, "connect again"),
         EndCause::Device { .. } => (FaultName::SystemChangeFailed, "postern doctor"),
         EndCause::OwnerGone => (FaultName::Internal, "connect again"),
     };
@@ -235,6 +236,7 @@ pub fn retry_of(cause: &EndCause) -> Option<Duration> {
             Retry::After { wait } => Some(wait),
             Retry::Never | Retry::WithNewCredentials => None,
         },
+        EndCause::PathChanged => Some(Duration::ZERO),
         EndCause::LookupFailed { .. } | EndCause::Network { .. } | EndCause::PeerSilent => Some(Duration::from_secs(5)),
         EndCause::Device { .. } | EndCause::OwnerGone => None,
     }

@@ -189,6 +189,10 @@ pub enum Input {
     InputGiven,
     /// The tunnel stands.
     Established(Box<EstablishedTunnel>),
+    /// The engine asks whether it may make a successor of the session. Posture was judged for it.
+    SuccessorWanted(PostureStanding),
+    /// The successor has taken over, with what its gateway gave.
+    Succeeded(Box<EstablishedTunnel>),
     /// The engine has ended.
     Ended(EndCause),
     /// The engine's sums.
@@ -211,6 +215,8 @@ pub enum Effect {
     Start,
     /// Nothing may leave any more.
     RevokeLease,
+    /// The engine may make a successor of the session.
+    Succeed,
     /// The gateway is told and the engine ends.
     Stop(ike_client::session::CloseReason),
     /// The network is settled for this tunnel, with guard and block under it.

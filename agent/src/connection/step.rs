@@ -4,7 +4,7 @@ use super::{Attempt, Awaiting, Connection, Effect, Ending, Input, Owner, Resume,
 use crate::fault;
 use crate::profile::AfterLoss;
 use ike_client::session::CloseReason;
-use ike_client::tunnel::control::Counters;
+use ike_client::tunnel::control::{Counters, EstablishedTunnel};
 use postern_api::fault::Fault;
 use postern_api::state::PostureStanding;
 use std::time::Duration;
@@ -13,6 +13,10 @@ use std::time::Duration;
 const FAREWELL: Duration = Duration::from_secs(5);
 /// The longest wait between two attempts.
 const LONGEST_WAIT: Duration = Duration::from_secs(120);
+/// The time before a tunnel is made anew under which the network or the gateway has changed.
+const AT_ONCE: Duration = Duration::from_millis(100);
+/// The least time before one is that lost its engine.
+const AFTER_CRASH: Duration = Duration::from_secs(1);
 
 type Stepped = (Connection, Vec<Effect>);
 
@@ -141,11 +145,30 @@ fn connected(session: Session, input: Input) -> Stepped {
             undo(owner, Was::Up, Why::Failed { fault, retry })
         }
         Input::EngineLost => {
-            undo(owner, Was::Up, Why::Failed { fault: fault::engine_lost(), retry: Some(Duration::ZERO) })
+            undo(owner, Was::Up, Why::Failed { fault: fault::engine_lost(), retry: Some(AFTER_CRASH) })
         }
         Input::Counted(counters) => (Connection::Connected(Session { counters, ..session }), Vec::new()),
+        Input::SuccessorWanted(posture) => match refusal(&posture) {
+            Some(fault) => stop(owner, Was::Up, Why::Posture(fault), CloseReason::Compliance),
+            None => (Connection::Connected(session), vec![Effect::Succeed]),
+        },
+        Input::Succeeded(tunnel) => {
+            let mut effects = vec![Effect::Met(tunnel.gateway.ip())];
+            if given(&tunnel) != given(&session.tunnel) {
+                effects.push(Effect::SettleTunnel(tunnel.clone()));
+            }
+            (Connection::Connected(Session { tunnel, ..session }), effects)
+        }
+        Input::NetworkSettled(warnings) => (Connection::Connected(Session { warnings, ..session }), Vec::new()),
+        Input::NetworkFailed(fault) => stop(owner, Was::Up, Why::Failed { fault, retry: None }, CloseReason::User),
         _ => (Connection::Connected(session), Vec::new()),
     }
+}
+
+/// Returns what of a tunnel the network is settled by.
+fn given(tunnel: &EstablishedTunnel) -> impl PartialEq + '_ {
+    let EstablishedTunnel { addresses, dns, domains, networks, remote_selectors, mtu, device, gateway, .. } = tunnel;
+    (addresses, dns, domains, networks, remote_selectors, mtu, device, gateway.ip())
 }
 
 fn disconnecting(ending: Ending, input: Input) -> Stepped {
@@ -219,6 +242,12 @@ fn finish(ending: Ending) -> Stepped {
         (Why::Posture(fault), _) => {
             let told = Effect::Tell(Told::Refused(fault.clone()));
             (Connection::Disconnected { last: Some(fault), resume }, vec![told])
+        }
+        // The network or the gateway changed under a tunnel that was up: it is made anew at once, by the
+        // same check as ever, whether it is kept running or not.
+        (Why::Failed { fault, retry: Some(Duration::ZERO) }, Was::Up) => {
+            let effects = vec![Effect::Timer(Some(AT_ONCE)), Effect::Tell(Told::Down(Some(fault.clone())))];
+            (Connection::Waiting { owner, failures: 0, last: fault }, effects)
         }
         (Why::Failed { fault, retry: Some(least) }, Was::Up | Was::Repeated(_)) if owner.keep_running => {
             let failures = match was {

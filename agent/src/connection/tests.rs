@@ -240,3 +240,42 @@ fn a_profile_that_changed_meanwhile_decides_what_stays_blocked() {
     let (_, effects) = state.step(Input::EngineLost);
     assert!(effects.contains(&Effect::SettleNothing), "{effects:?}");
 }
+
+#[test]
+fn a_successor_is_made_when_posture_admits_it_and_otherwise_the_tunnel_is_lost() {
+    let (state, effects) = up(owner(), vec![Input::SuccessorWanted(PostureStanding::Compliant)]);
+    assert_eq!(effects.last(), Some(&Effect::Succeed));
+    assert!(matches!(state, Connection::Connected(_)));
+    let (state, effects) = up(owner(), vec![Input::SuccessorWanted(refused())]);
+    assert!(effects.contains(&Effect::Stop(CloseReason::Compliance)) && !effects.contains(&Effect::Succeed));
+    assert!(matches!(state, Connection::Disconnecting(_)));
+}
+
+#[test]
+fn a_successor_with_other_addresses_settles_the_network_anew_and_the_same_one_does_not() {
+    let settlings = |effects: &[Effect]| effects.iter().filter(|one| matches!(one, Effect::SettleTunnel(_))).count();
+    let (state, effects) = up(owner(), vec![Input::Succeeded(tunnel())]);
+    assert_eq!(settlings(&effects), settlings(&up(owner(), vec![]).1));
+    assert!(matches!(state, Connection::Connected(_)));
+    let other = Box::new(EstablishedTunnel { addresses: vec!["10.8.0.3/32".parse().unwrap()], ..*tunnel() });
+    let (state, effects) = up(owner(), vec![Input::Succeeded(other.clone()), Input::NetworkSettled(vec![])]);
+    assert_eq!(effects.last(), Some(&Effect::SettleTunnel(other.clone())));
+    let Connection::Connected(session) = state else { panic!("{state:?}") };
+    assert_eq!(session.tunnel, other);
+}
+
+#[test]
+fn a_tunnel_whose_path_has_changed_is_made_again_by_the_same_check_as_ever() {
+    let lost = || vec![Input::Ended(EndCause::PathChanged), Input::NetworkSettled(vec![])];
+    let (state, effects) = up(owner(), lost());
+    assert!(matches!(state, Connection::Waiting { .. }), "though nobody keeps it running");
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::Timer(Some(after)) if after.as_millis() <= 100)));
+    let (again, effects) = state.clone().step(Input::TimeIsUp(PostureStanding::Compliant));
+    assert!(matches!(again, Connection::Connecting(_)) && effects.contains(&Effect::Start));
+    let (refused, effects) = state.step(Input::TimeIsUp(refused()));
+    assert!(matches!(refused, Connection::Disconnected { .. }) && !effects.contains(&Effect::Start));
+    // A second failure in a row is one that a person hears of.
+    let inputs = [lost(), vec![Input::TimeIsUp(PostureStanding::Compliant), ended(CloseCause::NoAnswer)]].concat();
+    let (state, _) = up(owner(), [inputs, vec![Input::NetworkSettled(vec![])]].concat());
+    assert!(matches!(state, Connection::Disconnected { .. }), "{state:?}");
+}

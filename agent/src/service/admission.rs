@@ -68,6 +68,26 @@ impl Hub {
         }
     }
 
+    /// Has a tunnel judged whose session is to have a successor: by facts gathered for this very wish.
+    pub(super) fn queue_successor(&mut self, name: &str) {
+        self.successor = Some((name.to_owned(), clock::now()));
+        self.examine();
+    }
+
+    /// Lets a successor begin, or ends the tunnel, once it is judged.
+    pub(super) fn admit_successor(&mut self) {
+        let Some((name, asked)) = &self.successor else { return };
+        let enforced = self.catalogue.find(name).is_some_and(|entry| is_enforced(&entry.tunnel));
+        let stale = self.examination.gathered.is_none_or(|gathered| gathered < *asked);
+        if enforced && stale {
+            return;
+        }
+        if let Some((name, _)) = self.successor.take() {
+            let posture = self.standing(&name);
+            self.feed(&name, Input::SuccessorWanted(posture));
+        }
+    }
+
     fn is_judged_for(&self, pending: &Pending) -> bool {
         if !self.net_ready && clock::now() < pending.asked + SNAPSHOT_LIMIT {
             return false;

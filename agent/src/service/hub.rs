@@ -143,6 +143,8 @@ pub struct Hub {
     pub(super) notices: VecDeque<Notice>,
     pub(super) secrets: secrets::Store,
     pub(super) tickets: Tickets,
+    /// A tunnel whose session is to have a successor, and since when its owner is asked.
+    pub(super) successor: Option<(String, Timestamp)>,
     pub(super) sign_ons: SignOns,
     pub(super) carriers: Carriers,
     /// Whether the engine was started so that it may choose its carrier.
@@ -183,6 +185,7 @@ impl Hub {
         Self {
             secrets: secrets::Store::new(paths.secrets()),
             tickets: Tickets::default(),
+            successor: None,
             sign_ons: SignOns::default(),
             carriers: Carriers::open(&paths.state),
             carrier_chosen: false,
@@ -237,6 +240,7 @@ impl Hub {
             self.fire_timers();
             self.end_settling();
             self.admit_pending();
+            self.admit_successor();
             self.answer_waiters();
             if self.stopping.is_some() && self.connections.values().all(Connection::rests) {
                 if let Some(stopped) = self.stopping.take() {
@@ -361,6 +365,7 @@ impl Hub {
         match effect {
             Effect::Start => self.start_engine(name),
             Effect::RevokeLease => self.net.engine(Command::RevokeLease),
+            Effect::Succeed => self.net.engine(Command::Succeed),
             Effect::Stop(reason) => {
                 self.tickets.destroy(name);
                 self.forget_prompts(name);

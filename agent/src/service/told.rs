@@ -73,6 +73,14 @@ impl Hub {
                     self.tickets.keep(name, &entry.tunnel, ticket);
                 }
             }
+            EngineEvent::SuccessorWanted { within } => {
+                tracing::info!(tunnel = name, ?within, "the gateway wants a new session");
+                self.queue_successor(name);
+            }
+            EngineEvent::Succeeded { tunnel } => {
+                tracing::info!(tunnel = name, gateway = %tunnel.gateway, "a new session has taken over");
+                self.feed(name, Input::Succeeded(tunnel));
+            }
             EngineEvent::Rekeyed { sa } => tracing::info!(tunnel = name, ?sa, "keys renewed"),
             EngineEvent::Warning { warning } => tracing::warn!(tunnel = name, %warning, "the engine warns"),
             EngineEvent::Counters { counters } => self.feed(name, Input::Counted(counters)),

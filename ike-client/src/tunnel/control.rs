@@ -60,6 +60,8 @@ pub enum Command {
     RekeyChild,
     /// Asks the gateway whether it lives, for instance after the network changed.
     Liveness,
+    /// Lets the successor be made that [`Event::SuccessorWanted`] asked for.
+    Succeed,
 }
 
 /// How to build a tunnel. Holds no secret.
@@ -231,6 +233,18 @@ pub enum Event {
     /// owner's to set. Packets pass as far as the lease goes.
     Established {
         /// What was built.
+        tunnel: Box<EstablishedTunnel>,
+    },
+    /// The gateway wants this client to prove itself again, or sends it to another gateway: a session
+    /// is to be made beside the one that stands, if the owner allows it ([`Command::Succeed`]).
+    SuccessorWanted {
+        /// How long the one that stands will be there.
+        within: Duration,
+    },
+    /// A successor has taken the place of the session before, and packets go on by it. What its gateway
+    /// gave may be something else.
+    Succeeded {
+        /// The tunnel as it is now.
         tunnel: Box<EstablishedTunnel>,
     },
     /// The gateway gave a ticket: with it the next [`Command::Start`] of this tunnel need not ask for
@@ -439,6 +453,9 @@ pub enum EndCause {
         /// What the system said.
         error: String,
     },
+    /// This machine is elsewhere, and the gateway does not follow: the tunnel has to be made anew.
+    #[error("this machine's address has changed")]
+    PathChanged,
     /// The owner is gone: its command stream closed.
     #[error("the owner of the tunnel is gone")]
     OwnerGone,

@@ -16,6 +16,7 @@
 //! | [`roams`] | other addresses of the client, reauthentication |
 //! | [`eap`] | EAP-TLS, TTLS, GTC; FreeRADIUS behind strongSwan |
 //! | [`revocation`] | certificates taken back, or for another use |
+//! | [`redirects`] | a gateway that sends its client to another one |
 //! | [`refusals`] | what goes wrong, and the name it has |
 
 mod algorithms;
@@ -28,6 +29,7 @@ mod gateways;
 mod hostile;
 mod nat;
 mod ppk;
+mod redirects;
 mod refusals;
 mod revocation;
 mod roams;
@@ -84,6 +86,11 @@ const SCENARIOS: &[Scenario] = &[
         tcp::teardown_on_compliance,
     ),
     ("strongswan mobike: the client's address changes and the tunnel goes on", roams::moves_by_mobike),
+    (
+        "strongswan psk without mobike: the client's address changes and the tunnel is made anew at once",
+        roams::made_anew_without_mobike,
+    ),
+    ("strongswan psk: an SA that stands is redirected to a second gateway", redirects::of_a_standing_sa),
     ("strongswan tcp: the client's address changes and the stream is opened from the other", roams::moves_by_tcp),
     ("strongswan psk: reauthentication loses no ping", roams::proves_itself_anew),
     ("strongswan psk: the second of two gateways is taken when the first is silent", tcp::second_gateway),

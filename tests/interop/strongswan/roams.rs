@@ -5,9 +5,9 @@ use crate::tcp;
 use anyhow::{Context, Result, ensure};
 use lab::net::until;
 use lab::ping::Series;
-use lab::roadwarrior::{CORPORATE, LIMIT, Network, connect, work};
+use lab::roadwarrior::{CORPORATE, LIMIT, Network, connect, nothing_is_left, work};
 use postern_api::ConnectionState;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Moves the client to another address of its network while pings run, and waits until they are
 /// answered again.
@@ -66,4 +66,31 @@ pub fn proves_itself_anew() -> Result<()> {
     ensure!(tunnel.state == ConnectionState::Connected, "{tunnel:?}\n{}", endpoint.log());
     ensure!(tunnel.established.context("not up")?.addresses == given.addresses);
     Ok(())
+}
+
+pub fn made_anew_without_mobike() -> Result<()> {
+    let network = Network::new()?;
+    let mut settings = psk_gateway();
+    settings.connections = settings.connections.replace("unique = never", "unique = never\n mobike = no");
+    let gateway = network.strongswan(&settings)?;
+    let endpoint = network.endpoint(PSK_TUNNEL, &[("psk", PSK)])?;
+    connect(&endpoint)?;
+    lab::ping::once(&network.client, CORPORATE.parse()?, LIMIT)?;
+    let moved = Instant::now();
+    network.client.shell("ip address del 10.99.0.1/24 dev wan0; ip address add 10.99.0.7/24 dev wan0")?;
+    let made = || gateway.log().matches("established between").count();
+    until("another IKE SA", LIMIT, || Ok((made() == 2).then_some(())))
+        .with_context(|| format!("{}\n{}", gateway.log(), endpoint.log()))?;
+    until("the tunnel to stand again", LIMIT, || {
+        Ok((work(&endpoint)?.state == ConnectionState::Connected).then_some(()))
+    })?;
+    lab::ping::once(&network.client, CORPORATE.parse()?, LIMIT)?;
+    // Silence would have been noticed after half a minute at the earliest.
+    ensure!(moved.elapsed() < Duration::from_secs(15), "after {:?}", moved.elapsed());
+    ensure!(!gateway.log().contains("N(UPD_SA_ADDR)"), "{}", gateway.log());
+    ensure!(gateway.swanctl(&["--list-sas"])?.contains("@ 10.99.0.7["), "{}", gateway.swanctl(&["--list-sas"])?);
+    until("the first IKE SA to go", LIMIT, || Ok((gateway.established()? == 1).then_some(())))?;
+    ensure!(work(&endpoint)?.state == ConnectionState::Connected, "{}", endpoint.log());
+    endpoint.expect(0, &["disconnect", "work"])?;
+    nothing_is_left(&network)
 }

@@ -3,14 +3,14 @@
 use super::path::{Path, Told};
 use super::race::Winner;
 use super::schedule::Candidate;
-use super::succession::Succession;
+use super::succession::{Came, REDIRECT_PERIOD, Succession, Wanted};
 use super::traffic::Traffic;
 use super::{End, Owner};
 use crate::session::{self, CloseCause, CloseReason, Established, LocalSocket, OutboundFrom, SaKind, Session, Warning};
 use crate::time::Timestamp;
 use crate::tunnel::alarm::Alarm;
 use crate::tunnel::clock;
-use crate::tunnel::control::{Command, EndCause, Event, Progress, TunnelConfiguration};
+use crate::tunnel::control::{Command, EndCause, EstablishedTunnel, Event, Progress, TunnelConfiguration};
 use crate::tunnel::device::Device;
 use crate::tunnel::encapsulation::{Encapsulation, EncapsulationEvent};
 use crate::tunnel::esp::EspEncapsulation;
@@ -46,6 +46,8 @@ pub(super) struct Engine<'a> {
     negotiated: Option<Box<Established>>,
     /// The addresses that the tunnel stands on.
     assigned: Vec<IpNet>,
+    /// What the owner was told of the tunnel last.
+    shown: Option<EstablishedTunnel>,
     /// When the gateway was contacted.
     began: Timestamp,
     /// When the way is looked at next.
@@ -60,6 +62,7 @@ pub(super) struct Engine<'a> {
 enum Woken {
     Command(Option<Command>),
     Path(Told),
+    Succession(Came),
     Plane(FromPlane),
     Alarm,
     Delivered,
@@ -80,6 +83,7 @@ impl<'a> Engine<'a> {
             esp: Arc::new(EspEncapsulation::new(tunnel.volume)),
             negotiated: None,
             assigned: Vec::new(),
+            shown: None,
             began,
             look_due: began,
             leased: false,
@@ -100,6 +104,7 @@ impl<'a> Engine<'a> {
             match woken {
                 Woken::Command(command) => self.obey(command, owner, now),
                 Woken::Path(told) => self.take(told, &mut owner.outbox, now),
+                Woken::Succession(came) => self.take_beside(came, now),
                 Woken::Plane(FromPlane::Ike(message)) => {
                     let gateway = self.session.remote();
                     self.session.handle_datagram(&message, gateway, now);
@@ -122,6 +127,7 @@ impl<'a> Engine<'a> {
             biased;
             command = commands.recv(), if self.ending.is_none() => Woken::Command(command),
             told = std::future::poll_fn(|cx| self.path.poll(cx)) => Woken::Path(told),
+            came = std::future::poll_fn(|cx| self.succession.poll(cx)) => Woken::Succession(came),
             told = self.traffic.told() => Woken::Plane(told),
             _ = self.alarm.until(due) => Woken::Alarm,
             () = outbox.deliver() => Woken::Delivered,
@@ -198,8 +204,8 @@ impl<'a> Engine<'a> {
         }
     }
 
-    /// Goes on from another address of this machine: by MOBIKE where the gateway knows it. Where it
-    /// does not, it may follow the packets as it follows a NAT, and its silence is soon noticed.
+    /// Goes on from another address of this machine: by MOBIKE where the gateway knows it. Where it does
+    /// not, the tunnel has to be made anew, at once, if its owner still wants it.
     fn go_over(&mut self, source: IpAddr, gateway: SocketAddr, outbox: &mut Outbox, now: Timestamp) {
         tracing::info!(%source, "the way to the gateway begins at another address");
         if self.path.is_stream() {
@@ -210,12 +216,11 @@ impl<'a> Engine<'a> {
             Ok(local) => local,
             Err(error) => return tracing::debug!(%error, "the other address cannot be used"),
         };
-        self.relink(gateway, outbox, now);
-        if self.session.can_move() {
-            self.session.move_to(local, gateway, now);
-        } else {
-            self.session.check_liveness(now);
+        if !self.session.can_move() {
+            return self.stop(EndCause::PathChanged, CloseReason::Reconnect, outbox, now);
         }
+        self.relink(gateway, outbox, now);
+        self.session.move_to(local, gateway, now);
     }
 
     /// Without a lease nothing leaves, not even what the system holds of a stream.
@@ -290,6 +295,7 @@ impl<'a> Engine<'a> {
             Command::RekeyIke => self.session.rekey_ike(now),
             Command::RekeyChild => self.session.rekey_child(now),
             Command::Liveness => self.session.check_liveness(now),
+            Command::Succeed => self.begin_successor(owner, now),
         }
     }
 
@@ -373,10 +379,12 @@ impl<'a> Engine<'a> {
                     self.relink(gateway, outbox, now);
                 }
             }
-            session::Event::ReauthenticationDue { .. } => self.begin_successor(now),
-            // Whoever makes the tunnel anew finds the other gateway by being redirected again.
+            session::Event::ReauthenticationDue { within } => {
+                self.want_successor(Wanted::Reauthentication, within, outbox, now);
+            }
             session::Event::Redirected { to } => {
-                self.stop(CloseCause::Redirected { to }.into(), CloseReason::Reconnect, outbox, now);
+                tracing::info!(%to, "the gateway redirects");
+                self.want_successor(Wanted::Redirect(to), REDIRECT_PERIOD, outbox, now);
             }
             session::Event::Ticket(ticket) => outbox.put(Event::Ticket { ticket }),
             session::Event::Warning(warning) => outbox.put(Event::Warning { warning }),
@@ -384,11 +392,32 @@ impl<'a> Engine<'a> {
         }
     }
 
-    /// Begins to prove anew who both sides are, beside the session that stands.
-    fn begin_successor(&mut self, now: Timestamp) {
+    /// Asks the owner whether there may be a successor.
+    fn want_successor(&mut self, wanted: Wanted, within: Duration, outbox: &mut Outbox, now: Timestamp) {
+        if self.ending.is_none() && self.succession.want(wanted, now) {
+            outbox.put(Event::SuccessorWanted { within });
+        }
+    }
+
+    /// Begins the successor that the owner has allowed, beside the session that stands.
+    fn begin_successor(&mut self, owner: &Owner, now: Timestamp) {
         let Ok(local) = self.path.local(LocalSocket::Encapsulated) else { return };
         let ends = (local, self.session.remote());
-        self.succession.begin(self.tunnel, self.candidate.carrier, &self.assigned, ends, now);
+        self.succession.begin(self.tunnel, self.candidate.carrier, &self.assigned, ends, &owner.names, now);
+    }
+
+    /// Takes what came on the way of a session beside.
+    fn take_beside(&mut self, came: Came, now: Timestamp) {
+        match came {
+            Came::Opened(opened) => {
+                let by = (self.tunnel, self.candidate.carrier);
+                let before = (self.assigned.as_slice(), self.session.remote());
+                if let Err(error) = self.succession.opened(opened, by, before, now) {
+                    tracing::warn!(%error, "the gateway that this client was sent to cannot be reached");
+                }
+            }
+            came => self.succession.receive(&came, now),
+        }
     }
 
     /// Hears what the sessions beside say; the successor takes over with its first CHILD SA.
@@ -401,23 +430,41 @@ impl<'a> Engine<'a> {
         }
         while let Some(event) = self.succession.poll_successor() {
             match event {
-                session::Event::Established(negotiated) if negotiated.addresses != self.assigned => {
-                    tracing::warn!("the gateway gives the successor of the tunnel other addresses");
-                    self.succession.give_up(CloseReason::Reconnect, now);
-                    outbox.put(Event::Warning { warning: Warning::RekeyRefused });
-                }
                 session::Event::ChildInstalled(child) if self.succession.may_take_over() => {
+                    let shown = established::Child::of(&child);
                     self.esp.install(child.outbound, child.inbound, false);
-                    self.succession.take_over(&mut self.session, now);
-                    outbox.put(Event::Rekeyed { sa: SaKind::Ike });
+                    self.take_over(&shown, outbox, now);
                 }
                 session::Event::Closed { cause } if self.succession.may_take_over() => {
                     tracing::warn!(%cause, "no successor of the tunnel came about");
                     outbox.put(Event::Warning { warning: Warning::RekeyRefused });
                 }
+                session::Event::Ticket(ticket) => outbox.put(Event::Ticket { ticket }),
+                session::Event::Warning(warning) => outbox.put(Event::Warning { warning }),
                 _ => {}
             }
         }
+    }
+
+    /// Lets the successor take the place: packets go by its way from now on.
+    fn take_over(&mut self, child: &established::Child, outbox: &mut Outbox, now: Timestamp) {
+        let Some(takeover) = self.succession.take_over(&mut self.session, now) else { return };
+        if let Some(way) = takeover.way {
+            let mut before = std::mem::replace(&mut self.path, way);
+            self.candidate.gateway.set_ip(self.session.remote().ip());
+            self.relink(self.session.remote(), outbox, now);
+            // The answer to the Delete comes where the threads received.
+            before.take_back();
+            self.succession.leave(before);
+        }
+        let negotiated = takeover.established;
+        self.assigned.clone_from(&negotiated.addresses);
+        let Some(shown) = &self.shown else { return };
+        let local = self.path.local(LocalSocket::Encapsulated).unwrap_or(shown.local);
+        let device = (shown.device.as_str(), shown.device_index);
+        let tunnel = established::describe(&negotiated, child, self.candidate.carrier, local, device, shown.mtu);
+        self.shown = Some(tunnel.clone());
+        outbox.put(Event::Succeeded { tunnel: Box::new(tunnel) });
     }
 
     /// Creates the device and starts the data plane.
@@ -441,7 +488,10 @@ impl<'a> Engine<'a> {
             mtu,
         );
         match self.start(device, negotiated.gateway) {
-            Ok(()) => outbox.put(Event::Established { tunnel: Box::new(tunnel) }),
+            Ok(()) => {
+                self.shown = Some(tunnel.clone());
+                outbox.put(Event::Established { tunnel: Box::new(tunnel) });
+            }
             Err(error) => {
                 let cause = EndCause::Network { error: error.to_string() };
                 self.stop(cause, CloseReason::Shutdown, outbox, now);

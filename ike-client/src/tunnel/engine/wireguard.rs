@@ -277,7 +277,9 @@ impl<'a> Engine<'a> {
                 self.traffic.hear(&command);
             }
             Some(Command::RekeyIke | Command::RekeyChild | Command::Liveness) => self.peer.initiate(false),
-            Some(Command::Start { .. } | Command::StartWireGuard { .. } | Command::Answer { .. }) => {
+            Some(
+                Command::Start { .. } | Command::StartWireGuard { .. } | Command::Answer { .. } | Command::Succeed,
+            ) => {
                 tracing::warn!("a command that does not belong here is ignored");
             }
         }
