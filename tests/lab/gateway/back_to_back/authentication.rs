@@ -39,7 +39,7 @@ fn both_sides_by_psk_need_one_exchange_after_the_first() {
 #[test]
 fn a_wrong_psk_is_refused_and_logged() {
     let mut wiring = psk("wrong");
-    wiring.settle();
+    wiring.wait_for("the end", |wiring| wiring.closed.is_some());
     assert!(matches!(wiring.closed, Some(CloseCause::AuthenticationFailed { .. })), "{:?}", wiring.closed);
     assert!(wiring.log[0].contains("reason=\"probable pre-shared secret mismatch\""));
     assert_eq!(wiring.gateway.established(), 0);
@@ -55,7 +55,7 @@ fn psk(secret: &'static str) -> Wiring {
 fn a_gateway_with_another_psk_gets_no_user_name() {
     let answers = Answers { psk: "another", password: "Passw0rd", key: None };
     let mut wiring = Wiring::with(settings(), Credentials::default(), configuration(), answers);
-    wiring.settle();
+    wiring.wait_for("the end", |wiring| wiring.closed.is_some());
     let why = DistrustReason::ProofWrong;
     assert_eq!(wiring.closed, Some(CloseCause::GatewayNotTrusted { why }));
     assert!(!wiring.asked.contains(&"password"));
@@ -119,6 +119,7 @@ fn both_sides_by_certificate_come_together_and_a_strangers_certificate_is_refuse
         let mut wiring = Wiring::with(settings, credentials, configuration, answers);
         wiring.settle();
         if stranger {
+            wiring.wait_for("the end", |wiring| wiring.closed.is_some());
             assert!(matches!(wiring.closed, Some(CloseCause::AuthenticationFailed { .. })), "{:?}", wiring.closed);
         } else {
             assert_eq!(wiring.closed, None);
@@ -132,7 +133,7 @@ fn both_sides_by_certificate_come_together_and_a_strangers_certificate_is_refuse
 #[test]
 fn a_cookie_is_brought_back() {
     let mut wiring = Wiring::new(Settings { cookie: true, ..settings() });
-    wiring.settle();
+    wiring.wait_for("the tunnel", |wiring| wiring.established.is_some());
     assert_eq!(wiring.count(ExchangeType::IKE_SA_INIT, true, false), 2);
     assert_eq!(wiring.ping(), Ok(()));
 }

@@ -55,6 +55,7 @@ fn a_ticket_is_good_once_and_then_the_negotiation_starts_from_the_beginning() {
     come_back(&mut wiring, ticket.clone(), 5);
     assert_eq!(wiring.ping(), Ok(()));
     come_back(&mut wiring, ticket, 6);
+    wiring.wait_for("the tunnel from the start", |wiring| wiring.client.state_name() == "established");
     assert_eq!(wiring.asked, ["psk", "password"]);
     assert_eq!(wiring.ping(), Ok(()));
 }
@@ -98,6 +99,7 @@ fn the_identity_that_the_gateway_proved_then_is_the_one_it_proves_now() {
     let (mut wiring, ticket) = lost();
     wiring.gateway.settings_mut().identity = "fqdn:other.example.test".parse().unwrap();
     come_back(&mut wiring, ticket, 5);
+    wiring.wait_for("the end", |wiring| wiring.closed.is_some());
     assert!(matches!(wiring.closed, Some(CloseCause::GatewayNotTrusted { .. })), "{:?}", wiring.closed);
 }
 
