@@ -63,7 +63,7 @@ impl Model {
                 return vec![Effect::Ask(prompt)];
             }
             // A trace is told to whoever asked for it, which is never the tray.
-            Event::Scan { .. } | Event::Trace { .. } => {}
+            Event::Scan { .. } | Event::Trace { .. } | Event::Keys { .. } => {}
             // The tray shows states; who waits at a terminal reads along.
             Event::Progress { .. } => {}
             Event::PromptEnded { id } => {

@@ -168,8 +168,14 @@ impl State<'_> {
         self.model.last_failure = None;
         match command {
             Command::Connect(tunnel) => {
-                let parameters =
-                    Connect { tunnel, interactive: true, trace: false, timeout_seconds: None, supplied: Vec::new() };
+                let parameters = Connect {
+                    tunnel,
+                    interactive: true,
+                    trace: false,
+                    disclose_keys: false,
+                    timeout_seconds: None,
+                    supplied: Vec::new(),
+                };
                 self.call(writer, Method::Connect, &parameters).await
             }
             Command::Disconnect(tunnel) => self.call(writer, Method::Disconnect, &TunnelName { tunnel }).await,

@@ -6,6 +6,7 @@ use crate::prompt::Prompt;
 use crate::state::{Status, TunnelStatus};
 use crate::text::PlainText;
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroize;
 
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -50,6 +51,15 @@ pub enum Event {
         /// The message: names and sizes, no content.
         line: PlainText,
     },
+    /// A key of a tunnel, as a line of one of Wireshark's tables; for root alone, who asked for it.
+    Keys {
+        /// The tunnel.
+        tunnel: PlainText,
+        /// The table.
+        table: KeyTable,
+        /// The line.
+        line: SecretText,
+    },
     /// Something that a person who waits for a tunnel may want to know.
     Progress {
         /// The tunnel.
@@ -62,6 +72,55 @@ pub enum Event {
         /// Its number.
         id: u64,
     },
+}
+
+/// One of Wireshark's tables of keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KeyTable {
+    /// IKE SAs.
+    Ike,
+    /// ESP SAs.
+    Esp,
+}
+
+impl KeyTable {
+    /// Returns the name of the file in Wireshark's configuration folder.
+    pub const fn file(self) -> &'static str {
+        match self {
+            Self::Ike => "ikev2_decryption_table",
+            Self::Esp => "esp_sa",
+        }
+    }
+}
+
+/// A text that is not printed, and wiped when dropped.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SecretText(String);
+
+impl SecretText {
+    /// Takes over `text`.
+    pub const fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// Lends the text to what it is for.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Drop for SecretText {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+impl std::fmt::Debug for SecretText {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "SecretText({} octets)", self.0.len())
+    }
 }
 
 /// What a scan does.

@@ -155,6 +155,10 @@ pub struct Connect {
     /// [`crate::event::Event::Trace`].
     #[serde(default)]
     pub trace: bool,
+    /// Whether the tunnel's keys are told to this client as [`crate::event::Event::Keys`]. Refused to
+    /// all but root.
+    #[serde(default)]
+    pub disclose_keys: bool,
     /// Seconds until `TimedOut`; the profile's limit when absent.
     #[serde(default)]
     pub timeout_seconds: Option<u64>,

@@ -38,6 +38,24 @@ pub struct Request {
     pub params: Value,
 }
 
+/// A notification that is written and never read: what it borrows is copied into nothing but the line.
+#[derive(Debug, Serialize)]
+pub struct Notification<'a, T> {
+    /// Always `"2.0"`.
+    jsonrpc: &'static str,
+    /// Name of what is notified.
+    method: &'static str,
+    /// Parameters, an object.
+    params: &'a T,
+}
+
+impl<'a, T: Serialize> Notification<'a, T> {
+    /// Makes a notification.
+    pub const fn new(method: &'static str, params: &'a T) -> Self {
+        Self { jsonrpc: "2.0", method, params }
+    }
+}
+
 /// The answer to one request.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Response {

@@ -1,6 +1,8 @@
 //! `postern connect`.
 
 use super::ask::{self, Answers};
+use super::capture::Capture;
+use super::keys::Tables;
 use super::trace::Log;
 use super::{Session, output};
 use crate::control::Client;
@@ -13,7 +15,12 @@ use postern_api::state::{ConnectionState, PostureStanding, TunnelStatus};
 use postern_api::text::PlainText;
 use serde_json::Value;
 use std::path::PathBuf;
+use std::time::Duration;
 use tokio::sync::mpsc;
+
+/// How long nothing may come before what is told is taken as whole: the answer that the tunnel is up
+/// can overtake the last lines.
+const QUIET: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -50,6 +57,35 @@ pub(super) struct Arguments {
     /// content. Goes on for as long as the command stays
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
+    /// Capture the packets of IKE and ESP in UDP, and ESP, to a new file in pcap's form; for root
+    #[arg(long, value_name = "FILE")]
+    capture: Option<PathBuf>,
+    /// Write the tunnel's KEYS to Wireshark's tables in a new folder; for root. Whoever has them reads
+    /// all that the tunnel carries. Goes on for as long as the command stays
+    #[arg(long, value_name = "DIR")]
+    disclose_keys: Option<PathBuf>,
+}
+
+/// What is written down of what the service tells.
+struct Readers {
+    log: Log,
+    keys: Tables,
+}
+
+impl Readers {
+    fn note(&mut self, event: &Event) {
+        self.log.note(event);
+        self.keys.note(event);
+    }
+
+    /// Writes what is still on its way.
+    async fn drain(&mut self, events: &mut mpsc::Receiver<Event>) {
+        while (self.log.is_on() || self.keys.is_on())
+            && let Ok(Some(event)) = tokio::time::timeout(QUIET, events.recv()).await
+        {
+            self.note(&event);
+        }
+    }
 }
 
 pub(super) async fn run(session: &Session, arguments: Arguments) -> Result<(), Fault> {
@@ -67,7 +103,11 @@ pub(super) async fn run(session: &Session, arguments: Arguments) -> Result<(), F
     if arguments.answers_stdin {
         answers.lines = ask::lines_from_stdin()?;
     }
-    let mut log = Log::open(arguments.trace.as_deref(), session.json)?;
+    let mut readers = Readers {
+        log: Log::open(arguments.trace.as_deref(), session.json)?,
+        keys: Tables::make(arguments.disclose_keys.as_deref())?,
+    };
+    let _capture = arguments.capture.as_deref().map(Capture::start).transpose()?;
     let mut client = session.open().await?;
     let mut events = client.take_events().unwrap_or_else(|| mpsc::channel(1).1);
     if arguments.foreground {
@@ -76,7 +116,8 @@ pub(super) async fn run(session: &Session, arguments: Arguments) -> Result<(), F
     let request = Connect {
         tunnel: arguments.tunnel.clone(),
         interactive: answers.can_answer(),
-        trace: log.is_on(),
+        trace: readers.log.is_on(),
+        disclose_keys: readers.keys.is_on(),
         timeout_seconds: arguments.timeout,
         supplied: answers.supplied(),
     };
@@ -84,18 +125,18 @@ pub(super) async fn run(session: &Session, arguments: Arguments) -> Result<(), F
     let interruption = super::interrupted();
     tokio::pin!(interruption);
     let outcome = tokio::select! {
-        outcome = bring_up(&client, &mut events, &request, answers, (arguments.browser, &mut log)) => outcome,
+        outcome = bring_up(&client, &mut events, &request, answers, (arguments.browser, &mut readers)) => outcome,
         // Hanging up is what ends the attempt.
         () = &mut interruption => return Err(super::cancelled()),
     };
-    log.drain(&mut events).await;
+    readers.drain(&mut events).await;
     let status = outcome?;
     shown(session.json, &status);
     if !arguments.foreground {
         return Ok(());
     }
     tokio::select! {
-        fault = until_lost(session.json, &mut events, &status, &mut log) => Err(fault),
+        fault = until_lost(session.json, &mut events, &status, &mut readers) => Err(fault),
         () = &mut interruption => {
             let name = TunnelName { tunnel: arguments.tunnel };
             client.call::<Value>(Method::Disconnect, &name).await?;
@@ -110,7 +151,7 @@ async fn bring_up(
     events: &mut mpsc::Receiver<Event>,
     request: &Connect,
     mut answers: Answers,
-    (browser, log): (bool, &mut Log),
+    (browser, readers): (bool, &mut Readers),
 ) -> Result<TunnelStatus, Fault> {
     let connecting = client.call::<TunnelStatus>(Method::Connect, request);
     tokio::pin!(connecting);
@@ -121,7 +162,7 @@ async fn bring_up(
             outcome = &mut connecting => return outcome,
             Some(event) = events.recv() => event,
         };
-        log.note(&event);
+        readers.note(&event);
         let prompt = match event {
             Event::Prompt { prompt } => prompt,
             // A subscriber is told twice.
@@ -175,9 +216,9 @@ fn shown(json: bool, status: &TunnelStatus) {
 }
 
 /// Follows the tunnel until it is neither up nor on its way up again.
-async fn until_lost(json: bool, events: &mut mpsc::Receiver<Event>, up: &TunnelStatus, log: &mut Log) -> Fault {
+async fn until_lost(json: bool, events: &mut mpsc::Receiver<Event>, up: &TunnelStatus, readers: &mut Readers) -> Fault {
     while let Some(event) = events.recv().await {
-        log.note(&event);
+        readers.note(&event);
         let tunnel = match event {
             Event::Tunnel { tunnel } if tunnel.name == up.name => tunnel,
             Event::Snapshot { status } => match status.tunnels.into_iter().find(|tunnel| tunnel.name == up.name) {

@@ -6,12 +6,14 @@
 //! or from the environment.
 
 mod ask;
+mod capture;
 mod completions;
 mod connect;
 mod disconnect;
 mod doctor;
 mod enroll;
 mod import;
+mod keys;
 mod monitor;
 mod output;
 mod posture;

@@ -44,6 +44,6 @@ fn print(event: &Event) {
         Event::Progress { tunnel, text } => {
             output::line(format!("{}: {}", tunnel.for_one_line(), text.for_one_line()));
         }
-        Event::Trace { .. } | Event::PromptEnded { .. } => {}
+        Event::Trace { .. } | Event::Keys { .. } | Event::PromptEnded { .. } => {}
     }
 }

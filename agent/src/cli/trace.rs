@@ -7,12 +7,6 @@ use postern_api::fault::{Fault, FaultName};
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
-use std::time::Duration;
-use tokio::sync::mpsc;
-
-/// How long nothing may come before the log is taken as whole: the answer that the tunnel is up
-/// can overtake the last lines.
-const QUIET: Duration = Duration::from_millis(100);
 
 /// Where the lines go.
 #[derive(Debug)]
@@ -64,15 +58,6 @@ impl Log {
             Self::Output { json: false } => output::line(line),
             // A full disk must not end the connection.
             Self::File(file) => drop(writeln!(file, "{line}")),
-        }
-    }
-
-    /// Writes what is still on its way.
-    pub(super) async fn drain(&mut self, events: &mut mpsc::Receiver<Event>) {
-        while self.is_on()
-            && let Ok(Some(event)) = tokio::time::timeout(QUIET, events.recv()).await
-        {
-            self.note(&event);
         }
     }
 }

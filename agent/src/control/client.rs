@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::{mpsc, oneshot};
+use zeroize::Zeroizing;
 
 /// How long the service may take to answer hello: one that hangs is no service.
 const HELLO_LIMIT: Duration = Duration::from_secs(10);
@@ -129,6 +130,8 @@ async fn read_all<R: tokio::io::AsyncRead + Unpin>(
     events: mpsc::Sender<Event>,
 ) {
     while let Ok(Some(line)) = lines.next().await {
+        // An event may hold keys.
+        let line = Zeroizing::new(line);
         if let Ok(response) = serde_json::from_slice::<Response>(&line)
             && (response.id.is_some() || response.error.is_some())
         {

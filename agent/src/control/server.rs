@@ -7,7 +7,8 @@ use postern_api::event::Event;
 use postern_api::fault::{Fault, FaultName};
 use postern_api::method::{Hello, Method, Role, Welcome};
 use postern_api::rpc::{
-    CODE_FAULT, CODE_METHOD_UNKNOWN, CODE_REQUEST_INVALID, MAXIMUM_LINE, PROTOCOL, PROTOCOL_VERSION, Request, Response,
+    CODE_FAULT, CODE_METHOD_UNKNOWN, CODE_REQUEST_INVALID, MAXIMUM_LINE, Notification, PROTOCOL, PROTOCOL_VERSION,
+    Request, Response,
 };
 use serde_json::Value;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::{Semaphore, broadcast, mpsc};
 use tokio::task::JoinSet;
+use zeroize::Zeroizing;
 
 /// The most callers at a time that are told why nobody attends to them.
 const MAXIMUM_FAREWELLS: usize = 8;
@@ -24,6 +26,9 @@ const MAXIMUM_UNDER_WAY: usize = 16;
 const HELLO_LIMIT: Duration = Duration::from_secs(10);
 /// Lines that wait for a slow reader before its requests wait too.
 const QUEUE: usize = 64;
+
+/// A line on its way out, wiped when it is written.
+type Line = Zeroizing<Vec<u8>>;
 
 /// Who calls.
 #[derive(Clone, Debug)]
@@ -96,7 +101,7 @@ fn turn_away(mut stream: Stream, farewells: &Arc<Semaphore>) {
 async fn attend<H: Handler>(stream: Stream, peer: Peer, handler: H) -> std::io::Result<()> {
     let (read, mut write) = tokio::io::split(stream);
     let mut lines = LineReader::new(read, MAXIMUM_LINE);
-    let (lines_out, mut queue) = mpsc::channel::<Vec<u8>>(QUEUE);
+    let (lines_out, mut queue) = mpsc::channel::<Line>(QUEUE);
     let writer = tokio::spawn(async move {
         while let Some(line) = queue.recv().await {
             if write.write_all(&line).await.is_err() {
@@ -147,7 +152,7 @@ async fn converse<H: Handler>(
     lines: &mut LineReader<tokio::io::ReadHalf<Stream>>,
     peer: Peer,
     handler: H,
-    out: mpsc::Sender<Vec<u8>>,
+    out: mpsc::Sender<Line>,
 ) -> std::io::Result<()> {
     let (events, mut own_events) = mpsc::channel(QUEUE);
     let caller = Caller { uid: peer.uid, role: peer.role, events };
@@ -232,16 +237,16 @@ fn admit(line: &[u8], role: Role) -> Result<(u64, Method, Value), Response> {
     Ok((id, method, request.params))
 }
 
-async fn send(out: &mpsc::Sender<Vec<u8>>, response: &Response) {
+async fn send(out: &mpsc::Sender<Line>, response: &Response) {
     if let Ok(line) = to_line(response) {
-        let _ = out.send(line).await;
+        let _ = out.send(Zeroizing::new(line)).await;
     }
 }
 
-async fn notify(out: &mpsc::Sender<Vec<u8>>, event: &Event) {
-    let Ok(parameters) = serde_json::to_value(event) else { return };
-    if let Ok(line) = to_line(&Request::notification("event", parameters)) {
-        let _ = out.send(line).await;
+/// Writes an event. It may hold keys: no copy but the line is made, and that is wiped.
+async fn notify(out: &mpsc::Sender<Line>, event: &Event) {
+    if let Ok(line) = to_line(&Notification::new("event", event)) {
+        let _ = out.send(Zeroizing::new(line)).await;
     }
 }
 

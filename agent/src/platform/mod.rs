@@ -156,6 +156,9 @@ trait MachineRoom {
     fn default_route() -> Option<DefaultRoute> {
         None
     }
+    fn every_packet() -> io::Result<File> {
+        Err(io::Error::from(io::ErrorKind::Unsupported))
+    }
 }
 
 /// Probes what this process can do.
@@ -223,6 +226,15 @@ pub struct DefaultRoute {
 /// tell.
 pub fn default_route() -> Option<DefaultRoute> {
     here::machine::Machine::default_route()
+}
+
+/// Opens what hands out a copy of every packet of this network, from its IP header on: one a read,
+/// which gives up after a moment without any. For root.
+///
+/// # Errors
+/// When the caller may not, or the system has no such thing.
+pub fn every_packet() -> io::Result<File> {
+    here::machine::Machine::every_packet()
 }
 
 /// Opens `path` for reading and writing, made if it is missing, for this user only.

@@ -172,8 +172,14 @@ impl Hub {
         if self.stopping.is_some() {
             return refuse(reply, Fault::new(FaultName::ServiceUnavailable, "", "the service is stopping", ""));
         }
+        if request.disclose_keys
+            && let Err(fault) = self.may_read_keys(&caller, &request.tunnel)
+        {
+            return refuse(reply, fault);
+        }
         let owner = Self::owner(caller.uid, &entry);
         let name = request.tunnel;
+        let key_reader = request.disclose_keys.then(|| caller.events.clone());
         let listener = request.trace.then(|| caller.events.clone());
         let waiter =
             Waiter { reply, caller, interactive: request.interactive, supplied: request.supplied, for_up: true };
@@ -188,10 +194,30 @@ impl Hub {
                     Some(listener) => drop(self.listeners.insert(name.clone(), listener)),
                     None => drop(self.listeners.remove(&name)),
                 }
+                match key_reader {
+                    Some(reader) => drop(self.key_readers.insert(name.clone(), reader)),
+                    None => drop(self.key_readers.remove(&name)),
+                }
                 let limit = request.timeout_seconds.map(Duration::from_secs);
                 self.queue_connection(name, owner, waiter, limit);
             }
         }
+    }
+
+    /// Settles whether this caller may have the keys of a tunnel: root alone, who could take them out
+    /// of the process's memory anyway, and only for a tunnel that it brings up itself.
+    fn may_read_keys(&self, caller: &Caller, tunnel: &str) -> Result<(), Fault> {
+        if caller.uid != Some(0) {
+            tracing::warn!(tunnel, uid = ?caller.uid, "the keys were asked for, and refused");
+            let detail = "are given to nobody but root";
+            return Err(Fault::new(FaultName::NotPermitted, "the keys", detail, "run it as root"));
+        }
+        if let Some(Connection::Connected(_) | Connection::Connecting(_)) = self.connections.get(tunnel) {
+            let detail = "is on its way or up already: its keys are told only to whoever brings it up";
+            return Err(Fault::new(FaultName::UsageInvalid, tunnel, detail, format!("postern disconnect {tunnel}")));
+        }
+        tracing::warn!(tunnel, "root reads the keys of this tunnel: nothing that it carries is secret from the reader");
+        Ok(())
     }
 
     /// Returns why EMS's policy cannot be known. Without it a local tunnel to a managed gateway would

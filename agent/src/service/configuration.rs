@@ -111,6 +111,7 @@ pub fn engine(name: &str, tunnel: &Tunnel) -> Result<TunnelConfiguration, Fault>
         mtu: tunnel.network.mtu,
         firewall_mark: Places::default().mark.0,
         trace: false,
+        disclose_keys: false,
         session,
     })
 }

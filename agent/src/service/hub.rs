@@ -136,6 +136,8 @@ pub struct Hub {
     pub(super) limits: BTreeMap<String, Duration>,
     /// Who is told the conversation of a tunnel.
     pub(super) listeners: BTreeMap<String, mpsc::Sender<Event>>,
+    /// Who reads the keys, by tunnel: root, who asked for it.
+    pub(super) key_readers: BTreeMap<String, mpsc::Sender<Event>>,
     pub(super) up_since: BTreeMap<String, Timestamp>,
     /// The tunnel for which the engine works.
     pub(super) active: Option<String>,
@@ -206,6 +208,7 @@ impl Hub {
             timers: BTreeMap::new(),
             limits: BTreeMap::new(),
             listeners: BTreeMap::new(),
+            key_readers: BTreeMap::new(),
             up_since: BTreeMap::new(),
             active: None,
             prompts: Prompts::default(),
@@ -432,6 +435,7 @@ impl Hub {
             .map_err(|error| format!("there is no UID for the gateway: {error}"))?;
         tunnel.session.negotiation_limit = limit;
         tunnel.trace = self.listeners.contains_key(name);
+        tunnel.disclose_keys = self.key_readers.get(name).is_some_and(|reader| !reader.is_closed());
         self.carrier_chosen = false;
         if let CarrierChoice::Auto { tcp_first, .. } = &mut tunnel.carrier {
             self.carrier_chosen = true;

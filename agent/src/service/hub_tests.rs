@@ -225,7 +225,14 @@ impl Bench {
 }
 
 fn asked(interactive: bool) -> Connect {
-    Connect { tunnel: "work".into(), interactive, trace: false, timeout_seconds: None, supplied: Vec::new() }
+    Connect {
+        tunnel: "work".into(),
+        interactive,
+        trace: false,
+        disclose_keys: false,
+        timeout_seconds: None,
+        supplied: Vec::new(),
+    }
 }
 
 const PSK: &str = "[auth]\nkind = \"psk\"";
@@ -242,6 +249,24 @@ async fn a_tunnel_comes_up_and_goes_down_and_leaves_nothing() {
     let applied = steps(|heard| if let Heard::Applied(step) = heard { Some(step) } else { None });
     let undone = steps(|heard| if let Heard::Undone(step) = heard { Some(step) } else { None });
     assert!(applied > 0 && applied == undone, "{heard:?}");
+}
+
+#[tokio::test]
+async fn the_keys_are_for_root_alone_and_only_from_the_beginning() {
+    let mut bench = bench(PSK, None);
+    let with_keys = || Connect { disclose_keys: true, ..asked(false) };
+    for (uid, role) in [(1000, Role::User), (1000, Role::Administrator)] {
+        bench.caller = Caller { uid: Some(uid), role, ..bench.caller.clone() };
+        let fault = bench.call(Method::Connect, with_keys()).await.unwrap_err();
+        assert_eq!(fault.name, FaultName::NotPermitted, "{fault}");
+    }
+    assert_eq!(bench.heard(), []);
+    bench.caller = Caller { uid: Some(0), role: Role::Administrator, ..bench.caller.clone() };
+    bench.connect().await.unwrap();
+    let fault = bench.call(Method::Connect, with_keys()).await.unwrap_err();
+    assert_eq!(fault.name, FaultName::UsageInvalid, "{fault}");
+    bench.call(Method::Disconnect, TunnelName { tunnel: "work".into() }).await.unwrap();
+    bench.call(Method::Connect, with_keys()).await.unwrap();
 }
 
 #[tokio::test]

@@ -9,10 +9,10 @@ use crate::fault;
 use crate::profile::{AuthenticationKind, Tunnel};
 use ike_client::auth::signature::SignatureAlgorithm;
 use ike_client::crypto::Secret;
-use ike_client::session::{Answer, Request, RequestId, TraceRecord};
+use ike_client::session::{Answer, KeyLine, KeyTable, Request, RequestId, TraceRecord};
 use ike_client::tunnel::clock;
 use ike_client::tunnel::control::{Carrier, Command, Progress};
-use postern_api::event::{Event, Notice};
+use postern_api::event::{Event, Notice, SecretText};
 use postern_api::fault::{Fault, FaultName};
 use postern_api::posture::Decrees;
 use postern_api::prompt::PromptKind;
@@ -302,6 +302,20 @@ impl Hub {
         let event = Event::Trace { tunnel: PlainText::new(name), line: PlainText::new(line) };
         if let Err(TrySendError::Closed(_)) = listener.try_send(event) {
             self.listeners.remove(name);
+        }
+    }
+
+    /// Hands a key to root, who asked for it, and to nobody else.
+    pub(super) fn tell_keys(&mut self, name: &str, line: KeyLine) {
+        let Some(reader) = self.key_readers.get(name) else { return };
+        let table = match line.table {
+            KeyTable::Ike => postern_api::event::KeyTable::Ike,
+            KeyTable::Esp => postern_api::event::KeyTable::Esp,
+        };
+        let Ok(text) = std::str::from_utf8(line.line.expose()) else { return };
+        let event = Event::Keys { tunnel: PlainText::new(name), table, line: SecretText::new(text.to_owned()) };
+        if let Err(TrySendError::Closed(_)) = reader.try_send(event) {
+            self.key_readers.remove(name);
         }
     }
 

@@ -60,6 +60,7 @@ impl Hub {
                 }
             }
             EngineEvent::Request { id, request, within } => self.engine_asks(name, id, request, within),
+            EngineEvent::Keys { line } => self.tell_keys(name, line),
             EngineEvent::Trace { record, elapsed, timer } => self.tell_message(name, &record, elapsed, timer),
             EngineEvent::Established { tunnel } => {
                 // By now the neighbour is known, which it may not have been at the start.

@@ -208,6 +208,12 @@ impl IkeKeys {
         SkCipher::new(self.encryption, self.integrity, encryption.expose(), integrity.expose())
     }
 
+    /// Lends what protects messages, for a table of keys that was asked for.
+    pub(crate) const fn messages(&self) -> MessageKeys<'_> {
+        let Self { encryption, integrity, sk_ai, sk_ar, sk_ei, sk_er, .. } = self;
+        MessageKeys { encryption: *encryption, integrity: *integrity, sk_ai, sk_ar, sk_ei, sk_er }
+    }
+
     fn expand(
         suite: &IkeSuite,
         skeyseed: &Secret,
@@ -238,6 +244,17 @@ impl IkeKeys {
             sk_er,
         })
     }
+}
+
+/// What protects the messages of an IKE SA.
+#[derive(Debug)]
+pub(crate) struct MessageKeys<'a> {
+    pub encryption: Encryption,
+    pub integrity: Option<Integrity>,
+    pub sk_ai: &'a Secret,
+    pub sk_ar: &'a Secret,
+    pub sk_ei: &'a Secret,
+    pub sk_er: &'a Secret,
 }
 
 /// The secrets of an IKE SA that a post-quantum pre-shared key protects, with it mixed in.

@@ -152,6 +152,11 @@ impl Agreed {
         if replaces.is_some() && self.suite.is_weak() {
             context.tell(Event::Warning(Warning::WeakSuite { suite: self.suite.to_string() }));
         }
+        let spis = match side {
+            Side::Initiator => (self.inbound, self.outbound),
+            Side::Responder => (self.outbound, self.inbound),
+        };
+        context.disclosure.child(spis, &self.suite, keys, context.path.remote.ip());
         let selectors = self.ends.for_packets();
         let window = WindowSize::new(usize::try_from(context.configuration.replay_window).unwrap_or(usize::MAX));
         let unusable = |error: crate::crypto::protect::CipherError| CloseCause::unusable(error.to_string());

@@ -3,6 +3,7 @@
 use super::cause::CloseCause;
 use super::configuration::Configuration;
 use super::event::Event;
+use super::key_table::Disclosure;
 use super::output::{Counters, LocalSocket, Transmit};
 use super::request::{Request, RequestId};
 use super::trace::Trace;
@@ -54,6 +55,8 @@ pub(super) struct Context {
     pub requests: VecDeque<(RequestId, Request, Timestamp)>,
     /// The conversation log.
     pub trace: Trace,
+    /// The keys, for who asked for them.
+    pub disclosure: Disclosure,
     pub(super) next_request: u64,
     started: Timestamp,
     unix_at_start: u64,
@@ -81,6 +84,7 @@ impl Context {
             events: VecDeque::new(),
             requests: VecDeque::new(),
             trace: Trace::default(),
+            disclosure: Disclosure::default(),
             next_request: 1,
             started: now,
             unix_at_start: unix_now,

@@ -39,6 +39,8 @@ pub(super) struct IkeSa {
     /// Whether the peer takes fragments.
     pub fragmentation: bool,
     protection: Protection,
+    /// Whether these keys were disclosed to who asked for that.
+    disclosed: bool,
     /// What AUTH covers of the IKE_INTERMEDIATE exchanges.
     intermediate: IntermediateTranscript,
     /// The kind of the exchange that is under way.
@@ -87,6 +89,7 @@ impl IkeSa {
             keys,
             fragmentation,
             protection,
+            disclosed: false,
             intermediate: IntermediateTranscript::default(),
             asked: ExchangeType::INFORMATIONAL,
             outgoing: OutgoingWindow::new(first_request),
@@ -101,6 +104,7 @@ impl IkeSa {
     pub(super) fn renew_keys(&mut self, keys: IkeKeys) -> Result<(), CloseCause> {
         self.protection = Protection::new(&keys, self.side)?;
         self.keys = keys;
+        self.disclosed = false;
         Ok(())
     }
 
@@ -171,6 +175,9 @@ impl IkeSa {
         payloads: &[Payload],
         context: &mut Context,
     ) -> Result<Vec<Vec<u8>>, CloseCause> {
+        if context.disclosure.is_on() && !std::mem::replace(&mut self.disclosed, true) {
+            context.disclosure.ike(self.spis, &self.keys);
+        }
         let flags = Flags::new(self.side == Side::Initiator, response);
         let header = Header::new(self.spis.initiator, self.spis.responder, exchange, flags, message_id);
         if exchange == ExchangeType::IKE_INTERMEDIATE {

@@ -19,6 +19,7 @@
 //! | [`request`] | what it asks for, and the answers |
 //! | [`event`], [`cause`] | what it tells |
 //! | [`output`] | datagrams, sockets, timers, counters |
+//! | [`key_table`] | the keys, for who may look into a capture |
 //! | [`trace`] | the conversation log |
 //! | [`resume`] | tickets, and how a session comes back by one |
 //! | [`redirect`] | where a gateway sends this client |
@@ -44,6 +45,7 @@ pub mod event;
 mod ike_sa;
 mod init;
 mod intermediate;
+pub mod key_table;
 mod nat;
 pub mod output;
 mod payloads;
@@ -64,6 +66,7 @@ pub use configuration::{
     VirtualAddresses,
 };
 pub use event::{ChildInstalled, Established, Event, Nat, OutboundFrom, Warning};
+pub use key_table::{KeyLine, KeyTable};
 pub use output::{Counters, LocalSocket, TimerName, Transmit};
 pub use redirect::RedirectTarget;
 pub use request::{Answer, Request, RequestId};
@@ -250,6 +253,19 @@ impl Session {
         for transmit in &self.context.transmits {
             self.context.trace.sent(transmit.bytes.get(prefix(transmit)..).unwrap_or_default());
         }
+    }
+
+    /// Has every key from now on written down for [`Self::poll_keys`]. To be called before the first
+    /// message is handled, and only where a person with every right on this machine asked for it: the
+    /// lines open all that the session protects.
+    pub fn disclose_keys(&mut self) {
+        self.context.disclosure.switch_on();
+    }
+
+    /// Returns the next line of the key tables; call until there is none.
+    #[must_use]
+    pub fn poll_keys(&mut self) -> Option<KeyLine> {
+        self.context.disclosure.poll()
     }
 
     /// Returns the next record of the conversation log; call until there is none.

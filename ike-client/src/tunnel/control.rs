@@ -7,7 +7,7 @@
 use crate::Timestamp;
 use crate::crypto::suite::{EspSuite, IkeSuite};
 use crate::session::{
-    Answer, CloseCause, CloseReason, Configuration, Request, RequestId, SaKind, Ticket, TraceRecord, Warning,
+    Answer, CloseCause, CloseReason, Configuration, KeyLine, Request, RequestId, SaKind, Ticket, TraceRecord, Warning,
 };
 use crate::wire::TrafficSelector;
 use ipnet::IpNet;
@@ -99,6 +99,9 @@ pub struct TunnelConfiguration {
     /// Whether the conversation is told, message by message: [`Event::Trace`].
     #[serde(default)]
     pub trace: bool,
+    /// Whether the keys are told too: [`Event::Keys`]. For root, who wants to read a capture.
+    #[serde(default)]
+    pub disclose_keys: bool,
     /// What the negotiation is told.
     pub session: Configuration,
 }
@@ -272,6 +275,11 @@ pub enum Event {
         elapsed: Duration,
         /// What the session waits for after it, and for how long.
         timer: Option<(String, Duration)>,
+    },
+    /// A key of the tunnel, where they are to be disclosed.
+    Keys {
+        /// The line of a table.
+        line: KeyLine,
     },
     /// What has passed so far; comes every [`COUNTERS_INTERVAL`] while something changes.
     Counters {

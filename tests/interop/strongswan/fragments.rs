@@ -7,10 +7,11 @@ use lab::pki::{KeyKind, Pki};
 use lab::roadwarrior::{CORPORATE, Network, connect, transfer};
 use lab::wire::Tap;
 
-const SIDES: &str = "send_cert = always\nlocal { auth = pubkey\n certs = gateway.crt\n id = vpn.example.test }\n\
+/// The gateway's sides, and the tunnel that fits: certificates alone.
+pub const SIDES: &str = "send_cert = always\nlocal { auth = pubkey\n certs = gateway.crt\n id = vpn.example.test }\n\
      remote { auth = pubkey\n id = alice@example.test }";
 
-const TUNNEL: &str = r#"
+pub const TUNNEL: &str = r#"
 gateway = "vpn.example.test"
 gateway_ca_files = ["@/ca.pem"]
 [auth]
@@ -18,8 +19,6 @@ kind = "certificate"
 identity = "alice@example.test"
 certificate_file = "@/alice.pem"
 key_file = "@/alice.key"
-[network]
-mtu = 1100
 "#;
 
 /// The narrowest that IPv6 allows (RFC 8200 §5).
@@ -42,7 +41,7 @@ fn over(gateway_address: &str) -> Result<()> {
         ("alice.pem", &pki.user.certificate.pem),
         ("alice.key", &pki.user.key_pem),
     ];
-    let endpoint = network.endpoint(TUNNEL, &secrets)?;
+    let endpoint = network.endpoint(&format!("{TUNNEL}[network]\nmtu = 1100\n"), &secrets)?;
     let tap = Tap::open(&network.client, "wan0")?;
     let given = connect(&endpoint).with_context(|| gateway.log())?;
     ensure!(given.gateway.contains(gateway_address), "{given:?}");

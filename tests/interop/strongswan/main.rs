@@ -6,6 +6,7 @@
 //! | [`carries`] | data, rekeys, deletion, liveness, by pre-shared key and the FortiGate habit |
 //! | [`algorithms`] | the rest of the algorithm tables, each with rekeys |
 //! | [`ppk`] | post-quantum pre-shared keys |
+//! | [`capture`] | packets and keys, read by Wireshark |
 //! | [`certificates`] | certificates on one side or both, every AUTH method |
 //! | [`tcp`] | the TCP carrier through a relay, the race of carriers, families and gateways |
 //! | [`trace`] | the conversation log |
@@ -20,6 +21,7 @@
 //! | [`refusals`] | what goes wrong, and the name it has |
 
 mod algorithms;
+mod capture;
 mod carries;
 mod certificates;
 mod conditions;
@@ -69,6 +71,7 @@ const SCENARIOS: &[Scenario] = &[
     ("strongswan ppk: of another value", ppk::wrong_key),
     ("strongswan ppk: required by the gateway alone", ppk::required_by_the_gateway_alone),
     ("strongswan ppk: beside a certificate and eap-mschapv2", ppk::with_eap),
+    ("strongswan ppk: optional beside certificates on both sides, known and unknown", ppk::optional_with_certificates),
     ("strongswan psk and eap-mschapv2, the FortiGate habit", carries::fortigate_habit),
     ("strongswan certificate and eap-mschapv2", certificates::certificate_and_eap),
     ("strongswan certificates, RSA by method 1", certificates::rsa_method_1),
@@ -149,6 +152,10 @@ const SCENARIOS: &[Scenario] = &[
         trace::conversation_is_told_without_secrets,
     ),
     ("strongswan psk: the conversation log goes on in a file", trace::conversation_goes_on_in_a_file),
+    (
+        "strongswan psk: a capture and its keys are read by Wireshark, and not without the keys",
+        capture::read_by_wireshark,
+    ),
     ("rogue.py honest: the measure of what follows", hostile::honest),
     ("rogue.py asks for EAP without any proof and hears an identity at most", hostile::asks_without_proof),
     ("rogue.py sends the MSCHAPv2 challenge without any proof", hostile::early_challenge),

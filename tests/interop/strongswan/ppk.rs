@@ -1,6 +1,7 @@
 //! Post-quantum pre-shared keys (RFC 8784): known, unknown and absent, required and optional.
 
 use crate::carries::no_ping_lost;
+use crate::fragments::{SIDES, TUNNEL};
 use crate::gateways::{EAP_SIDES, EAP_TUNNEL, PSK, PSK_TUNNEL, certificate_gateway, psk_gateway};
 use crate::refusals::refused;
 use anyhow::{Context, Result, ensure};
@@ -119,4 +120,29 @@ pub fn with_eap() -> Result<()> {
     connect(&endpoint).with_context(|| gateway.log())?;
     ensure!(gateway.log().contains("using PPK for PPK_ID 'ppk@example.test'"), "{}", gateway.log());
     transfer(&network, CORPORATE.parse()?, 3)
+}
+
+/// Beside certificates the client signs twice, with the key and without (RFC 8784 §3): the gateway
+/// takes the one that it can judge.
+pub fn optional_with_certificates() -> Result<()> {
+    for (number, known) in [true, false].into_iter().enumerate() {
+        let network = Network::new_numbered(number)?;
+        let pki = Pki::new(KeyKind::EcdsaP256)?;
+        let settings = certificate_gateway(&pki, &pki.gateway, SIDES, false);
+        let name = if known { "ppk@example.test" } else { "another@example.test" };
+        let gateway = network.strongswan(&with_key(settings, Some(name), false))?;
+        let secrets = [
+            ("ca.pem", &*pki.authority.certificate().pem),
+            ("alice.pem", &pki.user.certificate.pem),
+            ("alice.key", &pki.user.key_pem),
+            ("ppk", KEY),
+        ];
+        let endpoint = network.endpoint(&tunnel(TUNNEL, false), &secrets)?;
+        let given = connect(&endpoint).with_context(|| gateway.log())?;
+        let used = gateway.log().contains("using PPK for PPK_ID 'ppk@example.test'");
+        ensure!(used == known, "{}", gateway.log());
+        ensure!(format!("{:?}", given.warnings).contains("post-quantum") != known, "{given:?}");
+        transfer(&network, CORPORATE.parse()?, 1)?;
+    }
+    Ok(())
 }

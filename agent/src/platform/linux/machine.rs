@@ -3,6 +3,8 @@
 use crate::network::system::SystemError;
 use crate::platform::{DefaultRoute, MachineRoom};
 use ike_client::Timestamp;
+use nix::sys::socket::{self, AddressFamily, SockFlag, SockProtocol, SockType, sockopt};
+use nix::sys::time::{TimeVal, TimeValLike};
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::net::Ipv4Addr;
@@ -68,6 +70,16 @@ impl MachineRoom for Machine {
 
     fn sync_directory(directory: &Path) -> io::Result<()> {
         File::open(directory)?.sync_all()
+    }
+
+    /// Of every protocol and interface; the link's own header is left out.
+    fn every_packet() -> io::Result<File> {
+        let (family, kind) = (AddressFamily::Packet, SockType::Datagram);
+        let socket = socket::socket(family, kind, SockFlag::SOCK_CLOEXEC, SockProtocol::EthAll)?;
+        socket::setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::milliseconds(100))?;
+        // What the system lets us have is welcome, and no more is needed.
+        let _ = socket::setsockopt(&socket, sockopt::RcvBuf, &(8 << 20));
+        Ok(File::from(socket))
     }
 
     fn default_route() -> Option<DefaultRoute> {

@@ -346,6 +346,8 @@ impl<'a> Engine<'a> {
 
     fn tell_conversation(&mut self, outbox: &mut Outbox) {
         let now = clock::now();
+        let lines = std::iter::from_fn(|| self.session.poll_keys().or_else(|| self.succession.poll_keys()));
+        lines.for_each(|line| outbox.put(Event::Keys { line }));
         while let Some(record) = self.session.poll_trace() {
             let timer = self.session.poll_timeout();
             let timer = timer.map(|(at, name)| (name.as_str().to_owned(), at.saturating_since(now)));

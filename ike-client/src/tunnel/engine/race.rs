@@ -234,6 +234,7 @@ impl<'a> Race<'a> {
         let elapsed = now.saturating_since(self.began);
         for runner in &mut self.runners {
             let Stage::Asking { session, .. } = &mut runner.stage else { continue };
+            std::iter::from_fn(|| session.poll_keys()).for_each(|line| owner.outbox.put(Event::Keys { line }));
             while let Some(record) = session.poll_trace() {
                 let timer = session.poll_timeout();
                 let timer = timer.map(|(at, name)| (name.as_str().to_owned(), at.saturating_since(now)));
@@ -306,6 +307,9 @@ fn session(
     };
     if tunnel.trace {
         session.trace();
+    }
+    if tunnel.disclose_keys {
+        session.disclose_keys();
     }
     Ok(session)
 }

@@ -12,8 +12,8 @@ use super::dial;
 use super::path::{Path, Told};
 use crate::random::SystemRandom;
 use crate::session::{
-    Answer, CloseReason, Configuration, Established, Event, LocalSocket, RedirectTarget, Request, RequestId, Session,
-    Transmit, UnknownRequest,
+    Answer, CloseReason, Configuration, Established, Event, KeyLine, LocalSocket, RedirectTarget, Request, RequestId,
+    Session, Transmit, UnknownRequest,
 };
 use crate::time::Timestamp;
 use crate::tunnel::control::{Carrier, TunnelConfiguration};
@@ -143,7 +143,7 @@ impl Succession {
             Some(Wanted::Reauthentication) => {
                 let mut configuration = dial::configuration(tunnel, &self.name, carrier).succeeding(addresses);
                 configuration.encapsulated_port = remote.port();
-                self.start(configuration, (local, remote), None, tunnel.trace, now);
+                self.start(configuration, (local, remote), None, tunnel, now);
             }
             Some(Wanted::Redirect(to)) => {
                 self.redirects.push_back(now);
@@ -183,7 +183,7 @@ impl Succession {
             false => (LocalSocket::Ike, gateway),
         };
         let ends = (path.local(socket)?, remote);
-        self.start(configuration, ends, Some(path), tunnel.trace, now);
+        self.start(configuration, ends, Some(path), tunnel, now);
         Ok(())
     }
 
@@ -192,7 +192,7 @@ impl Succession {
         configuration: Configuration,
         (local, remote): (SocketAddr, SocketAddr),
         way: Option<Path>,
-        trace: bool,
+        tunnel: &TunnelConfiguration,
         now: Timestamp,
     ) {
         self.generation = self.generation.saturating_add(1);
@@ -200,8 +200,11 @@ impl Succession {
         let unix_now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let session = Session::new(configuration, Box::new(SystemRandom), local, remote, now, unix_now);
         let mut session = session.asking_from(RequestId(self.first_question()));
-        if trace {
+        if tunnel.trace {
             session.trace();
+        }
+        if tunnel.disclose_keys {
+            session.disclose_keys();
         }
         self.successor = Some(Beside { session, way, established: None });
     }
@@ -307,6 +310,11 @@ impl Succession {
     /// Returns the next question of the successor.
     pub fn poll_request(&mut self) -> Option<(RequestId, Request, Timestamp)> {
         self.successor.as_mut()?.session.poll_request()
+    }
+
+    /// Returns the next line of the key tables that either has.
+    pub fn poll_keys(&mut self) -> Option<KeyLine> {
+        self.both().find_map(|beside| beside.session.poll_keys())
     }
 
     /// Returns what either wants sent on the way that stands; what goes by ways of their own is sent. A

@@ -1,0 +1,72 @@
+//! The keys of `postern connect --disclose-keys`: Wireshark's tables, written by this program, with the
+//! rights of the one who runs it. The service hands lines over to root alone and opens nothing.
+
+use super::output;
+use postern_api::event::{Event, KeyTable};
+use postern_api::fault::{Fault, FaultName};
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::Write;
+use std::path::Path;
+use zeroize::Zeroizing;
+
+/// The two tables, where they were asked for.
+#[derive(Debug)]
+pub(super) struct Tables(Option<[(KeyTable, File); 2]>);
+
+impl Tables {
+    /// Makes the folder with both tables, its owner's alone, and warns of what will be in it.
+    ///
+    /// # Errors
+    /// `UsageInvalid` when something is there already or cannot be made.
+    pub(super) fn make(folder: Option<&Path>) -> Result<Self, Fault> {
+        let Some(folder) = folder else { return Ok(Self(None)) };
+        let failed = |error: std::io::Error| {
+            let subject = folder.display().to_string();
+            Fault::new(
+                FaultName::UsageInvalid,
+                subject,
+                format!("cannot be made: {error}"),
+                "name a folder that is not there",
+            )
+        };
+        let mut builder = DirBuilder::new();
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.create(folder).map_err(failed)?;
+        let open = |table: KeyTable| new_file(&folder.join(table.file())).map(|file| (table, file)).map_err(failed);
+        let tables = [open(KeyTable::Ike)?, open(KeyTable::Esp)?];
+        output::aside(format!(
+            "WARNING: the keys of this tunnel are written to {}. Whoever reads them reads and forges all that the \
+             tunnel carries. Delete them when you have seen what you looked for.",
+            folder.display()
+        ));
+        Ok(Self(Some(tables)))
+    }
+
+    /// Tells whether keys were asked for.
+    pub(super) const fn is_on(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Writes the line of a key; other events are not its business.
+    pub(super) fn note(&mut self, event: &Event) {
+        let (Event::Keys { table, line, .. }, Some(tables)) = (event, &mut self.0) else { return };
+        if let Some((_, file)) = tables.iter_mut().find(|(known, _)| known == table) {
+            let line = Zeroizing::new(format!("{}\n", line.expose()));
+            // A full disk must not end the connection.
+            let _ = file.write_all(line.as_bytes());
+        }
+    }
+}
+
+/// Opens a file that was not there before, its owner's alone; a link in its place is refused.
+///
+/// # Errors
+/// When it is there, or cannot be made.
+pub(super) fn new_file(path: &Path) -> std::io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
