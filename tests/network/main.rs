@@ -7,6 +7,7 @@
 
 mod client;
 mod leaks;
+mod offload;
 mod resolved;
 mod undo;
 
@@ -27,6 +28,11 @@ const SCENARIOS: &[Scenario] = &[
     ("network: connections over the tunnel do not go on outside it", leaks::connections_die_with_the_tunnel),
     ("network: packets to the tunnel's address on another link are dropped", leaks::strangers_are_dropped),
     ("network: answers reach marked sockets under a strict reverse-path check", leaks::strict_reverse_path),
+    ("network: super-packets are cut as the kernel cuts them", offload::cuts_as_the_kernel_does),
+    (
+        "network: joined packets are cut again by the kernel to what they were",
+        offload::joins_what_the_kernel_cuts_again,
+    ),
     ("network: systemd-resolved is told per link and reverted", resolved::is_told_and_reverted),
 ];
 

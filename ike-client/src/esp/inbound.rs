@@ -9,7 +9,7 @@ use crate::crypto::keys::DirectionKeys;
 use crate::crypto::suite::EspSuite;
 use crate::crypto::transform::Encryption;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Why a packet was dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -80,11 +80,20 @@ impl InboundSa {
         self.window.lock().unwrap_or_else(PoisonError::into_inner).highest()
     }
 
-    /// Opens the ESP packet in `packet` in place: replay check, ICV, then padding and inner packet.
+    /// Takes the replay window, to open a run of packets.
+    pub fn opening(&self) -> Opening<'_> {
+        Opening { sa: self, window: self.window.lock().unwrap_or_else(PoisonError::into_inner) }
+    }
+
+    /// Opens one packet; see [`Opening::open_in_place`].
     ///
     /// # Errors
-    /// See [`OpenError`]; only a packet whose ICV matched has moved the replay window.
+    /// As there.
     pub fn open_in_place(&self, packet: &mut [u8]) -> Result<Opened, OpenError> {
+        self.opening().open_in_place(packet)
+    }
+
+    fn open_with(&self, window: &mut ReplayWindow, packet: &mut [u8]) -> Result<Opened, OpenError> {
         let iv_length = self.encryption.iv_length();
         let (header, rest) = packet.split_at_mut_checked(HEADER).ok_or(OpenError::Malformed)?;
         let (iv, sealed) = rest.split_at_mut_checked(iv_length).ok_or(OpenError::Malformed)?;
@@ -97,8 +106,6 @@ impl InboundSa {
             return Err(OpenError::Malformed);
         }
 
-        // Held until the number is marked, so that of two copies of a packet one passes.
-        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
         let low = u32::from_be_bytes([n0, n1, n2, n3]);
         let sequence = if self.esn { window.extend(low).ok_or(OpenError::Replayed)? } else { u64::from(low) };
         if !window.is_fresh(sequence) {
@@ -110,7 +117,6 @@ impl InboundSa {
         let iv = if iv.is_empty() { &number[..] } else { iv };
         let opened = self.cipher.open(iv, associated(self.esn, header, &extended), sealed)?;
         window.mark(sequence);
-        drop(window);
 
         let [body @ .., pad_length, next_header] = opened else { return Err(OpenError::MalformedInner) };
         let length = body.len().checked_sub(usize::from(*pad_length)).ok_or(OpenError::MalformedInner)?;
@@ -128,6 +134,29 @@ impl InboundSa {
         }
         let start = HEADER + iv_length;
         Ok(Opened::Packet(kind, start..start + length))
+    }
+}
+
+/// The receiving half of a CHILD SA with its replay window in hand: nobody else opens meanwhile, so
+/// that of two copies of a packet one passes.
+pub struct Opening<'a> {
+    sa: &'a InboundSa,
+    window: MutexGuard<'a, ReplayWindow>,
+}
+
+impl Opening<'_> {
+    /// Opens the ESP packet in `packet` in place: replay check, ICV, then padding and inner packet.
+    ///
+    /// # Errors
+    /// See [`OpenError`]; only a packet whose ICV matched has moved the replay window.
+    pub fn open_in_place(&mut self, packet: &mut [u8]) -> Result<Opened, OpenError> {
+        self.sa.open_with(&mut self.window, packet)
+    }
+}
+
+impl std::fmt::Debug for Opening<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Opening").field("sa", self.sa).finish_non_exhaustive()
     }
 }
 

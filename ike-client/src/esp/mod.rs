@@ -8,7 +8,7 @@ mod outbound;
 mod replay;
 pub mod selector;
 
-pub use inbound::{InboundSa, OpenError, Opened};
+pub use inbound::{InboundSa, OpenError, Opened, Opening};
 pub use outbound::{OutboundSa, SealError};
 pub use replay::{ReplayWindow, WindowSize};
 

@@ -99,6 +99,12 @@ impl OutboundBatch {
             && self.used + packets * self.layout.sealed_length(inner) <= ENOUGH_OCTETS
     }
 
+    /// Returns whether what is there should leave before another super-packet is read: reading one
+    /// that must wait would only drive this one out of the processor's cache.
+    pub fn is_half_full(&self) -> bool {
+        self.used >= ENOUGH_OCTETS / 2 || self.packets.len() >= ENOUGH_PACKETS
+    }
+
     /// Makes room for a packet of `inner` octets and lends it to be written; none: it does not fit.
     /// `class` is its traffic class.
     pub fn push(&mut self, inner: usize, class: u8) -> Option<&mut [u8]> {

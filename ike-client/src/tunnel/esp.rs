@@ -12,7 +12,7 @@ use super::tally::{Tally, add};
 use super::volume::Volume;
 use crate::Timestamp;
 use crate::crypto::protect::CipherError;
-use crate::esp::{EspSpi, InboundSa, OpenError, Opened, OutboundSa};
+use crate::esp::{EspSpi, InboundSa, OpenError, Opened, Opening, OutboundSa};
 use crate::transport::{Packet, udp};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -67,7 +67,7 @@ impl EspEncapsulation {
         let inbound = Arc::new(Inbound { sa: inbound, volume, waits: AtomicBool::new(wait), successor });
         self.inbound.update(|current| {
             // The newest first: it is the one that most packets are for.
-            let mut all = vec![inbound];
+            let mut all = vec![Arc::clone(&inbound)];
             all.extend(current.iter().take(MOST_INBOUND - 1).cloned());
             all
         });
@@ -84,7 +84,7 @@ impl EspEncapsulation {
         if still_sending(&self.outbound.see()) {
             // A successor that still waits has waited long enough: the old SA is gone.
             let waiting = self.inbound.see().iter().find_map(|entry| entry.take_successor());
-            self.outbound.update(|_| waiting);
+            self.outbound.update(|_| waiting.clone());
         }
         self.retiring.lock().unwrap_or_else(PoisonError::into_inner).push((inbound, now + GRACE));
     }
@@ -97,16 +97,30 @@ impl EspEncapsulation {
 
     fn send_with(&self, outbound: Arc<Outbound>) {
         self.renewal_asked.store(false, Ordering::Relaxed);
-        self.outbound.update(|_| Some(outbound));
+        self.outbound.update(|_| Some(Arc::clone(&outbound)));
     }
 
-    fn open_one(&self, table: &[Arc<Inbound>], packet: &mut [u8], tally: &Tally) -> Option<Range<usize>> {
+    /// Opens one packet. `current` is the SA of the one before: most packets of a batch are for one
+    /// SA, whose window is then taken once.
+    fn open_one<'a>(
+        &self,
+        table: &'a [Arc<Inbound>],
+        current: &mut Option<(&'a Inbound, Opening<'a>)>,
+        packet: &mut [u8],
+        tally: &Tally,
+    ) -> Option<Range<usize>> {
         let spi = packet.first_chunk::<4>().map(|spi| EspSpi(u32::from_be_bytes(*spi)));
-        let Some(entry) = table.iter().find(|entry| Some(entry.sa.spi()) == spi) else {
+        if current.as_ref().is_none_or(|(entry, _)| Some(entry.sa.spi()) != spi) {
+            // The old window is given back first.
+            *current = None;
+            *current =
+                table.iter().find(|entry| Some(entry.sa.spi()) == spi).map(|entry| (&**entry, entry.sa.opening()));
+        }
+        let Some((entry, opening)) = current else {
             add(&tally.dropped_inbound, 1);
             return None;
         };
-        match entry.sa.open_in_place(packet) {
+        match opening.open_in_place(packet) {
             Ok(opened) => {
                 if entry.waits.load(Ordering::Relaxed)
                     && let Some(outbound) = entry.take_successor()
@@ -159,6 +173,7 @@ impl Encapsulation for EspEncapsulation {
 
     fn open(&self, batch: &mut InboundBatch, tally: &Tally, other: &mut dyn FnMut(&[u8])) {
         let table = self.inbound.see();
+        let mut current = None;
         batch.open_each(|datagram, ecn| {
             match udp::demultiplex(datagram) {
                 Ok(Packet::Esp(_)) => {}
@@ -172,7 +187,7 @@ impl Encapsulation for EspEncapsulation {
                     return None;
                 }
             }
-            let range = self.open_one(&table, datagram, tally)?;
+            let range = self.open_one(&table, &mut current, datagram, tally)?;
             let inner = datagram.get_mut(range.clone())?;
             if !super::ecn::decapsulate(ecn, inner) {
                 add(&tally.dropped_inbound, 1);

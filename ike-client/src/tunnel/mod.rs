@@ -9,7 +9,7 @@
 //! | `plane`, `link`, `device` | the threads that move packets, and the two ends they move them between |
 //! | `gate` | the lease: whether packets may pass at this moment |
 //! | `encapsulation`, `esp`, `wireguard` | what packets travel in |
-//! | `batch`, `offload`, `ecn` | packets by the dozen, super-packets, congestion marks |
+//! | `batch`, [`offload`], `ecn` | packets by the dozen, super-packets, congestion marks |
 //! | `tally`, `volume`, `published` | sums and values shared between threads |
 //!
 //! The owner holds the lease: packets pass in either direction only while one is granted, and the
@@ -29,7 +29,7 @@ mod established;
 pub mod gate;
 pub mod link;
 pub mod lookup;
-mod offload;
+pub mod offload;
 mod outbox;
 pub mod plane;
 mod published;

@@ -7,7 +7,7 @@ use super::batch::{InboundBatch, OutboundBatch};
 use super::device::{Device, Reader, Writer};
 use super::encapsulation::Encapsulation;
 use super::gate::Gate;
-use super::link::{Link, SLOTS};
+use super::link::{Link, Received, SLOTS};
 use super::tally::{Tally, add};
 use super::wake::Wake;
 use std::io;
@@ -103,33 +103,33 @@ impl Drop for DataPlane {
 impl Shared {
     fn outbound(&self, mut reader: Reader) {
         let mut batch = OutboundBatch::new();
-        let result = loop {
-            match reader.wait(&self.wake) {
-                Ok(true) => {}
-                Ok(false) => break Ok(()),
-                Err(error) => break Err(error),
-            }
-            if let Err(error) = self.move_out(&mut reader, &mut batch) {
-                break Err(error);
-            }
-        };
+        let result = self.move_all_out(&mut reader, &mut batch);
         if let Err(error) = result {
             let _ = self.tell.blocking_send(FromPlane::DeviceFailed(error));
         }
     }
 
-    fn move_out(&self, reader: &mut Reader, batch: &mut OutboundBatch) -> io::Result<()> {
+    fn move_all_out(&self, reader: &mut Reader, batch: &mut OutboundBatch) -> io::Result<()> {
+        while reader.wait(&self.wake)? {
+            // As long as there is more nobody needs to wait for it.
+            while !self.move_out(reader, batch)? && !self.wake.is_set() {}
+        }
+        Ok(())
+    }
+
+    /// Moves a batch; returns whether nothing was left to be read.
+    fn move_out(&self, reader: &mut Reader, batch: &mut OutboundBatch) -> io::Result<bool> {
         let (Some(_), Some(layout)) = (self.gate.enter(), self.encapsulation.layout()) else {
-            return reader.discard(&self.tally);
+            return reader.discard(&self.tally).map(|()| true);
         };
         batch.start(layout);
-        reader.fill(batch, &self.tally)?;
+        let drained = reader.fill(batch, &self.tally)?;
         if !batch.is_empty() {
             self.encapsulation.seal(batch, &self.tally);
             self.link.send(batch, &self.gate, &self.wake, &self.tally);
             self.tell_events();
         }
-        Ok(())
+        Ok(drained)
     }
 
     fn tell_events(&self) {
@@ -159,19 +159,22 @@ impl Shared {
     fn move_in(&self, writer: &mut Writer, batch: &mut InboundBatch) -> io::Result<()> {
         loop {
             batch.start();
-            if !self.link.receive(batch, &self.tally)? || self.wake.is_set() {
+            let received = self.link.receive(batch, &self.tally)?;
+            if received == Received::Nothing || self.wake.is_set() {
                 return Ok(());
             }
             self.encapsulation.open(batch, &self.tally, &mut |message| {
                 let _ = self.tell.try_send(FromPlane::Ike(message.to_vec()));
             });
             self.tell_events();
-            if batch.is_empty() {
-                continue;
+            if !batch.is_empty() {
+                match self.gate.enter() {
+                    Some(_passage) => writer.deliver(batch, &self.tally),
+                    None => add(&self.tally.dropped_without_lease, batch.opened().1.len()),
+                }
             }
-            match self.gate.enter() {
-                Some(_passage) => writer.deliver(batch, &self.tally),
-                None => add(&self.tally.dropped_without_lease, batch.opened().1.len()),
+            if received == Received::All {
+                return Ok(());
             }
         }
     }

@@ -1,25 +1,24 @@
-//! A value that one thread replaces now and then and others read for every batch.
-//!
-//! The lock is held only to copy or to replace a pointer, never while the value is used.
+//! A value that one thread replaces now and then and others read for every batch, without a lock.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use arc_swap::{ArcSwap, Guard};
+use std::sync::Arc;
 
 /// The value.
 #[derive(Debug, Default)]
 pub struct Published<T> {
-    value: Mutex<Arc<T>>,
+    value: ArcSwap<T>,
 }
 
 impl<T> Published<T> {
-    /// Returns the current value, which stays whole while it is held.
-    pub fn see(&self) -> Arc<T> {
-        Arc::clone(&self.value.lock().unwrap_or_else(PoisonError::into_inner))
+    /// Returns the current value, which stays whole while it is held. Never waits for a writer.
+    pub fn see(&self) -> Guard<Arc<T>> {
+        self.value.load()
     }
 
-    /// Replaces the value by one made from it.
-    pub fn update(&self, change: impl FnOnce(&T) -> T) {
-        let mut value = self.value.lock().unwrap_or_else(PoisonError::into_inner);
-        *value = Arc::new(change(&value));
+    /// Replaces the value by one made from it; `change` is called again when another writer came
+    /// in between.
+    pub fn update(&self, mut change: impl FnMut(&T) -> T) {
+        self.value.rcu(|value| change(value));
     }
 }
 
@@ -33,6 +32,17 @@ mod tests {
         let held = published.see();
         published.update(|value| value + 1);
         published.update(|value| value * 10);
-        assert_eq!((*held, *published.see()), (0, 10));
+        assert_eq!((**held, **published.see()), (0, 10));
+    }
+
+    #[test]
+    fn no_change_is_lost_among_writers() {
+        let published = Published::<u32>::default();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| (0..1000).for_each(|_| published.update(|value| value + 1)));
+            }
+        });
+        assert_eq!(**published.see(), 4000);
     }
 }

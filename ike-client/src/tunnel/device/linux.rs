@@ -1,17 +1,16 @@
 //! TUN on Linux: created by the `tun` crate, then read and written with virtio headers, so that
 //! TCP and UDP come and go in pieces of up to 64 KiB.
 
+use super::joiner::Joiner;
 use crate::tunnel::batch::{InboundBatch, MAX_PACKET, OutboundBatch};
 use crate::tunnel::ecn;
 use crate::tunnel::offload::headers::VIRTIO_LENGTH;
-use crate::tunnel::offload::{Coalescer, Segments, SplitError, VirtioHeader, split};
+use crate::tunnel::offload::{Segments, SplitError, VirtioHeader, split};
 use crate::tunnel::tally::{Tally, add};
 use crate::tunnel::wake::Wake;
-use std::io::{self, IoSlice};
-use std::ops::Range;
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use tun::AbstractDevice;
 
 /// TUN_F_* of include/uapi/linux/if_tun.h: checksum, TCP over both families, UDP over both.
@@ -74,7 +73,7 @@ impl Device {
 
     /// Makes the end that writes what applications receive.
     pub fn writer(&self) -> Writer {
-        Writer { fd: Arc::clone(&self.fd), coalescer: Coalescer::default(), join: AtomicBool::new(true) }
+        Writer { fd: Arc::clone(&self.fd), joiner: Joiner::default() }
     }
 }
 
@@ -111,17 +110,18 @@ impl Reader {
         wake.wait_readable(self.fd.as_fd())
     }
 
-    /// Reads packets into the batch until it is full or nothing is left.
+    /// Reads packets into the batch until there is enough in it or nothing is left; returns whether
+    /// nothing is left.
     ///
     /// # Errors
     /// The system's, when the device is gone.
-    pub fn fill(&mut self, batch: &mut OutboundBatch, tally: &Tally) -> io::Result<()> {
+    pub fn fill(&mut self, batch: &mut OutboundBatch, tally: &Tally) -> io::Result<bool> {
         loop {
             let length = match self.held.take() {
                 Some(length) => length,
                 None => match nix::unistd::read(&self.fd, &mut self.scratch) {
                     Ok(length) => length,
-                    Err(nix::errno::Errno::EAGAIN) => return Ok(()),
+                    Err(nix::errno::Errno::EAGAIN) => return Ok(true),
                     Err(nix::errno::Errno::EINTR) => continue,
                     Err(error) => return Err(error.into()),
                 },
@@ -131,16 +131,19 @@ impl Reader {
             // A super-packet is taken whole or kept for the next batch.
             if !batch.is_empty() && !batch_takes(batch, header, packet.len()) {
                 self.held = Some(length);
-                return Ok(());
+                return Ok(false);
             }
             let mut filling = Filling { class: ecn::class(packet), batch };
             match split(header, packet, &mut filling) {
                 Ok(()) => {}
                 Err(SplitError::NoRoom) => {
                     add(&tally.dropped_outbound, 1);
-                    return Ok(());
+                    return Ok(false);
                 }
                 Err(_) => add(&tally.dropped_outbound, 1),
+            }
+            if batch.is_half_full() {
+                return Ok(false);
             }
         }
     }
@@ -176,53 +179,15 @@ fn batch_takes(batch: &OutboundBatch, header: VirtioHeader, length: usize) -> bo
 #[derive(Debug)]
 pub struct Writer {
     fd: Arc<OwnedFd>,
-    coalescer: Coalescer,
-    join: AtomicBool,
+    joiner: Joiner,
 }
 
 impl Writer {
     /// Writes the opened packets, joining those of one stream.
     pub fn deliver(&mut self, batch: &mut InboundBatch, tally: &Tally) {
-        let Self { fd, coalescer, join } = self;
-        let (buffer, ranges) = batch.opened();
-        coalescer.group(buffer, ranges, join.load(Ordering::Relaxed));
-        coalescer.deliver(buffer, |buffer, delivery| {
-            let octets = delivery.first.len() + delivery.rest.iter().map(Range::len).sum::<usize>();
-            match write(fd.as_fd(), buffer, &delivery.header, delivery.first, delivery.rest) {
-                Ok(()) => {
-                    add(&tally.packets_received, delivery.packets);
-                    add(&tally.bytes_received, octets);
-                }
-                Err(error) => {
-                    // Some kernels refuse joined packets although they offered to take them.
-                    if error.raw_os_error() == Some(libc::EINVAL) && delivery.packets > 1 {
-                        join.store(false, Ordering::Relaxed);
-                        tracing::info!("the device refuses joined packets; writing them one by one");
-                    }
-                    add(&tally.dropped_inbound, delivery.packets);
-                }
-            }
-        });
+        let Self { fd, joiner } = self;
+        joiner.deliver(batch, tally, |parts| nix::sys::uio::writev(&*fd, parts).map(drop).map_err(io::Error::from));
     }
-}
-
-fn write(
-    fd: BorrowedFd<'_>,
-    buffer: &[u8],
-    header: &[u8],
-    first: Range<usize>,
-    rest: &[Range<usize>],
-) -> io::Result<()> {
-    // On the stack: as many parts as the coalescer joins, and header and first packet.
-    let mut parts = [IoSlice::new(&[]); 66];
-    let ranges = std::iter::once(&first).chain(rest).filter_map(|range| buffer.get(range.clone()));
-    let mut count = 0;
-    for (part, octets) in parts.iter_mut().zip(std::iter::once(header).chain(ranges)) {
-        *part = IoSlice::new(octets);
-        count += 1;
-    }
-    nix::sys::uio::writev(fd, parts.get(..count).unwrap_or_default())?;
-    Ok(())
 }
 
 fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {

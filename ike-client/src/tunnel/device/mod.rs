@@ -7,5 +7,7 @@ mod imp;
 #[cfg(not(target_os = "linux"))]
 #[path = "plain.rs"]
 mod imp;
+#[cfg(target_os = "linux")]
+mod joiner;
 
 pub use imp::{Device, Reader, Writer};

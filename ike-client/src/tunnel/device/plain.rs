@@ -73,18 +73,18 @@ impl Reader {
         Ok(!wake.is_set())
     }
 
-    /// Puts the packet that was waited for into the batch.
+    /// Puts the packet that was waited for into the batch. Returns that nothing is left.
     ///
     /// # Errors
     /// None; the signature is Linux's.
-    pub fn fill(&mut self, batch: &mut OutboundBatch, tally: &Tally) -> io::Result<()> {
+    pub fn fill(&mut self, batch: &mut OutboundBatch, tally: &Tally) -> io::Result<bool> {
         if let Some(packet) = self.held.take().and_then(|length| self.scratch.get(..length)) {
             match batch.push(packet.len(), ecn::class(packet)) {
                 Some(place) => place.copy_from_slice(packet),
                 None => add(&tally.dropped_outbound, 1),
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Drops the packet that was waited for.

@@ -13,6 +13,17 @@ use std::net::{SocketAddr, UdpSocket};
 pub use stream::StreamLink;
 pub use udp::{SLOTS, UdpLink};
 
+/// What a look at the link brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// Nothing was there.
+    Nothing,
+    /// A little, and all that was there.
+    All,
+    /// Much: more may have come meanwhile.
+    Much,
+}
+
 /// The link to one gateway, shared by the threads and the engine.
 #[derive(Debug)]
 pub enum Link {
@@ -39,14 +50,14 @@ impl Link {
         }
     }
 
-    /// Receives what is there. Returns false when nothing was there.
+    /// Receives what is there.
     ///
     /// # Errors
     /// The system's, and the end of a stream.
-    pub fn receive(&self, batch: &mut InboundBatch, tally: &Tally) -> io::Result<bool> {
+    pub fn receive(&self, batch: &mut InboundBatch, tally: &Tally) -> io::Result<Received> {
         match self {
             Self::Udp(link) => link.receive(batch, tally),
-            Self::Stream(link) => link.receive(batch),
+            Self::Stream(link) => link.receive(batch).map(|some| if some { Received::Much } else { Received::Nothing }),
         }
     }
 

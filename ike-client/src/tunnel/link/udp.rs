@@ -1,5 +1,6 @@
 //! Datagrams, as many a call as the system takes.
 
+use super::Received;
 use crate::tunnel::batch::{InboundBatch, MAX_PACKET, OutboundBatch, Run};
 use crate::tunnel::gate::Gate;
 use crate::tunnel::socket;
@@ -9,9 +10,13 @@ use quinn_udp::{BATCH_SIZE, EcnCodepoint, RecvMeta, Transmit, UdpSockRef, UdpSoc
 use socket2::SockRef;
 use std::io::{self, IoSliceMut};
 use std::net::{SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering};
 
-/// How many messages one call receives.
-pub const SLOTS: usize = BATCH_SIZE;
+/// How many messages one call receives, each of up to 64 datagrams: as much as stays in the
+/// processor's cache until it is written.
+pub const SLOTS: usize = if BATCH_SIZE < 8 { BATCH_SIZE } else { 8 };
+/// After so many octets it is likely that more have come meanwhile.
+const MUCH: usize = 32 * 1024;
 
 /// The encapsulated socket, made ready for batches.
 #[derive(Debug)]
@@ -19,6 +24,8 @@ pub struct UdpLink {
     socket: UdpSocket,
     state: UdpSocketState,
     gateway: SocketAddr,
+    /// Whether it was said that the system cuts no runs.
+    refusal_told: AtomicBool,
 }
 
 /// The gate is closed, or the thread is to end.
@@ -34,7 +41,7 @@ impl UdpLink {
         let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
         // quinn-udp forbids fragments, for QUIC measures paths; ESP must arrive all the same.
         socket::let_ip_fragment(&SockRef::from(&socket), gateway)?;
-        Ok(Self { socket, state, gateway })
+        Ok(Self { socket, state, gateway, refusal_told: AtomicBool::new(false) })
     }
 
     /// Sends the sealed packets of a batch as long as the gate lets them pass.
@@ -63,6 +70,9 @@ impl UdpLink {
                 io::ErrorKind::WouldBlock => {}
                 io::ErrorKind::Interrupted => continue,
                 _ if run.packets > 1 => {
+                    if !self.refusal_told.swap(true, Ordering::Relaxed) {
+                        tracing::info!(%error, "the system refuses runs of packets; sending them one by one where it does");
+                    }
                     self.send_singly(run, tally);
                     return Ok(());
                 }
@@ -109,11 +119,11 @@ impl UdpLink {
         self.state.try_send(UdpSockRef::from(&self.socket), &transmit)
     }
 
-    /// Receives what is there, at most [`SLOTS`] messages. Returns false when nothing was there.
+    /// Receives what is there, at most [`SLOTS`] messages.
     ///
     /// # Errors
     /// The system's; an ICMP message of the path is none.
-    pub fn receive(&self, batch: &mut InboundBatch, tally: &Tally) -> io::Result<bool> {
+    pub fn receive(&self, batch: &mut InboundBatch, tally: &Tally) -> io::Result<Received> {
         let mut metas = [RecvMeta::default(); SLOTS];
         let received = {
             let mut slots = batch.buffer.chunks_mut(MAX_PACKET + 1);
@@ -122,24 +132,26 @@ impl UdpLink {
             match self.state.recv(UdpSockRef::from(&self.socket), &mut slices, &mut metas) {
                 Ok(received) => received,
                 Err(error) => match error.kind() {
-                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => return Ok(false),
+                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => return Ok(Received::Nothing),
                     io::ErrorKind::Interrupted
                     | io::ErrorKind::ConnectionRefused
                     | io::ErrorKind::ConnectionReset
                     | io::ErrorKind::HostUnreachable
-                    | io::ErrorKind::NetworkUnreachable => return Ok(true),
+                    | io::ErrorKind::NetworkUnreachable => return Ok(Received::Much),
                     _ => return Err(error),
                 },
             }
         };
+        let mut octets = 0;
         for (slot, meta) in metas.iter().take(received).enumerate() {
+            octets += meta.len;
             if meta.addr.ip().to_canonical() == self.gateway.ip() {
                 batch.push(slot, meta.len, meta.stride, meta.ecn.map_or(0, |mark| mark as u8));
             } else {
                 add(&tally.dropped_inbound, 1);
             }
         }
-        Ok(true)
+        Ok(if received == SLOTS || octets >= MUCH { Received::Much } else { Received::All })
     }
 
     /// Waits until something can be received. Returns false when woken to end.
@@ -184,13 +196,13 @@ mod tests {
     use super::*;
     use crate::tunnel::clock;
     use crate::tunnel::encapsulation::Layout;
+    use std::os::fd::AsRawFd;
     use std::time::Duration;
 
     /// Sends five packets, three of one class and two of another, and returns the classes that
     /// arrive.
     fn classes(address: &str) -> Vec<u8> {
         use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt, sockopt};
-        use std::os::fd::AsRawFd;
         let receiver = UdpSocket::bind(address).unwrap();
         receiver.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         if receiver.local_addr().unwrap().is_ipv4() {
@@ -231,5 +243,52 @@ mod tests {
     fn the_outer_header_has_the_traffic_class_of_the_inner_one() {
         assert_eq!(classes("127.0.0.1:0"), [0xb8, 0xb8, 0xb8, 0x28, 0x2a]);
         assert_eq!(classes("[::1]:0"), [0xb8, 0xb8, 0xb8, 0x28, 0x2a]);
+    }
+
+    /// Sends three packets in one run over a socket that was prepared by `prepare`; returns the link,
+    /// what was counted, and what arrived.
+    fn three(prepare: impl FnOnce(&UdpSocket)) -> (UdpLink, Tally, Vec<Vec<u8>>) {
+        let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();
+        receiver.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        prepare(&socket);
+        let link = UdpLink::new(socket, receiver.local_addr().unwrap()).unwrap();
+        let (gate, wake, tally) = (Gate::new(), Wake::new().unwrap(), Tally::default());
+        gate.grant(clock::now() + Duration::from_secs(60));
+        let mut batch = OutboundBatch::new();
+        batch.start(Layout::default());
+        for octet in 1..=3 {
+            batch.push(100, 0).unwrap().fill(octet);
+        }
+        batch.seal_each(|_, _| true);
+        link.send(&batch, &gate, &wake, &tally);
+        let mut arrived = Vec::new();
+        for _ in 0..3 {
+            let mut buffer = [0; 2048];
+            let length = receiver.recv(&mut buffer).unwrap();
+            arrived.push(buffer[..length].to_vec());
+        }
+        (link, tally, arrived)
+    }
+
+    #[test]
+    fn a_run_that_the_system_refuses_is_sent_packet_by_packet_and_that_is_said_once() {
+        let expected: Vec<Vec<u8>> = (1..=3).map(|octet| vec![octet; 100]).collect();
+        let (link, tally, arrived) = three(|_| {});
+        assert_eq!((arrived, tally.read().packets_sent), (expected.clone(), 3));
+        assert!(!link.refusal_told.load(Ordering::Relaxed));
+        // A socket that computes no checksums cannot have its datagrams cut by the kernel: EINVAL.
+        let (link, tally, arrived) = three(|socket| {
+            let on: libc::c_int = 1;
+            // SAFETY: the kernel reads one integer, which lives until after the call.
+            let result = unsafe {
+                libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_NO_CHECK, (&raw const on).cast(), 4)
+            };
+            assert_eq!(result, 0);
+        });
+        assert_eq!(arrived, expected);
+        assert_eq!((tally.read().packets_sent, tally.read().dropped_outbound), (3, 0));
+        assert!(link.refusal_told.load(Ordering::Relaxed));
+        assert_eq!(link.state.max_gso_segments(), 1, "it is not tried again");
     }
 }

@@ -73,7 +73,7 @@ pub struct Shape {
     pub ipv6: bool,
     /// TCP or UDP.
     pub protocol: u8,
-    /// The length of the IP header.
+    /// The length of the IP header, with IPv6's extension headers.
     pub ip: usize,
     /// The length of IP and transport header together.
     pub headers: usize,
@@ -103,6 +103,26 @@ impl Shape {
         (packet.len() >= headers).then_some(Self { ipv6, protocol, ip, headers })
     }
 
+    /// Reads the shape of a packet whose transport header begins where the system says, extension
+    /// headers in between or not.
+    pub fn read_at(packet: &[u8], protocol: u8, ip: usize) -> Option<Self> {
+        let first = *packet.first()?;
+        let ipv6 = first >> 4 == 6;
+        let least = if ipv6 { 40 } else { usize::from(first & 0x0f) * 4 };
+        let fits = if ipv6 { ip >= least } else { first >> 4 == 4 && least >= 20 && ip == least };
+        let stated = if ipv6 { *packet.get(6)? } else { *packet.get(9)? };
+        // Without extension headers the packet itself names its transport.
+        if !fits || (ip == least && stated != protocol) {
+            return None;
+        }
+        let transport = if protocol == TCP { usize::from(*packet.get(ip + 12)? >> 4) * 4 } else { 8 };
+        if protocol == TCP && transport < 20 {
+            return None;
+        }
+        let headers = ip + transport;
+        (packet.len() >= headers).then_some(Self { ipv6, protocol, ip, headers })
+    }
+
     /// Returns where in the transport header the checksum lies.
     pub const fn checksum_offset(self) -> usize {
         if self.protocol == TCP { 16 } else { 6 }
@@ -116,7 +136,7 @@ impl Shape {
 
     /// Writes the length of the packet, and for IPv4 the header's checksum.
     pub fn write_length(self, packet: &mut [u8], total: usize) {
-        let stated = if self.ipv6 { total - self.ip } else { total };
+        let stated = if self.ipv6 { total.saturating_sub(40) } else { total };
         let octets = u16::try_from(stated).unwrap_or(u16::MAX).to_be_bytes();
         put(packet, if self.ipv6 { 4 } else { 2 }, &octets);
         if !self.ipv6 {

@@ -15,4 +15,4 @@ pub use headers::VirtioHeader;
 pub use split::{Segments, SplitError, split};
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

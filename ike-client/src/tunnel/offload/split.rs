@@ -2,7 +2,8 @@
 
 use super::checksum;
 use super::headers::{
-    GSO_ECN, GSO_NONE, GSO_TCPV4, GSO_TCPV6, GSO_UDP_L4, NEEDS_CHECKSUM, Shape, TCP, VirtioHeader, put, u16_at, u32_at,
+    GSO_ECN, GSO_NONE, GSO_TCPV4, GSO_TCPV6, GSO_UDP_L4, NEEDS_CHECKSUM, Shape, TCP, UDP, VirtioHeader, put, u16_at,
+    u32_at,
 };
 
 /// TCP's flags octet: CWR, which belongs to the first segment alone.
@@ -43,17 +44,27 @@ pub fn split(header: VirtioHeader, packet: &[u8], out: &mut impl Segments) -> Re
         place.copy_from_slice(packet);
         return if header.flags & NEEDS_CHECKSUM != 0 { complete(header, place) } else { Ok(()) };
     }
-    let shape = Shape::read(packet).ok_or(SplitError::Inconsistent)?;
-    let expected = match kind {
-        GSO_TCPV4 => shape.protocol == TCP && !shape.ipv6,
-        GSO_TCPV6 => shape.protocol == TCP && shape.ipv6,
-        GSO_UDP_L4 => shape.protocol != TCP,
+    let protocol = match kind {
+        GSO_TCPV4 | GSO_TCPV6 => TCP,
+        GSO_UDP_L4 => UDP,
         other => return Err(SplitError::UnknownKind(other)),
     };
+    let shape = if header.flags & NEEDS_CHECKSUM != 0 {
+        Shape::read_at(packet, protocol, usize::from(header.checksum_start))
+    } else {
+        Shape::read(packet).filter(|shape| shape.protocol == protocol)
+    };
+    let shape = shape.ok_or(SplitError::Inconsistent)?;
     let size = usize::from(header.gso_size);
-    if !expected || size == 0 {
+    let other_family = kind == GSO_TCPV4 && shape.ipv6 || kind == GSO_TCPV6 && !shape.ipv6;
+    if other_family || size == 0 {
         return Err(SplitError::Inconsistent);
     }
+    // The system has summed addresses, protocol and length; of these only the length changes. The
+    // destination that counts may stand in a routing header.
+    let given = u16_at(packet, shape.ip + shape.checksum_offset()).unwrap_or(0);
+    let whole = packet.len() - shape.ip;
+    let base = (header.flags & NEEDS_CHECKSUM != 0).then(|| u64::from(given) + u64::from(!short(whole)));
     let (headers, payload) = packet.split_at_checked(shape.headers).ok_or(SplitError::Inconsistent)?;
     let identification = u16_at(packet, 4).unwrap_or(0);
     let sequence = u32_at(packet, shape.ip + 4).unwrap_or(0);
@@ -74,22 +85,30 @@ pub fn split(header: VirtioHeader, packet: &[u8], out: &mut impl Segments) -> Re
                 *flags &= if index + 1 < segments { !LAST_ONLY } else { 0xff };
             }
         }
-        finish(shape, segment);
+        finish(shape, base, segment);
     }
     Ok(())
 }
 
-/// Writes length and checksums of a whole segment.
-fn finish(shape: Shape, segment: &mut [u8]) {
+fn short(length: usize) -> u16 {
+    u16::try_from(length).unwrap_or(u16::MAX)
+}
+
+/// Writes length and checksums of a whole segment; `base` is the sum of the pseudo-header without
+/// the length, where it is known.
+fn finish(shape: Shape, base: Option<u64>, segment: &mut [u8]) {
     let total = segment.len();
     shape.write_length(segment, total);
     let transport = total - shape.ip;
     if shape.protocol != TCP {
-        put(segment, shape.ip + 4, &u16::try_from(transport).unwrap_or(u16::MAX).to_be_bytes());
+        put(segment, shape.ip + 4, &short(transport).to_be_bytes());
     }
     let at = shape.ip + shape.checksum_offset();
     put(segment, at, &[0, 0]);
-    let partial = shape.pseudo_header(segment, transport);
+    let partial = match base {
+        Some(base) => base + u64::from(short(transport)),
+        None => shape.pseudo_header(segment, transport),
+    };
     let sum = checksum::finish(checksum::sum(segment.get(shape.ip..).unwrap_or_default(), partial));
     // In UDP a zero says "no checksum" (RFC 768).
     let sum = if sum == 0 && shape.protocol != TCP { u16::MAX } else { sum };
