@@ -112,6 +112,20 @@ impl Endpoint {
         Ok(found)
     }
 
+    /// Returns the process that moves packets: the first that the service has started.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn network_process(&self) -> Result<u32> {
+        let main = self.service.as_ref().context("posternd is not running")?.id();
+        // Children are listed by the thread that started them.
+        let threads = std::fs::read_dir(format!("/proc/{main}/task")).context("listing the service's threads")?;
+        let children = threads.filter_map(|thread| std::fs::read_to_string(thread.ok()?.path().join("children")).ok());
+        let mut ids =
+            children.flat_map(|ids| ids.split_whitespace().filter_map(|id| id.parse().ok()).collect::<Vec<u32>>());
+        ids.next().context("the service has no network process")
+    }
+
     /// Returns a `postern` command on this endpoint.
     ///
     /// # Errors

@@ -101,6 +101,35 @@ pub fn weather() -> Result<()> {
     })
 }
 
+/// Data through 1 % loss and reordering both ways while the client renews its CHILD SA every 20 s; for
+/// as long as `tests/soak data` says, else once.
+pub fn data_flows_on() -> Result<()> {
+    let place = place()?;
+    let bad = "loss 1% delay 2ms 1ms reorder 25% 50%";
+    place.connected("esp_lifetime = \"20s\"\n", |endpoint, _| {
+        lab::weather::begin(place.gateway.guest(), bad, bad)?;
+        let renewals = || place.gateway.log().matches("inbound CHILD_SA net").count();
+        let (start, soak) = (std::time::Instant::now(), lab::scenario::soak());
+        let before = renewals();
+        let memory = lab::hostile::MemoryWatch::start(endpoint.network_process()?)?;
+        loop {
+            // Both ways, and what arrives has the right checksum.
+            transfer(&place.network, CORPORATE.parse()?, 2)?;
+            if start.elapsed() >= soak {
+                break;
+            }
+        }
+        let gained = memory.gained()?;
+        ensure!(gained < 8 * 1024, "the network process gained {gained} kB");
+        let due = usize::try_from(start.elapsed().as_secs() / 40)?;
+        ensure!(renewals() >= before + due, "{} renewals in {:?}", renewals() - before, start.elapsed());
+        let toll = lab::weather::end(place.gateway.guest())?;
+        ensure!(toll.lost_in > 0 && toll.lost_out > 0, "there was no weather: {toll:?}");
+        ensure!(work(endpoint)?.state == ConnectionState::Connected);
+        no_ping_is_lost(&place.network)
+    })
+}
+
 /// Both sides begin to renew the same SA before either hears of the other's wish. `lifetime` makes
 /// the client do it, `rekey` the gateway, and `crossed` is what the gateway then says.
 fn crossing(lifetime: &str, rekey: &str, crossed: &str) -> Result<()> {

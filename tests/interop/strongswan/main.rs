@@ -182,6 +182,7 @@ const SCENARIOS: &[Scenario] = &[
 /// They share a guest, whose kernel does the gateway's ESP.
 const IN_THE_GUEST: &[Scenario] = &[
     ("strongswan kernel ESP: loss, reordering, duplication and delay", conditions::weather),
+    ("strongswan kernel ESP: data flows on in bad weather while keys are renewed", conditions::data_flows_on),
     ("strongswan kernel ESP: renewals of the CHILD SA by both sides cross", conditions::crossing_child),
     ("strongswan kernel ESP: renewals of the IKE SA by both sides cross", conditions::crossing_ike),
     ("strongswan kernel ESP: the NAT's mapping changes and the gateway follows", nat::mapping_changes),

@@ -9,6 +9,7 @@
 //! | [`datagrams`] | UDP, by a sender that keeps a pace and a receiver that counts |
 //! | [`process`] | what a process has used: processor, memory, context switches |
 //! | [`connect`] | the real service: how long connecting takes, what it costs before strongSwan |
+//! | [`micro`], [`packets`] | the steps of the packet path without a network, beside the cipher alone |
 //! | [`figures`] | medians, ratios, the table and the lines |
 //! | [`picture`] | the same as an SVG |
 //!
@@ -18,6 +19,8 @@
 pub mod connect;
 pub mod datagrams;
 pub mod figures;
+pub mod micro;
+pub mod packets;
 pub mod pair;
 pub mod picture;
 pub mod process;

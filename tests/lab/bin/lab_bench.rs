@@ -4,15 +4,16 @@
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use lab::bench::figures::{Figures, json, table};
-use lab::bench::{connect, picture, system, visit};
+use lab::bench::{connect, micro, picture, system, visit};
 use lab::scenario;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Set in the child that is inside the namespaces.
 const INSIDE: &str = "POSTERN_LAB_BENCH_INSIDE";
-/// What is measured with the real service, beside what is measured on every system.
-const SERVICE: &[&str] = &["connect", "tag"];
+/// What is measured beside what is measured on every system: with the real service, and without a
+/// network.
+const BESIDE: &[&str] = &["connect", "tag", "micro"];
 
 /// Reports measures; asserts nothing.
 #[derive(Parser)]
@@ -31,7 +32,7 @@ struct Arguments {
     #[arg(long, default_value_t = 3)]
     seconds: u32,
     /// Only what this word is part of: a measure (tcp, steady, datagrams, latency, idle, connect,
-    /// tag) or the name of a system. Can be given more than once.
+    /// tag, micro) or the name of a system. Can be given more than once.
     #[arg(long, value_name = "WORD")]
     only: Vec<String>,
     /// Prints measures and systems, and measures nothing.
@@ -49,7 +50,7 @@ impl Choice {
     fn new(words: &[String]) -> Result<Self> {
         let words: Vec<String> = words.iter().map(|word| word.to_lowercase()).collect();
         let named = |name: &str| words.iter().any(|word| name.to_lowercase().contains(word.as_str()));
-        let all: Vec<&'static str> = visit::MEASURES.iter().chain(SERVICE).copied().collect();
+        let all: Vec<&'static str> = visit::MEASURES.iter().chain(BESIDE).copied().collect();
         for word in &words {
             let known = all.iter().any(|name| name.contains(word.as_str()))
                 || system::ALL.iter().any(|system| system.name.to_lowercase().contains(word.as_str()));
@@ -121,8 +122,12 @@ fn measure(arguments: &Arguments, choice: &Choice) -> Result<()> {
     if choice.wants("tag") {
         connect::tag_change(rounds, &mut figures)?;
     }
+    if choice.wants("micro") {
+        micro::measure(rounds, &mut figures)?;
+    }
     let lines = figures.lines(&|name| match name {
         connect::OURS => vec![connect::THEIRS],
+        micro::OURS => vec![micro::CIPHER],
         name => system::rivals(name),
     });
     if arguments.json {

@@ -54,7 +54,7 @@ pub(super) fn play(room: &Mutex<Option<Room>>, name: &str) -> Result<()> {
     };
     writeln!(open.names, "{name}").context("the child has ended")?;
     loop {
-        let verdict = open.verdicts.recv_timeout(LIMIT);
+        let verdict = open.verdicts.recv_timeout(LIMIT + super::soak());
         match verdict.as_deref() {
             Ok("passed") => {
                 *room = Some(open);
