@@ -321,3 +321,6 @@ fn unheard() -> EndCause {
 fn network(error: io::Error) -> EndCause {
     EndCause::Network { error: error.to_string() }
 }
+
+#[cfg(test)]
+mod tests;
