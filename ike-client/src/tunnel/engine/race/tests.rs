@@ -79,12 +79,8 @@ fn each_has_its_turn_in_time_and_the_other_carrier_is_announced_once() {
     let tunnel = tunnel(CarrierChoice::Auto { port: 443, tcp_first: false });
     let [first, second, third] = [1, 2, 3].map(|last| SocketAddr::from(([192, 0, 2, last], 500)));
     let hour = Duration::from_secs(3600);
-    let turns = [
-        (Duration::ZERO, udp(first)),
-        (Duration::ZERO, tcp(second)),
-        (Duration::ZERO, tcp(third)),
-        (hour, udp(third)),
-    ];
+    let turns =
+        [(Duration::ZERO, udp(first)), (Duration::ZERO, tcp(second)), (Duration::ZERO, tcp(third)), (hour, udp(third))];
     let (mut owner, mut events) = owner();
     let mut race = Race::new(&tunnel, "gateway.test", &VecDeque::from(turns), clock::now());
     race.begin_turns(&mut owner);
