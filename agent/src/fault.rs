@@ -208,7 +208,12 @@ const fn distrust_next(why: &DistrustReason) -> &'static str {
         DistrustReason::ProofMissing => {
             "check gateway_auth; a FortiGate with EAP and a shared key wants gateway_auth = psk"
         }
-        DistrustReason::EapProofMissing => "do not use this gateway until its administrator knows why",
+        DistrustReason::SuccessUnconfirmed => {
+            "ask the gateway's administrator for a server that does so (RFC 9190), or for TLS 1.2"
+        }
+        DistrustReason::EapProofMissing | DistrustReason::EarlySuccess | DistrustReason::LoginKeyMissing => {
+            "do not use this gateway until its administrator knows why"
+        }
     }
 }
 

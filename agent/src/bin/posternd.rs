@@ -41,6 +41,9 @@ enum Command {
     /// Asks those whom a gateway's certificate names whether it was revoked; started by the service
     #[command(hide = true)]
     Inquire,
+    /// Uses a key in a token; started by the service
+    #[command(hide = true)]
+    Token,
     /// Tries what the network process must not be able to do, confined as it is
     #[command(hide = true)]
     NetProbe {
@@ -71,6 +74,7 @@ fn main() -> ExitCode {
         Some(Command::Net) => start::net_main(postern_agent::service::engine::TunnelEngine),
         Some(Command::LookUp { name }) => return quietly(start::look_up_main(&name)),
         Some(Command::Inquire) => start::inquire_main(),
+        Some(Command::Token) => start::token_main(),
         Some(Command::NetProbe { paths }) => probe::main(&paths).map_err(Into::into),
         _ => start::main(Paths::settle(arguments.config, arguments.state, arguments.runtime)),
     };

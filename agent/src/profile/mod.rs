@@ -14,6 +14,7 @@
 //! | [`mod@file`] | reading a file that a name leads to, within bounds |
 //! | [`import`] | tunnels out of FortiClient's exports |
 //! | [`merge`] | a tunnel written over another, comments kept |
+//! | [`key_uri`] | which key in which token |
 //! | [`managed`] | tunnels that come from EMS |
 //! | [`span`] | durations such as `24h` |
 //! | [`catalogue`] | all tunnels, and who may shadow whom |
@@ -26,6 +27,7 @@ pub mod file;
 pub mod fortigate;
 pub mod gateways;
 pub mod import;
+pub mod key_uri;
 pub mod managed;
 pub mod merge;
 pub mod paths;

@@ -17,6 +17,18 @@ pub struct Settings {
     pub compliance: ComplianceSettings,
     /// Where facts about the endpoint are read.
     pub posture: PostureSettings,
+    /// Tokens with keys.
+    pub tokens: TokenSettings,
+}
+
+/// The `[tokens]` table.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TokenSettings {
+    /// The PKCS#11 module that speaks with tokens. It is code that the service runs, in a process of its own without
+    /// capabilities but as the service's user: only this file names it, never a tunnel.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub module: Option<PathBuf>,
 }
 
 /// The `[control]` table.

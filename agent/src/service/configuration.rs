@@ -5,7 +5,9 @@ use crate::network::step::{Device, Mtu};
 use crate::profile::AfterLoss;
 use crate::profile::file::read_regular;
 use crate::profile::fortigate::Peer;
-use crate::profile::tunnel::{AuthenticationKind, CarrierKind, DnsSource, GatewayAuthentication, Tunnel};
+use crate::profile::tunnel::{
+    Authentication, AuthenticationKind, CarrierKind, DnsSource, GatewayAuthentication, Tunnel,
+};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use ike_client::auth::certificate::Revocation;
@@ -30,11 +32,12 @@ pub const DEVICE: &str = "postern0";
 /// The largest file of revocation lists that is read.
 const MAX_REVOCATION_LIST: u64 = 16 << 20;
 
-/// Makes what the engine is told. Reads certificates; no secret is touched.
+/// Makes what the engine is told. Reads certificates; no secret is touched. `opened` are the certificates that came with
+/// the own key, for a tunnel that names no file with them.
 ///
 /// # Errors
 /// `ProfileInvalid`, naming the file or the element.
-pub fn engine(name: &str, tunnel: &Tunnel) -> Result<TunnelConfiguration, Fault> {
+pub fn engine(name: &str, tunnel: &Tunnel, opened: &[Vec<u8>]) -> Result<TunnelConfiguration, Fault> {
     let invalid = |problem: String| Fault::new(FaultName::ProfileInvalid, name, problem, "postern profile validate");
     let identity = |element: &str, text: &Option<String>| match text {
         None => Ok(None),
@@ -49,14 +52,12 @@ pub fn engine(name: &str, tunnel: &Tunnel) -> Result<TunnelConfiguration, Fault>
             identity: auth.user.clone(),
             profile: EapProfile {
                 methods: auth.eap_methods.clone(),
-                tls: login_tls(tunnel).map_err(invalid)?,
+                tls: login_tls(tunnel, opened).map_err(invalid)?,
                 ..EapProfile::default()
             },
         },
         AuthenticationKind::Certificate => {
-            let file =
-                auth.certificate_file.as_deref().ok_or_else(|| invalid("auth.certificate_file is missing".into()))?;
-            ClientAuthentication::Certificate { chain: certificates(file).map_err(invalid)? }
+            ClientAuthentication::Certificate { chain: own_chain(auth, opened).map_err(invalid)? }
         }
     };
     let local_identity = match (identity("auth.identity", &auth.identity)?, auth.kind, &auth.user) {
@@ -164,7 +165,7 @@ fn lifetime(whole: Duration) -> Lifetime {
 }
 
 /// Makes what the methods that run in TLS are told; none where no such method is named.
-fn login_tls(tunnel: &Tunnel) -> Result<Option<TlsProfile>, String> {
+fn login_tls(tunnel: &Tunnel, opened: &[Vec<u8>]) -> Result<Option<TlsProfile>, String> {
     let auth = &tunnel.auth;
     if !auth.eap_methods.iter().any(|method| matches!(method, EapMethod::Tls | EapMethod::Ttls)) {
         return Ok(None);
@@ -182,16 +183,20 @@ fn login_tls(tunnel: &Tunnel) -> Result<Option<TlsProfile>, String> {
     if server_anchors.is_empty() && server_pins.is_empty() {
         return Err("auth.tls.ca_files: nothing says which login server to trust; name its authority or a pin".into());
     }
-    let client_chain = match (&auth.certificate_file, auth.eap_methods.contains(&EapMethod::Tls)) {
-        (Some(file), true) => certificates(file)?,
-        _ => Vec::new(),
-    };
+    let client_chain = if auth.eap_methods.contains(&EapMethod::Tls) { own_chain(auth, opened)? } else { Vec::new() };
     let server_name = match (&tls.server_name, tunnel.gateway.dialled().as_slice()) {
         (Some(name), _) => name.clone(),
         (None, [gateway]) => gateway.clone(),
         (None, _) => return Err("auth.tls.server_name: is missing, and there are several gateways".into()),
     };
+    let lists: Vec<PathBuf> = tunnel.gateway_crl_files.iter().chain(&tls.crl_files).cloned().collect();
+    let revocation = Revocation {
+        policy: tls.revocation.unwrap_or(tunnel.gateway_revocation),
+        lists: revocation_lists(&lists)?,
+        ..Revocation::default()
+    };
     Ok(Some(TlsProfile {
+        revocation,
         server_name,
         server_anchors,
         server_pins,
@@ -249,7 +254,19 @@ fn revocation_lists(files: &[PathBuf]) -> Result<Vec<Vec<u8>>, String> {
     Ok(lists)
 }
 
-fn certificates(file: &Path) -> Result<Vec<Vec<u8>>, String> {
+/// Returns the own certificates: those of the file that the tunnel names, else those that came with the key.
+fn own_chain(auth: &Authentication, opened: &[Vec<u8>]) -> Result<Vec<Vec<u8>>, String> {
+    match &auth.certificate_file {
+        Some(file) => certificates(file),
+        None if opened.is_empty() => {
+            Err("auth.certificate_file: is missing, and no certificate came with the key".into())
+        }
+        None => Ok(opened.to_vec()),
+    }
+}
+
+/// Reads the certificates in a PEM file.
+pub(super) fn certificates(file: &Path) -> Result<Vec<Vec<u8>>, String> {
     let pem = read_regular(file, MAXIMUM_PEM).map_err(|error| format!("{}: {error}", file.display()))?;
     from_pem(&file.display().to_string(), &pem)
 }
@@ -300,7 +317,7 @@ mod tests {
     fn a_shared_key_on_both_sides_needs_no_authority() {
         let mut tunnel = Tunnel::to("vpn.example.com");
         tunnel.auth.kind = AuthenticationKind::Psk;
-        let configuration = engine("work", &tunnel).unwrap();
+        let configuration = engine("work", &tunnel, &[]).unwrap();
         assert_eq!(configuration.session.gateway_auth, session::GatewayAuthentication::PreSharedKey);
         assert_eq!(configuration.session.client_auth, ClientAuthentication::PreSharedKey);
         assert_eq!(configuration.firewall_mark, 0x506f);
@@ -310,7 +327,7 @@ mod tests {
     fn an_authority_that_cannot_be_read_is_named() {
         let mut tunnel = Tunnel::to("vpn.example.com");
         tunnel.gateway_ca_files = vec!["/no/such/ca.pem".into()];
-        let fault = engine("work", &tunnel).unwrap_err();
+        let fault = engine("work", &tunnel, &[]).unwrap_err();
         assert_eq!(fault.exit_code(), 9);
         assert!(fault.to_string().contains("/no/such/ca.pem"), "{fault}");
     }

@@ -11,6 +11,7 @@ use super::configuration;
 use super::judge::Examination;
 use super::keeper::{Job, Jobs};
 use super::net_link::{NetLink, Told as NetTold};
+use super::own_key::{self, Opened, OwnKeys};
 use super::secrets;
 use super::sign_on::{self, SignOns};
 use super::tickets::Tickets;
@@ -97,6 +98,13 @@ pub enum Message {
     Left(Result<(), Fault>, Reply),
     /// An answer for the engine was found.
     Answered(RequestId, Answer),
+    /// The opening of the key of that number has ended.
+    KeyOpened {
+        /// Which.
+        number: u64,
+        /// What.
+        outcome: Result<Opened, own_key::Shut>,
+    },
     /// The sign-on of that number has something to tell.
     SignOn {
         /// Which.
@@ -148,6 +156,7 @@ pub struct Hub {
     /// A tunnel whose session is to have a successor, and since when its owner is asked.
     pub(super) successor: Option<(String, Timestamp)>,
     pub(super) sign_ons: SignOns,
+    pub(super) own_keys: OwnKeys,
     pub(super) carriers: Carriers,
     /// Whether the engine was started so that it may choose its carrier.
     pub(super) carrier_chosen: bool,
@@ -189,6 +198,7 @@ impl Hub {
             tickets: Tickets::default(),
             successor: None,
             sign_ons: SignOns::default(),
+            own_keys: OwnKeys::default(),
             carriers: Carriers::open(&paths.state),
             carrier_chosen: false,
             notices: super::tell::read_notices(&paths.state),
@@ -286,6 +296,7 @@ impl Hub {
             Message::Enrolled(outcome, reply) => self.enrolled(outcome, reply),
             Message::Left(outcome, reply) => self.left(outcome, reply),
             Message::Answered(id, answer) => self.net.engine(Command::Answer { id, answer }),
+            Message::KeyOpened { number, outcome } => self.key_opened(number, outcome),
             Message::SignOn { number, step } => self.sign_on_told(number, step),
             Message::Sleep(told) => self.sleep_told(told),
             Message::FilesChanged => {
@@ -350,6 +361,7 @@ impl Hub {
             self.active = Some(name.to_owned());
         } else if self.active.as_deref() == Some(name) {
             self.active = None;
+            self.own_keys.forget(name);
             self.limits.remove(name);
         }
         self.connections.insert(name.to_owned(), next);
@@ -372,7 +384,7 @@ impl Hub {
             Effect::Stop(reason) => {
                 self.tickets.destroy(name);
                 self.forget_prompts(name);
-                if !self.stop_sign_on(name, reason) {
+                if !self.stop_sign_on(name, reason) && !self.stop_unlocking(name, reason) {
                     self.net.engine(Command::Stop { reason });
                 }
             }
@@ -404,7 +416,7 @@ impl Hub {
         let command = match self.catalogue.find(name) {
             Some(entry) if self.net_ready => {
                 let limit = self.limits.get(name).copied().unwrap_or(entry.tunnel.connect_timeout);
-                if self.sign_on_first(name, &entry.tunnel, limit) {
+                if self.sign_on_first(name, &entry.tunnel, limit) || self.unlock_first(name, &entry.tunnel, limit) {
                     return;
                 }
                 // The engine, which knows what it waited for, is to be the first to give up.
@@ -430,7 +442,10 @@ impl Hub {
 
     /// Makes what an engine of IKE is told.
     fn start_ike(&mut self, name: &str, profile: &Tunnel, limit: Duration) -> Result<Command, String> {
-        let mut tunnel = configuration::engine(name, profile).map_err(|fault| fault.detail.as_received().to_owned())?;
+        let opened = self.own_keys.opened(name);
+        let chain = opened.as_deref().map(Opened::chain).unwrap_or_default();
+        let mut tunnel =
+            configuration::engine(name, profile, chain).map_err(|fault| fault.detail.as_received().to_owned())?;
         sign_on::prepare(profile, &self.paths.state, &mut tunnel.session)
             .map_err(|error| format!("there is no UID for the gateway: {error}"))?;
         tunnel.session.negotiation_limit = limit;

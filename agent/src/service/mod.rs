@@ -18,6 +18,7 @@
 //! | [`hands`] | which of the two processes carries out which change of the network |
 //! | [`look_up`] | finding a gateway's addresses, in a process of its own |
 //! | [`inquiry`] | asking whether a gateway's certificate was revoked, in a process of its own |
+//! | [`own_key`] | the own private key that a passphrase or a token locks |
 //! | [`ems_dial`] | how EMS is reached under a tunnel and a block |
 //! | [`scan`] | the vulnerability scan in a process of its own |
 //! | [`engine`] | the engine of production |
@@ -45,6 +46,7 @@ pub mod keeper;
 pub mod look_up;
 pub mod net;
 pub mod net_link;
+pub mod own_key;
 pub mod probe;
 pub mod rights;
 pub mod scan;

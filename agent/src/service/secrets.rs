@@ -1,12 +1,8 @@
-//! Pre-shared keys, passwords and private keys: read from files that only their owner can read,
+//! Pre-shared keys and passwords: read from files that only their owner can read,
 //! kept in the state directory, never logged.
 
 use crate::profile::file::open_regular;
-use ike_client::auth::PrivateKey;
-use ike_client::auth::signature::SignatureAlgorithm;
 use ike_client::crypto::Secret;
-use ike_client::random::SystemRandom;
-use ike_client::session::Answer;
 use postern_api::prompt::PromptKind;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -103,7 +99,11 @@ pub fn read_private(path: &Path) -> io::Result<Secret> {
     Ok(Secret::new(std::mem::take(&mut *octets)))
 }
 
-fn read_octets(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+/// Reads a file that nobody else can read, as it is.
+///
+/// # Errors
+/// Where it cannot be read, or others can read it too.
+pub fn read_octets(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
     let file = open_regular(path).map_err(named)?;
     check_closed(&file, path)?;
@@ -126,38 +126,6 @@ fn check_closed(file: &File, path: &Path) -> io::Result<()> {
 #[cfg(not(unix))]
 fn check_closed(_file: &File, _path: &Path) -> io::Result<()> {
     Ok(())
-}
-
-/// Signs with the private key in a PEM file.
-///
-/// # Errors
-/// In words, where the key cannot be read or does not fit what the gateway announced.
-pub fn sign(
-    key_file: &Path,
-    octets: &[u8],
-    announced: &ike_client::auth::signature::SignatureHashes,
-) -> Result<Answer, String> {
-    let key = private_key(key_file)?;
-    let signed = ike_client::auth::signature::sign(&key, announced, octets, &mut SystemRandom)
-        .map_err(|error| format!("{}: {error}", key_file.display()))?;
-    Ok(Answer::Signature { method: signed.scheme.method(), data: signed.data })
-}
-
-/// Signs within TLS with the private key in a PEM file.
-///
-/// # Errors
-/// In words, where the key cannot be read or cannot sign so.
-pub fn sign_tls(key_file: &Path, octets: &[u8], algorithm: SignatureAlgorithm) -> Result<Answer, String> {
-    let key = private_key(key_file)?;
-    let octets = ike_client::auth::signature::sign_bare(&key, algorithm, octets, &mut SystemRandom)
-        .map_err(|error| format!("{}: {error}", key_file.display()))?;
-    Ok(Answer::Octets { octets })
-}
-
-fn private_key(file: &Path) -> Result<PrivateKey, String> {
-    let pem = read_octets(file).map_err(|error| error.to_string())?;
-    let pem = std::str::from_utf8(&pem).map_err(|_| format!("{} is not PEM", file.display()))?;
-    PrivateKey::from_pem(pem).map_err(|error| format!("{}: {error}", file.display()))
 }
 
 #[cfg(all(test, unix))]

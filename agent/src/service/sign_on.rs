@@ -230,7 +230,7 @@ mod tests {
         let state = tempfile::tempdir().unwrap();
         let mut tunnel = Tunnel::to("vpn.example.test");
         tunnel.gateway_auth = Some(crate::profile::GatewayAuthentication::Psk);
-        let made = super::super::configuration::engine("work", &tunnel).unwrap();
+        let made = super::super::configuration::engine("work", &tunnel, &[]).unwrap();
         let mut session = made.session.clone();
         prepare(&tunnel, state.path(), &mut session).unwrap();
         assert_eq!(session, made.session);

@@ -7,7 +7,7 @@ use super::hub::{Hub, Message, Parts};
 use super::judge::Examination;
 use super::keeper::Keeper;
 use super::net::{self, Engine};
-use super::{inquiry, look_up, net_link, rights};
+use super::{inquiry, look_up, net_link, own_key, rights};
 use crate::compliance::watch;
 use crate::control;
 use crate::platform;
@@ -158,6 +158,15 @@ pub fn look_up_main(name: &str) -> anyhow::Result<()> {
 pub fn inquire_main() -> anyhow::Result<()> {
     rights::confine_look_up().context("the inquiry cannot be confined")?;
     Ok(inquiry::child::main()?)
+}
+
+/// Does one thing with a key in a token. Called before any thread is made.
+///
+/// # Errors
+/// When the process cannot be confined, or the question cannot be read.
+pub fn token_main() -> anyhow::Result<()> {
+    rights::confine_token().context("the token's process cannot be confined")?;
+    Ok(own_key::token::child::main()?)
 }
 
 #[cfg(unix)]

@@ -1,13 +1,13 @@
 //! What the hub tells: status, events, notices, EMS; and what it asks of people.
 
 use super::hub::{Hub, Message};
-use super::inquiry;
 use super::judge::unix_now;
 use super::secrets::{self, Kind};
+use super::{inquiry, own_key};
 use crate::connection::{Connection, Input, Session, Told, sign_of};
 use crate::fault;
 use crate::profile::{AuthenticationKind, Tunnel};
-use ike_client::auth::signature::SignatureAlgorithm;
+use ike_client::auth::signature::{SignatureAlgorithm, SignatureHashes};
 use ike_client::crypto::Secret;
 use ike_client::session::{Answer, KeyLine, KeyTable, Request, RequestId, TraceRecord};
 use ike_client::tunnel::clock;
@@ -26,6 +26,14 @@ use tokio::sync::mpsc::error::TrySendError;
 
 /// How many notices are kept.
 const NOTICES: usize = 50;
+
+/// A signature by the own key.
+enum Wanted {
+    /// For AUTH.
+    Auth { octets: Vec<u8>, announced: SignatureHashes },
+    /// Within TLS.
+    Tls { octets: Vec<u8>, algorithm: SignatureAlgorithm },
+}
 
 impl Hub {
     /// Returns the whole status.
@@ -193,10 +201,12 @@ impl Hub {
         };
         let (found, kind, text) = match &request {
             Request::Sign { octets, announced } => {
-                return self.sign(&tunnel, id, octets.clone(), announced.clone());
+                let wanted = Wanted::Auth { octets: octets.clone(), announced: announced.clone() };
+                return self.sign(name, &tunnel, id, wanted);
             }
             Request::SignTls { algorithm, octets } => {
-                return self.sign_tls(&tunnel, id, octets.clone(), *algorithm);
+                let wanted = Wanted::Tls { octets: octets.clone(), algorithm: *algorithm };
+                return self.sign(name, &tunnel, id, wanted);
             }
             Request::RevocationStatus { certificates } => {
                 let (certificates, inbox) = (certificates.clone(), self.inbox.clone());
@@ -263,6 +273,21 @@ impl Hub {
     }
 
     fn ask_person(&mut self, name: &str, id: RequestId, kind: PromptKind, text: String, within: Duration) {
+        let because = format!("{text}: nobody is there to answer");
+        if !self.put_question(name, id, kind, text, within) {
+            self.refuse(id, &because);
+        }
+    }
+
+    /// Asks whoever waits for the tunnel; returns false when nobody is there.
+    pub(super) fn put_question(
+        &mut self,
+        name: &str,
+        id: RequestId,
+        kind: PromptKind,
+        text: String,
+        within: Duration,
+    ) -> bool {
         let asking = self.waiters.get(name).into_iter().flatten().filter(|waiter| waiter.for_up);
         let (mut interactive, mut askers) = (false, Vec::new());
         for waiter in asking {
@@ -275,7 +300,7 @@ impl Hub {
         let unattended = self.waiters.get(name).is_none_or(Vec::is_empty);
         let somebody_listens = interactive || (unattended && self.events.receiver_count() > 0);
         if !somebody_listens {
-            return self.refuse(id, &format!("{text}: nobody is there to answer"));
+            return false;
         }
         let uid = self.owner_of(name);
         let prompt = self.prompts.ask(name, id, kind, text, within, uid);
@@ -284,6 +309,7 @@ impl Hub {
         }
         let _ = self.events.send(Event::Prompt { prompt });
         self.feed(name, Input::InputNeeded);
+        true
     }
 
     /// Hands a message of the conversation to whoever asked for it; one who is slow misses it, one
@@ -333,6 +359,12 @@ impl Hub {
             self.decline_sign_on(&asked.tunnel);
             return Ok(());
         }
+        if asked.prompt.kind == PromptKind::KeyPassphrase {
+            let _ = self.events.send(Event::PromptEnded { id });
+            self.feed(&asked.tunnel, Input::InputGiven);
+            self.passphrase_given(&asked.tunnel, answer);
+            return Ok(());
+        }
         let answer = match answer {
             None => Answer::Refused { because: "the question was not answered".into() },
             Some(text) if asked.prompt.kind.is_secret() => Answer::Secret { secret: Secret::new(text.into_bytes()) },
@@ -350,33 +382,16 @@ impl Hub {
         }
     }
 
-    fn sign(
-        &self,
-        tunnel: &Tunnel,
-        id: RequestId,
-        octets: Vec<u8>,
-        announced: ike_client::auth::signature::SignatureHashes,
-    ) {
-        let Some(file) = tunnel.auth.key_file.clone() else {
-            return self.refuse(id, "auth.key_file is missing");
-        };
-        let inbox = self.inbox.clone();
-        // An RSA signature takes its time.
+    /// Signs where it keeps nobody waiting: RSA takes its time, and a token its own.
+    fn sign(&self, name: &str, tunnel: &Tunnel, id: RequestId, wanted: Wanted) {
+        let (opened, auth, inbox) = (self.own_keys.opened(name), tunnel.auth.clone(), self.inbox.clone());
         tokio::task::spawn_blocking(move || {
-            let answer =
-                secrets::sign(&file, &octets, &announced).unwrap_or_else(|because| Answer::Refused { because });
-            let _ = inbox.send(Message::Answered(id, answer));
-        });
-    }
-
-    fn sign_tls(&self, tunnel: &Tunnel, id: RequestId, octets: Vec<u8>, algorithm: SignatureAlgorithm) {
-        let Some(file) = tunnel.auth.key_file.clone() else {
-            return self.refuse(id, "auth.key_file is missing");
-        };
-        let inbox = self.inbox.clone();
-        tokio::task::spawn_blocking(move || {
-            let answer =
-                secrets::sign_tls(&file, &octets, algorithm).unwrap_or_else(|because| Answer::Refused { because });
+            let opened = opened.as_deref();
+            let signed = match wanted {
+                Wanted::Auth { octets, announced } => own_key::sign(opened, &auth, &octets, &announced),
+                Wanted::Tls { octets, algorithm } => own_key::sign_tls(opened, &auth, &octets, algorithm),
+            };
+            let answer = signed.unwrap_or_else(|because| Answer::Refused { because });
             let _ = inbox.send(Message::Answered(id, answer));
         });
     }

@@ -197,6 +197,15 @@ pub enum DistrustReason {
     /// It sent no proof at all where one is due.
     #[error("it sent no proof of its identity")]
     ProofMissing,
+    /// It claimed that EAP had succeeded before the method was done.
+    #[error("it claimed success before the login was done")]
+    EarlySuccess,
+    /// It ended EAP-TLS under TLS 1.3 without saying under its keys that nothing follows (RFC 9190 §2.5).
+    #[error("it did not confirm within TLS 1.3 that the login has succeeded; anybody on the way may have said so")]
+    SuccessUnconfirmed,
+    /// Its last AUTH does not come from the key that the login made.
+    #[error("its proof does not come from the login")]
+    LoginKeyMissing,
     /// EAP succeeded without the proof that the other end knows the password.
     #[error("it did not prove that it knows the password")]
     EapProofMissing,

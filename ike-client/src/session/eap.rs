@@ -212,7 +212,7 @@ fn prove(standing: Standing, peer: Peer, context: &Context) -> Result<GatewayPro
     match standing {
         Standing::Proven(proven) => Ok(proven),
         Standing::ByLogin(identity) => {
-            let login = peer.into_mutual().ok_or(DistrustReason::EapProofMissing)?;
+            let login = peer.into_mutual().ok_or(DistrustReason::LoginKeyMissing)?;
             let configuration = &context.configuration;
             let dialled = || ExpectedIdentity::Host(&configuration.gateway_name).identity();
             let expected = configuration.remote_identity.clone().unwrap_or_else(dialled);
@@ -256,9 +256,9 @@ impl From<EapFailure> for CloseCause {
             EapFailure::Declined(Declined { reason, message, .. }) => Self::LoginDeclined { reason, message },
             EapFailure::Refused => Self::AuthenticationFailed { likely: vec![LikelyCause::CredentialsWrong] },
             EapFailure::NoSharedMethod { offered } => Self::PeerIncompatible { what: format!("EAP method {offered}") },
-            EapFailure::EarlySuccess | EapFailure::ServerUnproven => {
-                Self::GatewayNotTrusted { why: DistrustReason::EapProofMissing }
-            }
+            EapFailure::EarlySuccess => Self::GatewayNotTrusted { why: DistrustReason::EarlySuccess },
+            EapFailure::SuccessUnconfirmed => Self::GatewayNotTrusted { why: DistrustReason::SuccessUnconfirmed },
+            EapFailure::ServerUnproven => Self::GatewayNotTrusted { why: DistrustReason::EapProofMissing },
             EapFailure::Tls(TlsError::Certificate(error)) => {
                 Self::GatewayNotTrusted { why: DistrustReason::Certificate { error: error.to_string() } }
             }

@@ -105,6 +105,7 @@ pub fn gtc_not_allowed() -> Result<()> {
 /// strongSwan passes EAP on to FreeRADIUS.
 struct Behind {
     pki: Pki,
+    server: Credential,
     network: Network,
     radius: Radius,
     gateway: lab::strongswan::Gateway,
@@ -128,7 +129,7 @@ fn behind(first: &str, tls: &str) -> Result<Behind> {
     settings.more_plugins = "eap-radius".into();
     settings.plugin_settings = radius::plugin();
     let gateway = network.strongswan(&settings)?;
-    Ok(Behind { pki, network, radius, gateway })
+    Ok(Behind { pki, server, network, radius, gateway })
 }
 
 impl Behind {
@@ -187,6 +188,18 @@ pub fn radius_other_server() -> Result<()> {
     let rest = "password_file = \"@/password\"\neap_methods = [\"ttls\"]\n\
                 [auth.tls]\nserver_name = \"other.example.test\"\ninner = \"pap\"\n";
     refused(&behind.network, &tunnel("alice", rest), &secrets(&behind.pki), 14, FaultName::GatewayNotTrusted)?;
+    ensure!(!behind.radius.log().contains("Login OK"), "{}", behind.radius.log());
+    Ok(())
+}
+
+/// The login server's certificate stands on a list of its authority.
+pub fn radius_revoked_server() -> Result<()> {
+    let behind = behind("ttls", "1.2")?;
+    let list = behind.pki.authority.revocation_list(&[&behind.server])?;
+    let rest = "password_file = \"@/password\"\neap_methods = [\"ttls\"]\n".to_owned()
+        + &login_server("inner = \"pap\"\ncrl_files = [\"@/crl.pem\"]\n");
+    let with_list = [secrets(&behind.pki).as_slice(), &[("crl.pem", &*list)]].concat();
+    refused(&behind.network, &tunnel("alice", &rest), &with_list, 14, FaultName::GatewayNotTrusted)?;
     ensure!(!behind.radius.log().contains("Login OK"), "{}", behind.radius.log());
     Ok(())
 }

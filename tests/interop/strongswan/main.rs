@@ -8,6 +8,7 @@
 //! | [`ppk`] | post-quantum pre-shared keys |
 //! | [`capture`] | packets and keys, read by Wireshark |
 //! | [`certificates`] | certificates on one side or both, every AUTH method |
+//! | [`keys`] | the client's key behind a passphrase, or in a token |
 //! | [`tcp`] | the TCP carrier through a relay, the race of carriers, families and gateways |
 //! | [`trace`] | the conversation log |
 //! | [`hostile`] | a hostile gateway and a hostile network, played by Python |
@@ -29,6 +30,7 @@ mod eap;
 mod fragments;
 mod gateways;
 mod hostile;
+mod keys;
 mod nat;
 mod ppk;
 mod redirects;
@@ -76,6 +78,11 @@ const SCENARIOS: &[Scenario] = &[
     ("strongswan certificate and eap-mschapv2", certificates::certificate_and_eap),
     ("strongswan certificates, RSA by method 1", certificates::rsa_method_1),
     ("strongswan certificates, RSA by RFC 7427", certificates::rsa_rfc_7427),
+    ("strongswan certificates, RSA-PSS by RFC 7427, where both sides want it", certificates::rsa_pss),
+    ("strongswan certificates, an encrypted key whose passphrase is in a file", keys::encrypted),
+    ("strongswan certificates, PKCS#12 whose passphrase is asked for", keys::pkcs12),
+    ("strongswan certificates, RSA-PSS by a key in a token (PKCS#11)", keys::token_by_pss),
+    ("strongswan certificates, ECDSA by a key and certificate in a token (PKCS#11)", keys::token_with_certificate),
     ("strongswan certificates, ECDSA P-256 by method 9", certificates::p256_method_9),
     ("strongswan certificates, ECDSA P-256 by RFC 7427", certificates::p256_rfc_7427),
     ("strongswan certificates, ECDSA P-384 by method 10", certificates::p384_method_10),
@@ -116,6 +123,7 @@ const SCENARIOS: &[Scenario] = &[
     ("freeradius eap-ttls with pap inside", eap::radius_ttls_pap),
     ("freeradius eap-ttls over TLS 1.3", eap::radius_ttls_over_tls_13),
     ("freeradius eap-ttls: another login server is GatewayNotTrusted", eap::radius_other_server),
+    ("freeradius eap-ttls: a login server that was revoked is GatewayNotTrusted", eap::radius_revoked_server),
     ("freeradius eap-mschapv2: an expired password is named as the reason", eap::radius_expired_password),
     ("strongswan certificate: one that a revocation list names is GatewayNotTrusted", revocation::named_by_a_list),
     (

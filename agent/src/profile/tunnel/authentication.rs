@@ -2,9 +2,12 @@
 
 use super::complain;
 use crate::profile::document::Complaint;
+use crate::profile::key_uri::KeyUri;
+use ike_client::auth::certificate::RevocationPolicy;
 use ike_client::auth::eap::{EapMethod, EapProfile, InnerMethod, TlsVersion};
+use ike_client::auth::signature::RsaPadding;
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// How this end proves itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,12 +39,20 @@ pub struct Authentication {
     pub ppk_file: Option<PathBuf>,
     /// Whether a gateway that does not have that key is refused.
     pub ppk_required: bool,
-    /// PEM file with this end's certificate, then its issuers.
+    /// PEM file with this end's certificate, then its issuers; that of `key_file` or of the token when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub certificate_file: Option<PathBuf>,
-    /// PEM file with its private key, mode 0600.
+    /// File with its private key, mode 0600: PEM, which may be encrypted, or PKCS#12 (`.p12` or `.pfx`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key_file: Option<PathBuf>,
+    /// The private key's place in a token (RFC 7512), such as `pkcs11:token=card;object=alice`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_uri: Option<String>,
+    /// File with the passphrase of `key_file` or the PIN of the token, mode 0600; asked for when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_passphrase_file: Option<PathBuf>,
+    /// How an RSA key signs AUTH: `pkcs1`, or `pss` and nothing else.
+    pub rsa_signature: RsaPadding,
     /// Whom EAP-TLS and EAP-TTLS trust, and what TTLS carries.
     pub tls: LoginTls,
 }
@@ -60,6 +71,13 @@ pub struct LoginTls {
     /// SHA-256 of the login server's public key, `sha256//BASE64`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub pins: Vec<String>,
+    /// PEM files with revocation lists of the login server's authorities, beside `gateway_crl_files`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub crl_files: Vec<PathBuf>,
+    /// What must be known of the login server's certificates, by lists or by the OCSP response that it sends within TLS;
+    /// nobody is asked. As `gateway_revocation` when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revocation: Option<RevocationPolicy>,
     /// The lowest version of TLS: `1.2` or `1.3`.
     pub minimum_version: TlsVersion,
     /// What TTLS carries: `mschapv2`, or `pap`, which shows the server the password.
@@ -83,6 +101,9 @@ impl Default for Authentication {
             ppk_required: true,
             certificate_file: None,
             key_file: None,
+            key_uri: None,
+            key_passphrase_file: None,
+            rsa_signature: RsaPadding::default(),
             tls: LoginTls::default(),
         }
     }
@@ -114,21 +135,38 @@ pub enum GatewayAuthentication {
     Psk,
 }
 
+/// Tells whether a file is by its name one that holds certificates beside the key.
+fn is_container(file: &Path) -> bool {
+    let extension = file.extension().and_then(|extension| extension.to_str());
+    extension.is_some_and(|extension| ["p12", "pfx"].iter().any(|known| extension.eq_ignore_ascii_case(known)))
+}
+
 impl Authentication {
+    /// Tells whether this end shows a certificate, to the gateway or to the login server.
+    pub fn shows_certificate(&self) -> bool {
+        self.kind == AuthenticationKind::Certificate
+            || (self.kind == AuthenticationKind::Eap && self.eap_methods.contains(&EapMethod::Tls))
+    }
+
     /// Checks what this end needs in order to prove itself in the way that `kind` names.
     pub(super) fn check(&self) -> Result<(), Complaint> {
         if self.eap_methods.is_empty() {
             return complain("auth.eap_methods", "is empty", "at least one method");
         }
-        let with_key = self.kind == AuthenticationKind::Certificate
-            || (self.kind == AuthenticationKind::Eap && self.eap_methods.contains(&EapMethod::Tls));
-        if with_key {
-            if self.certificate_file.is_none() {
+        if self.shows_certificate() {
+            let brings_its_own = self.key_uri.is_some() || self.key_file.as_deref().is_some_and(is_container);
+            if self.certificate_file.is_none() && !brings_its_own {
                 return complain("auth.certificate_file", "is missing", "a PEM file, because of auth.kind or EAP-TLS");
             }
-            if self.key_file.is_none() {
+            if self.key_file.is_none() && self.key_uri.is_none() {
                 return complain("auth.key_file", "is missing", "a PEM file, because of auth.kind or EAP-TLS");
             }
+        }
+        if self.key_file.is_some() && self.key_uri.is_some() {
+            return complain("auth.key_uri", "is one key too many", "either auth.key_file or auth.key_uri");
+        }
+        if let Some(Err(error)) = self.key_uri.as_ref().map(|uri| uri.parse::<KeyUri>()) {
+            return complain("auth.key_uri", &error.to_string(), "such as pkcs11:token=card;object=alice");
         }
         if self.ppk_id.is_none() && self.ppk_file.is_some() {
             return complain("auth.ppk_id", "is missing", "the key's name, because auth.ppk_file is set");

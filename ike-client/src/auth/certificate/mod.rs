@@ -85,9 +85,16 @@ pub struct VerifiedGateway {
 /// # Errors
 /// [`CertificateError::Malformed`] and [`CertificateError::UnacceptableKey`].
 pub fn key_kind(certificate: &[u8]) -> Result<KeyKind, CertificateError> {
+    public_key(certificate).map(|key| key.kind())
+}
+
+/// Returns the key in an own certificate (DER).
+///
+/// # Errors
+/// As [`key_kind`].
+pub fn public_key(certificate: &[u8]) -> Result<PublicKey, CertificateError> {
     let certificate = verify::parse(certificate)?;
     PublicKey::from_info(certificate.tbs_certificate.subject_pki.raw)
-        .map(|key| key.kind())
         .map_err(|error| CertificateError::UnacceptableKey(error.to_string()))
 }
 

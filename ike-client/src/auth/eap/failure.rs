@@ -24,6 +24,10 @@ pub enum EapFailure {
     /// Success before the method had ended: an attempt to get around it.
     #[error("the gateway claimed success before the login was done")]
     EarlySuccess,
+    /// Success by EAP's own word, which anybody may have sent, where TLS 1.3 is to say so under its keys
+    /// (RFC 9190 §2.5).
+    #[error("the gateway did not confirm within TLS that the login has succeeded")]
+    SuccessUnconfirmed,
     /// The server does not know the password.
     #[error("the gateway did not prove that it knows the password")]
     ServerUnproven,

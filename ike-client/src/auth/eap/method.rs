@@ -85,6 +85,11 @@ impl Method {
         }
     }
 
+    /// Tells whether nothing is missing but the server's own confirmation.
+    pub(super) const fn lacks_confirmation(&self) -> bool {
+        matches!(self, Self::Tls(login) if login.lacks_confirmation())
+    }
+
     /// Takes the server's request, without its type.
     pub(super) fn request(&mut self, data: &[u8], random: &mut dyn Random) -> Result<Turn, EapFailure> {
         match self {

@@ -192,6 +192,7 @@ impl Peer {
                     Ok(Step::Success(key))
                 }
                 State::Ended => Err(EapFailure::Unexpected("a packet after the end")),
+                State::InMethod { method, .. } if method.lacks_confirmation() => Err(EapFailure::SuccessUnconfirmed),
                 _ => Err(EapFailure::EarlySuccess),
             },
             Ok(Packet::SuccessThen { kind }) => self.success_then(state, kind, packet.len()),

@@ -1,5 +1,6 @@
 //! What a profile allows a login to be.
 
+use crate::auth::certificate::Revocation;
 use serde::{Deserialize, Serialize};
 
 /// Which EAP methods a login may use, and how. Whatever is not named here is answered with Nak.
@@ -59,6 +60,10 @@ pub struct TlsProfile {
     /// SHA-256 of acceptable subjectPublicKeyInfos; without anchors the pin suffices.
     #[serde(default)]
     pub server_pins: Vec<[u8; 32]>,
+    /// What is known of certificates that were taken back; beside it an OCSP response counts that the server sends
+    /// within TLS. Nobody is asked.
+    #[serde(default)]
+    pub revocation: Revocation,
     /// The lowest version of TLS that is spoken.
     #[serde(default)]
     pub minimum_version: TlsVersion,

@@ -11,11 +11,13 @@ mod scheme;
 mod sign;
 #[cfg(test)]
 mod tests;
+mod token;
 mod verify;
 #[cfg(test)]
 mod wycheproof;
 
 pub use hashes::{HashAlgorithm, HashListMalformed, SignatureHashes};
-pub use scheme::{KeyKind, SignatureAlgorithm, SignatureScheme, choose, method};
+pub use scheme::{KeyKind, RsaPadding, SignatureAlgorithm, SignatureScheme, choose, method};
 pub use sign::{SignError, Signed, sign, sign_bare, sign_with};
+pub use token::{bare_of_token, of_token};
 pub use verify::{PublicKey, PublicKeyError, SignatureError, SignaturePolicy};

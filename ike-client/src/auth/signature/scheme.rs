@@ -139,15 +139,28 @@ impl SignatureScheme {
     }
 }
 
+/// How an RSA key signs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RsaPadding {
+    /// PKCS#1 v1.5, which every peer knows. RFC 8247 §3.2 has both as a must and would rather have PSS; but method 14
+    /// cannot tell whether a peer knows PSS, and one that does not refuses the login without saying why.
+    #[default]
+    Pkcs1,
+    /// PSS and nothing else: a peer that does not know method 14 gets no signature.
+    Pss,
+}
+
 /// Chooses how a key of `kind` signs for a peer that announced `announced`.
 ///
 /// Method 14 wherever a hash is shared. Without one, ECDSA falls back to its own method, whose hash is as
-/// good; RSA falls back to method 1, whose hash is SHA-1, only where the peer announced nothing at all.
-///
-/// PKCS#1 v1.5 goes before PSS because method 14 has no way to learn whether the peer knows PSS.
-pub fn choose(kind: KeyKind, announced: &SignatureHashes) -> Option<SignatureScheme> {
+/// good; RSA falls back to method 1, whose hash is SHA-1, only where the peer announced nothing at all and
+/// `padding` is the one that method 1 has.
+pub fn choose(kind: KeyKind, announced: &SignatureHashes, padding: RsaPadding) -> Option<SignatureScheme> {
     use SignatureAlgorithm::{EcdsaSha256, EcdsaSha384, EcdsaSha512, Ed25519};
+    use SignatureAlgorithm::{RsaPssSha256, RsaPssSha384, RsaPssSha512};
     let preferred: &[SignatureAlgorithm] = match kind {
+        KeyKind::Rsa if padding == RsaPadding::Pss => &[RsaPssSha256, RsaPssSha384, RsaPssSha512],
         KeyKind::Rsa => &SignatureAlgorithm::ALL,
         KeyKind::EcdsaP256 => &[EcdsaSha256],
         KeyKind::EcdsaP384 => &[EcdsaSha384],
@@ -162,7 +175,7 @@ pub fn choose(kind: KeyKind, announced: &SignatureHashes) -> Option<SignatureSch
         (None, KeyKind::EcdsaP521) => Some(SignatureScheme::EcdsaP521),
         // Method 14 is the only one there is for it.
         (None, KeyKind::Ed25519) => None,
-        (None, KeyKind::Rsa) if announced.is_empty() => Some(SignatureScheme::RsaSha1),
+        (None, KeyKind::Rsa) if announced.is_empty() && padding == RsaPadding::Pkcs1 => Some(SignatureScheme::RsaSha1),
         (None, KeyKind::Rsa) => None,
     }
 }
@@ -170,6 +183,10 @@ pub fn choose(kind: KeyKind, announced: &SignatureHashes) -> Option<SignatureSch
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn choose(kind: KeyKind, announced: &SignatureHashes) -> Option<SignatureScheme> {
+        super::choose(kind, announced, RsaPadding::Pkcs1)
+    }
 
     fn announced(numbers: &[u16]) -> SignatureHashes {
         numbers.iter().copied().map(HashAlgorithm).collect()
@@ -187,6 +204,18 @@ mod tests {
         ] {
             assert_eq!(choose(kind, &announced(hashes)), Some(SignatureScheme::Rfc7427(algorithm)));
         }
+    }
+
+    #[test]
+    fn a_key_that_is_to_sign_by_pss_signs_by_nothing_else() {
+        use SignatureAlgorithm as A;
+        let choose = |hashes: &[u16]| super::choose(KeyKind::Rsa, &announced(hashes), RsaPadding::Pss);
+        assert_eq!(choose(&[1, 2, 3, 4]), Some(SignatureScheme::Rfc7427(A::RsaPssSha256)));
+        assert_eq!(choose(&[4]), Some(SignatureScheme::Rfc7427(A::RsaPssSha512)));
+        assert_eq!(choose(&[1]), None);
+        assert_eq!(choose(&[]), None, "no method 1");
+        let other = super::choose(KeyKind::EcdsaP256, &announced(&[2]), RsaPadding::Pss);
+        assert_eq!(other, Some(SignatureScheme::Rfc7427(A::EcdsaSha256)), "it is about RSA alone");
     }
 
     #[test]

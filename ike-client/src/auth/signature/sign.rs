@@ -1,5 +1,6 @@
 //! Making our own signature, where the private key lives.
 
+use super::RsaPadding;
 use super::{SignatureAlgorithm, SignatureHashes, SignatureScheme, algorithm_identifier, choose, rsa_sha1};
 use crate::auth::private_key::{Material, PrivateKey};
 use crate::auth::signature::KeyKind;
@@ -49,7 +50,7 @@ pub fn sign(
     octets: &[u8],
     random: &mut dyn Random,
 ) -> Result<Signed, SignError> {
-    let scheme = choose(key.kind(), announced).ok_or(SignError::NoSharedHash(key.kind()))?;
+    let scheme = choose(key.kind(), announced, RsaPadding::Pkcs1).ok_or(SignError::NoSharedHash(key.kind()))?;
     sign_with(key, scheme, octets, random)
 }
 
@@ -63,16 +64,22 @@ pub fn sign_with(
     octets: &[u8],
     random: &mut dyn Random,
 ) -> Result<Signed, SignError> {
-    let signature = signature(key, scheme, octets, random)?;
-    let data = match scheme {
-        SignatureScheme::Rfc7427(algorithm) => {
-            let identifier = algorithm_identifier::encode(algorithm);
-            let length = u8::try_from(identifier.len()).map_err(|_| SignError::KeyUnusable)?;
-            [&[length], identifier.as_slice(), &signature].concat()
-        }
-        _ => signature,
-    };
-    Ok(Signed { scheme, data })
+    Signed::of(scheme, signature(key, scheme, octets, random)?)
+}
+
+impl Signed {
+    /// Puts the AlgorithmIdentifier in front where the scheme wants it.
+    pub(super) fn of(scheme: SignatureScheme, signature: Vec<u8>) -> Result<Self, SignError> {
+        let data = match scheme {
+            SignatureScheme::Rfc7427(algorithm) => {
+                let identifier = algorithm_identifier::encode(algorithm);
+                let length = u8::try_from(identifier.len()).map_err(|_| SignError::KeyUnusable)?;
+                [&[length], identifier.as_slice(), &signature].concat()
+            }
+            _ => signature,
+        };
+        Ok(Self { scheme, data })
+    }
 }
 
 /// Signs `octets` by `algorithm` and gives the bare signature, as TLS wants it: ECDSA's in DER.

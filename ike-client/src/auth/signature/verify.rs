@@ -153,7 +153,7 @@ impl PublicKey {
         }
     }
 
-    fn check(&self, scheme: SignatureScheme, octets: &[u8], signed: &[u8]) -> bool {
+    pub(super) fn check(&self, scheme: SignatureScheme, octets: &[u8], signed: &[u8]) -> bool {
         use SignatureAlgorithm as A;
         if self.kind == KeyKind::EcdsaP521 {
             return self.check_p521(scheme, octets, signed);

@@ -80,6 +80,7 @@ impl AwaitingAuthResponse {
             Ok(proven) => proven,
             Err(cause) => return closing::farewell(negotiated.sa, cause, context, now),
         };
+        context.gateway_proven = true;
         let state = Self { negotiated, psk, identity, offer, warnings };
         match revocation::to_ask(&proven, context) {
             Ok(Some(inquiry)) => inquiry.ask(state, raw, context, now),
@@ -97,7 +98,6 @@ impl AwaitingAuthResponse {
         now: Timestamp,
     ) -> State {
         let Self { negotiated, identity, offer, mut warnings, .. } = self;
-        context.gateway_proven = true;
         if matches!(proven.by(), ProvenBy::Certificate { scheme: SignatureScheme::RsaSha1, .. }) {
             warnings.push(Warning::SignatureUsesSha1);
         }
@@ -150,7 +150,7 @@ impl AwaitingFinalAuth {
                 psk::verify(keys.prf, key, &negotiated.gateway_octets(&gateway), &authentication.data)
             });
         if !good {
-            let why = DistrustReason::EapProofMissing;
+            let why = DistrustReason::LoginKeyMissing;
             return closing::farewell(negotiated.sa, CloseCause::GatewayNotTrusted { why }, context, now);
         }
         if let Some(to) = followed(payloads, context) {

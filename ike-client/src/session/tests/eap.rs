@@ -88,7 +88,7 @@ fn not_even_the_name_goes_to_a_gateway_with_another_key() {
 fn success_before_the_method_ran_is_a_gateway_that_proved_nothing() {
     let server = EapServer { early_success: true, ..EapServer::default() };
     let (mut client, _) = until_password(eap_configuration(), server);
-    assert_eq!(closed(&mut client), CloseCause::GatewayNotTrusted { why: DistrustReason::EapProofMissing });
+    assert_eq!(closed(&mut client), CloseCause::GatewayNotTrusted { why: DistrustReason::EarlySuccess });
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn a_final_auth_by_another_key_is_refused() {
     let (mut client, mut gateway) = until_password(eap_configuration(), EapServer::default());
     gateway.behaviour.forgets_msk = true;
     answer_password(&mut client, &mut gateway, "swordfish");
-    assert_eq!(closed(&mut client), CloseCause::GatewayNotTrusted { why: DistrustReason::EapProofMissing });
+    assert_eq!(closed(&mut client), CloseCause::GatewayNotTrusted { why: DistrustReason::LoginKeyMissing });
 }
 
 #[test]

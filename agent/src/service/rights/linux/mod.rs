@@ -39,6 +39,14 @@ pub(crate) fn confine_look_up() -> io::Result<Confinement> {
     Ok(Confinement { measures: vec![user, capabilities, files, calls] })
 }
 
+/// The child that loads a token's module keeps the user, to whom the token belongs, and what that user may read: a
+/// module reads files and speaks with services that nobody can list here.
+pub(crate) fn confine_token() -> io::Result<Confinement> {
+    let capabilities = capabilities::keep_nothing()?;
+    seal()?;
+    Ok(Confinement { measures: vec![capabilities] })
+}
+
 /// No program that is run adds rights, no other process of the user looks into this one, and its
 /// keys are in no core dump.
 fn seal() -> io::Result<()> {

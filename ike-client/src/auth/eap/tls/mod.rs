@@ -89,6 +89,11 @@ impl Login {
         matches!(self.stage, Stage::Done)
     }
 
+    /// Tells whether the handshake has ended well under TLS 1.3, and the server has not said yet that it thinks so too.
+    pub(super) const fn lacks_confirmation(&self) -> bool {
+        matches!(self.stage, Stage::AwaitingIndication(_))
+    }
+
     pub(super) fn request(&mut self, data: &[u8], random: &mut dyn Random) -> Result<Turn, EapFailure> {
         let stage = std::mem::replace(&mut self.stage, Stage::Ended);
         match (self.framing.receive(data)?, stage) {

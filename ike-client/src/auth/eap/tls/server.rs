@@ -3,6 +3,7 @@
 use crate::auth::Identity;
 use crate::auth::certificate::{self, CertificateError, ExpectedIdentity, Revocation, Trust};
 use crate::auth::eap::profile::TlsProfile;
+use crate::wire::{self, CertificateEncoding};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -30,7 +31,7 @@ impl ServerCheck {
             anchors: profile.server_anchors.clone(),
             pins: profile.server_pins.clone(),
             name,
-            revocation: Revocation::default(),
+            revocation: Revocation { inquire: false, fetched: None, ..profile.revocation.clone() },
             algorithms,
             refusal,
         }
@@ -43,14 +44,19 @@ impl ServerCertVerifier for ServerCheck {
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
+        ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let chain: Vec<Vec<u8>> =
             std::iter::once(end_entity).chain(intermediates).map(|certificate| certificate.to_vec()).collect();
         let expected = ExpectedIdentity::Profile(&self.name);
         let trust = Trust { anchors: &self.anchors, pins: &self.pins, revocation: &self.revocation, expected };
-        match certificate::verify_gateway(&certificate::payloads(&chain), &trust, &self.name, now.as_secs()) {
+        let mut payloads = certificate::payloads(&chain);
+        if !ocsp_response.is_empty() {
+            let encoding = CertificateEncoding::OCSP;
+            payloads.push(wire::Certificate { encoding, data: ocsp_response.to_vec() });
+        }
+        match certificate::verify_gateway(&payloads, &trust, &self.name, now.as_secs()) {
             Ok(_) => Ok(ServerCertVerified::assertion()),
             Err(error) => {
                 *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);

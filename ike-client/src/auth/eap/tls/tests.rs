@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::auth::PrivateKey;
+use crate::auth::certificate::making::{self, Making};
+use crate::auth::certificate::{CertificateError, Revocation, RevocationPolicy};
 use crate::auth::eap::{EapMethod, EapProfile, InnerMethod, Peer, Step, TlsVersion, packet::kind};
 use crate::auth::signature::{SignatureAlgorithm, sign_bare};
 use crate::crypto::Secret;
@@ -23,6 +25,7 @@ const SERVER: &str = "radius.example.com";
 /// An authority and those it vouches for.
 pub(crate) struct Pki {
     pub authority: Vec<u8>,
+    issuer: Issuer<'static, KeyPair>,
     server: (Vec<u8>, Vec<u8>),
     pub client: (Vec<u8>, String),
 }
@@ -49,7 +52,7 @@ fn pki_for(server: &str, purpose: ExtendedKeyUsagePurpose) -> Pki {
     let (certificate, key) = issue(server, purpose);
     let server = (certificate, key.serialize_der());
     let (certificate, key) = issue("alice.example.com", ExtendedKeyUsagePurpose::ClientAuth);
-    Pki { authority, server, client: (certificate, key.serialize_pem()) }
+    Pki { authority, issuer, server, client: (certificate, key.serialize_pem()) }
 }
 
 /// What the server does inside once the channel stands.
@@ -75,6 +78,11 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn new(pki: &Pki, versions: &[&'static SupportedProtocolVersion], inside: Inside) -> Self {
+        Self::stapling(pki, versions, inside, Vec::new())
+    }
+
+    /// Makes a server that sends this OCSP response with its certificate.
+    fn stapling(pki: &Pki, versions: &[&'static SupportedProtocolVersion], inside: Inside, response: Vec<u8>) -> Self {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder =
             ServerConfig::builder_with_provider(Arc::clone(&provider)).with_protocol_versions(versions).unwrap();
@@ -88,7 +96,9 @@ impl Server {
             builder.with_no_client_auth()
         };
         let key = PrivateKeyDer::try_from(pki.server.1.clone()).unwrap();
-        let config = builder.with_single_cert(vec![CertificateDer::from(pki.server.0.clone())], key).unwrap();
+        let config =
+            builder.with_single_cert_with_ocsp(vec![CertificateDer::from(pki.server.0.clone())], key, response);
+        let config = config.unwrap();
         let kind = if mutual { kind::TLS } else { kind::TTLS };
         Self {
             connection: ServerConnection::new(Arc::new(config)).unwrap(),
@@ -220,6 +230,7 @@ fn profile(pki: &Pki, method: EapMethod) -> EapProfile {
         server_name: SERVER.to_owned(),
         server_anchors: vec![pki.authority.clone()],
         server_pins: Vec::new(),
+        revocation: Revocation::default(),
         minimum_version: TlsVersion::Tls12,
         client_chain,
         inner: InnerMethod::Mschapv2,
@@ -283,12 +294,48 @@ fn an_rsa_key_signs_by_pss() {
 }
 
 #[test]
-fn success_over_tls_1_3_without_the_protected_word_is_early() {
+fn a_login_server_is_held_against_the_response_that_it_sends_within_tls() {
+    let pki = pki();
+    let staple = |status| {
+        let making = Making {
+            certificate: &pki.server.0,
+            issuer: &pki.authority,
+            status,
+            this_update: NOW - 60,
+            next_update: Some(NOW + 3600),
+            nonce: None,
+            responder: &pki.authority,
+            named_by_key: false,
+        };
+        making.sign(pki.issuer.key())
+    };
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let login = |policy, response: Vec<u8>| {
+            let mut profile = profile(&pki, EapMethod::Tls);
+            let revocation = Revocation { policy, ..Revocation::default() };
+            profile.tls.as_mut().unwrap().revocation = revocation;
+            let mut server = Server::stapling(&pki, &[version], Inside::Nothing { indicates: true }, response);
+            play(&mut peer(profile), &mut server, &pki.client.1, "")
+        };
+        let refused = |step: Step| match step {
+            Step::Failed { reason: EapFailure::Tls(TlsError::Certificate(error)), .. } => error,
+            other => panic!("{other:?}"),
+        };
+        use RevocationPolicy::{Hard, Soft};
+        assert!(matches!(login(Hard, staple(making::good())), Step::Success(_)));
+        assert_eq!(refused(login(Soft, staple(making::revoked()))), CertificateError::Revoked);
+        let unknown = refused(login(Hard, Vec::new()));
+        assert!(matches!(unknown, CertificateError::RevocationUnknown { .. }), "{unknown}");
+    }
+}
+
+#[test]
+fn success_over_tls_1_3_without_the_protected_word_is_not_believed() {
     let pki = pki();
     let mut server = Server::new(&pki, BOTH, Inside::Nothing { indicates: false });
     let mut peer = peer(profile(&pki, EapMethod::Tls));
     let ended = play(&mut peer, &mut server, &pki.client.1, "");
-    assert_eq!(ended, Step::Failed { reason: EapFailure::EarlySuccess, farewell: None });
+    assert_eq!(ended, Step::Failed { reason: EapFailure::SuccessUnconfirmed, farewell: None });
 }
 
 #[test]
