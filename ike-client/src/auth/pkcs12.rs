@@ -70,10 +70,8 @@ pub fn open(der: &[u8], passphrase: &str) -> Result<Contents, PrivateKeyError> {
     let mut safes = Reader::new(safe).enter(tag::SEQUENCE).ok_or(MALFORMED)?;
     while !safes.is_empty() {
         let mut info = safes.enter(tag::SEQUENCE).ok_or(MALFORMED)?;
-        match {
-            let mut ahead = info;
-            ahead.content(tag::OBJECT_IDENTIFIER)
-        } {
+        let mut ahead = info;
+        match ahead.content(tag::OBJECT_IDENTIFIER) {
             Some(ENCRYPTED_DATA) => bags.read(&encrypted(&mut info, passphrase)?, passphrase)?,
             _ => bags.read(content(&mut info).ok_or(MALFORMED)?, passphrase)?,
         }

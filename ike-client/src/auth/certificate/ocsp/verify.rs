@@ -46,15 +46,11 @@ impl Response<'_> {
         if statements.iter().any(|statement| statement.standing == Standing::Unknown) {
             return Err(OcspError::Unknown);
         }
-        let current = |statement: &&super::response::Statement<'_>| {
+        let current = |statement: &super::response::Statement<'_>| {
             let until = statement.next_update.unwrap_or_else(|| statement.this_update.saturating_add(MAX_AGE));
             statement.this_update <= now.saturating_add(SKEW) && now <= until.saturating_add(SKEW)
         };
-        if statements.iter().all(|statement| current(&statement)) {
-            Ok(Some(Status::Good))
-        } else {
-            Err(OcspError::Outdated)
-        }
+        if statements.into_iter().all(current) { Ok(Some(Status::Good)) } else { Err(OcspError::Outdated) }
     }
 
     /// Checks the signature, by the issuer itself or by one whom it has made a responder.
