@@ -26,6 +26,7 @@ const SCENARIOS: &[Scenario] = &[
     ("lab gateway: EMS shares tags with it, by default of connected endpoints only", fabric::ems_decides),
     ("lab gateway: posternd connects, moves data, deletes and is deleted", postern::lives),
     ("lab gateway: posternd connects and renews with ML-KEM, as its profile demands", postern::post_quantum),
+    ("lab gateway: posternd comes back by its ticket after its address changed", postern::comes_back_by_tickets),
     ("lab gateway: posternd is refused by tags with a name of its own", postern::refused_by_tags),
     ("lab gateway as FortiGate: a password alone", fortigate::plain_login),
     ("lab gateway as FortiGate: a second factor by GTC, right and wrong", fortigate::second_factor),

@@ -79,7 +79,7 @@ use crate::wire::Message;
 use context::Context;
 use resume::AwaitingResumeResponse;
 use state::State;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// One connection to one gateway: see the [module](self).
 pub struct Session {
@@ -291,6 +291,12 @@ impl Session {
     /// Returns the gateway's address and port that are in use now.
     pub const fn remote(&self) -> SocketAddr {
         self.context.path.remote
+    }
+
+    /// Returns the other addresses at which the gateway, once proven, said it can be reached (RFC 4555
+    /// §3.6).
+    pub fn other_addresses(&self) -> &[IpAddr] {
+        &self.context.alternatives
     }
 
     /// Tells whether the gateway has answered IKE_SA_INIT in a way that led to keys, or the session

@@ -11,6 +11,7 @@ use super::link::{Link, Received, SLOTS};
 use super::tally::{Tally, add};
 use super::wake::Wake;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 use tokio::sync::mpsc;
@@ -20,6 +21,8 @@ use tokio::sync::mpsc;
 pub enum FromPlane {
     /// An IKE message that came on the encapsulated socket, without its marker.
     Ike(Vec<u8>),
+    /// The same, from another address that the gateway said it can be reached at.
+    IkeFrom(Vec<u8>, SocketAddr),
     /// The encapsulation has something to tell: see [`Encapsulation::poll_event`].
     Told,
     /// The device is gone, or cannot be used.
@@ -162,6 +165,9 @@ impl Shared {
             let received = self.link.receive(batch, &self.tally)?;
             if received == Received::Nothing || self.wake.is_set() {
                 return Ok(());
+            }
+            for (message, from) in self.link.take_from_others() {
+                let _ = self.tell.try_send(FromPlane::IkeFrom(message, from));
             }
             self.encapsulation.open(batch, &self.tally, &mut |message| {
                 let _ = self.tell.try_send(FromPlane::Ike(message.to_vec()));

@@ -105,11 +105,8 @@ impl<'a> Engine<'a> {
                 Woken::Command(command) => self.obey(command, owner, now),
                 Woken::Path(told) => self.take(told, &mut owner.outbox, now),
                 Woken::Succession(came) => self.take_beside(came, now),
-                Woken::Plane(FromPlane::Ike(message)) => {
-                    let gateway = self.session.remote();
-                    self.session.handle_datagram(&message, gateway, now);
-                    self.succession.handle_datagram(&message, gateway, now);
-                }
+                Woken::Plane(FromPlane::Ike(message)) => self.take_message(&message, self.session.remote(), now),
+                Woken::Plane(FromPlane::IkeFrom(message, from)) => self.take_message(&message, from, now),
                 Woken::Plane(FromPlane::DeviceFailed(error)) => {
                     let cause = EndCause::Device { device: self.tunnel.device.clone(), error: error.to_string() };
                     self.stop(cause, CloseReason::Shutdown, &mut owner.outbox, now);
@@ -149,6 +146,12 @@ impl<'a> Engine<'a> {
             Told::Reopened => self.way_found(outbox, now),
             Told::Failed => {}
         }
+    }
+
+    /// Takes an IKE message that the data plane received.
+    fn take_message(&mut self, message: &[u8], from: SocketAddr, now: Timestamp) {
+        self.session.handle_datagram(message, from, now);
+        self.succession.handle_datagram(message, from, now);
     }
 
     /// A stream that was lost is opened again, as long as the session believes in its gateway.
@@ -339,9 +342,10 @@ impl<'a> Engine<'a> {
             }
             match self.session.poll_transmit().or_else(|| self.succession.poll_transmit()) {
                 Some(transmit) => self.path.send(&transmit),
-                None => return,
+                None => break,
             }
         }
+        self.path.admit(self.session.other_addresses());
     }
 
     fn tell_conversation(&mut self, outbox: &mut Outbox) {

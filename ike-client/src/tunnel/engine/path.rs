@@ -8,10 +8,10 @@ use crate::session::{LocalSocket, Transmit};
 use crate::time::Timestamp;
 use crate::transport::{Packet, udp};
 use crate::tunnel::control::Carrier;
-use crate::tunnel::link::Link;
+use crate::tunnel::link::{Link, OtherAddresses};
 use crate::tunnel::socket::{self, Sockets};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::net::UdpSocket;
@@ -39,6 +39,8 @@ pub struct UdpPath {
     encapsulated: Option<UdpSocket>,
     /// Where datagrams are received to.
     buffer: Box<[u8]>,
+    /// Where else the gateway is, as far as the data plane's link needs to know.
+    others: Arc<OtherAddresses>,
 }
 
 /// What the way has to tell.
@@ -63,7 +65,8 @@ impl Path {
                 let sockets = socket::open(gateway, firewall_mark)?;
                 let ike = UdpSocket::from_std(sockets.ike.try_clone()?)?;
                 let encapsulated = Some(UdpSocket::from_std(sockets.encapsulated.try_clone()?)?);
-                Ok(Self::Udp(UdpPath { sockets, ike, encapsulated, buffer: vec![0; LARGEST].into() }))
+                let (buffer, others) = (vec![0; LARGEST].into(), Arc::default());
+                Ok(Self::Udp(UdpPath { sockets, ike, encapsulated, buffer, others }))
             }
             Carrier::Tcp { .. } => {
                 StreamPath::open(gateway, firewall_mark).await.map(|path| Self::Stream(Box::new(path)))
@@ -106,6 +109,13 @@ impl Path {
         };
         if let Err(error) = result {
             tracing::debug!(%error, "an IKE message could not be sent");
+        }
+    }
+
+    /// Takes packets of these other addresses of the gateway too.
+    pub fn admit(&self, others: &[IpAddr]) {
+        if let Self::Udp(path) = self {
+            path.others.announce(others);
         }
     }
 
@@ -176,7 +186,8 @@ impl Path {
         match self {
             Self::Udp(path) => {
                 path.encapsulated = None;
-                Link::udp(path.sockets.encapsulated.try_clone()?, gateway).map(Arc::new)
+                let link = Link::udp(path.sockets.encapsulated.try_clone()?, gateway)?;
+                Ok(Arc::new(link.admitting(Arc::clone(&path.others))))
             }
             Self::Stream(path) => path.hand_over().ok_or_else(|| io::ErrorKind::NotConnected.into()),
         }

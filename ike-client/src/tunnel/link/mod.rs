@@ -1,5 +1,6 @@
 //! What sealed packets travel on to the gateway, in batches: UDP or TCP behind one front.
 
+mod others;
 mod stream;
 mod udp;
 
@@ -9,7 +10,9 @@ use super::tally::Tally;
 use super::wake::Wake;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
 
+pub use others::OtherAddresses;
 pub use stream::StreamLink;
 pub use udp::{SLOTS, UdpLink};
 
@@ -40,6 +43,23 @@ impl Link {
     /// The system's.
     pub fn udp(socket: UdpSocket, gateway: SocketAddr) -> io::Result<Self> {
         UdpLink::new(socket, gateway).map(Self::Udp)
+    }
+
+    /// Takes packets of the gateway's other addresses too.
+    #[must_use]
+    pub fn admitting(self, others: Arc<OtherAddresses>) -> Self {
+        match self {
+            Self::Udp(link) => Self::Udp(link.admitting(others)),
+            stream @ Self::Stream(_) => stream,
+        }
+    }
+
+    /// Gives away the IKE messages that came from other addresses of the gateway.
+    pub fn take_from_others(&self) -> Vec<(Vec<u8>, SocketAddr)> {
+        match self {
+            Self::Udp(link) => link.take_from_others(),
+            Self::Stream(_) => Vec::new(),
+        }
     }
 
     /// Sends the sealed packets of a batch as long as the gate lets them pass.

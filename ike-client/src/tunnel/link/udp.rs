@@ -1,6 +1,6 @@
 //! Datagrams, as many a call as the system takes.
 
-use super::Received;
+use super::{OtherAddresses, Received};
 use crate::tunnel::batch::{InboundBatch, MAX_PACKET, OutboundBatch, Run};
 use crate::tunnel::gate::Gate;
 use crate::tunnel::socket;
@@ -10,6 +10,7 @@ use quinn_udp::{BATCH_SIZE, EcnCodepoint, RecvMeta, Transmit, UdpSockRef, UdpSoc
 use socket2::SockRef;
 use std::io::{self, IoSliceMut};
 use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// How many messages one call receives, each of up to 64 datagrams: as much as stays in the
@@ -26,6 +27,7 @@ pub struct UdpLink {
     gateway: SocketAddr,
     /// Whether it was said that the system cuts no runs.
     refusal_told: AtomicBool,
+    others: Arc<OtherAddresses>,
 }
 
 /// The gate is closed, or the thread is to end.
@@ -41,7 +43,18 @@ impl UdpLink {
         let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
         // quinn-udp forbids fragments, for QUIC measures paths; ESP must arrive all the same.
         socket::let_ip_fragment(&SockRef::from(&socket), gateway)?;
-        Ok(Self { socket, state, gateway, refusal_told: AtomicBool::new(false) })
+        Ok(Self { socket, state, gateway, refusal_told: AtomicBool::new(false), others: Arc::default() })
+    }
+
+    /// Takes packets of the gateway's other addresses too.
+    #[must_use]
+    pub fn admitting(self, others: Arc<OtherAddresses>) -> Self {
+        Self { others, ..self }
+    }
+
+    /// Gives away the IKE messages that came from other addresses of the gateway.
+    pub fn take_from_others(&self) -> Vec<(Vec<u8>, SocketAddr)> {
+        self.others.take()
     }
 
     /// Sends the sealed packets of a batch as long as the gate lets them pass.
@@ -147,11 +160,25 @@ impl UdpLink {
             octets += meta.len;
             if meta.addr.ip().to_canonical() == self.gateway.ip() {
                 batch.push(slot, meta.len, meta.stride, meta.ecn.map_or(0, |mark| mark as u8));
-            } else {
+            } else if !self.of_other(slot, meta, batch) {
                 add(&tally.dropped_inbound, 1);
             }
         }
         Ok(if received == SLOTS || octets >= MUCH { Received::Much } else { Received::All })
+    }
+
+    /// Takes datagrams from another address of the gateway; returns false when it is none of its own.
+    #[cold]
+    fn of_other(&self, slot: usize, meta: &RecvMeta, batch: &mut InboundBatch) -> bool {
+        if !self.others.admits(meta.addr.ip()) {
+            return false;
+        }
+        let start = slot * (MAX_PACKET + 1);
+        let first = start..start + meta.len.min(meta.stride);
+        if !batch.buffer.get(first).is_some_and(|datagram| self.others.keep(datagram, meta.addr)) {
+            batch.push(slot, meta.len, meta.stride, meta.ecn.map_or(0, |mark| mark as u8));
+        }
+        true
     }
 
     /// Waits until something can be received. Returns false when woken to end.
@@ -237,6 +264,36 @@ mod tests {
             seen.extend(class.filter(|class| octets[..100] == [*class; 100]));
         }
         seen
+    }
+
+    #[test]
+    fn only_announced_addresses_of_the_gateway_are_taken_and_ike_is_kept_with_its_sender() {
+        let [gateway, other] = ["127.0.0.1:0", "127.0.0.2:0"].map(|address| UdpSocket::bind(address).unwrap());
+        let own = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let to = own.local_addr().unwrap();
+        own.set_nonblocking(true).unwrap();
+        let others = Arc::new(OtherAddresses::default());
+        let link = UdpLink::new(own, gateway.local_addr().unwrap()).unwrap().admitting(Arc::clone(&others));
+        let (wake, tally, mut batch) = (Wake::new().unwrap(), Tally::default(), InboundBatch::new(SLOTS));
+        let esp = [9; 60];
+        let ike = [&[0; 4][..], &[7; 28]].concat();
+        let mut exchange = |datagram: &[u8], by: &UdpSocket| {
+            by.send_to(datagram, to).unwrap();
+            assert!(link.wait(&wake).unwrap());
+            batch.start();
+            assert!(!matches!(link.receive(&mut batch, &tally).unwrap(), Received::Nothing));
+            (batch.datagrams(), link.take_from_others().len(), tally.read().dropped_inbound)
+        };
+        // Not announced: forged, whatever it is.
+        assert_eq!(exchange(&esp, &other), (0, 0, 1));
+        assert_eq!(exchange(&ike, &other), (0, 0, 2));
+        others.announce(&[other.local_addr().unwrap().ip()]);
+        assert_eq!(exchange(&esp, &other), (1, 0, 2));
+        assert_eq!(exchange(&ike, &other), (0, 1, 2));
+        assert_eq!(exchange(&ike, &gateway), (1, 0, 2));
+        // The next list replaces the one before.
+        others.announce(&[]);
+        assert_eq!(exchange(&esp, &other), (0, 0, 3));
     }
 
     #[test]
