@@ -8,6 +8,7 @@
 mod crash;
 mod create_child;
 mod delete;
+mod exchange;
 mod followup;
 mod informational;
 mod lifetimes;
@@ -33,12 +34,10 @@ use crate::esp::EspSpi;
 use crate::time::Timestamp;
 use crate::wire::{DecodeError, ExchangeType, Message, Notify, NotifyType, Payload, ProtocolId};
 use crash::CrashToken;
-use create_child::ChildCreation;
-use followup::{Followup, Pending};
-use mobility::{AddressUpdate, Mobility};
+use exchange::{Ending, Line, Operation, Other, OtherStanding, Reply, Task, Then, Which};
+use followup::Pending;
+use mobility::Mobility;
 use reauthenticate::Authentication;
-use rekey_child::ChildRekey;
-use rekey_ike::IkeRekey;
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -76,118 +75,6 @@ pub(super) struct EstablishedSa {
     crash_token: CrashToken,
     /// The peer's negotiation that goes on after CREATE_CHILD_SA.
     pending: Option<Box<Pending>>,
-}
-
-/// An IKE SA and the own exchange that is under way on it.
-struct Line {
-    sa: IkeSa,
-    task: Option<Task>,
-}
-
-/// An IKE SA beside the current one.
-struct Other {
-    line: Line,
-    standing: OtherStanding,
-}
-
-/// What an IKE SA beside the current one is there for.
-enum OtherStanding {
-    /// The peer made it while the own renewal is under way; the nonces will tell whether it stays.
-    Candidate {
-        /// The lower nonce of the exchange that made it.
-        lowest: Vec<u8>,
-    },
-    /// It was replaced, or is one too many, and whoever is to delete it has until then.
-    Replaced {
-        /// The end of the wait.
-        until: Timestamp,
-    },
-}
-
-/// An exchange that is to be started.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Operation {
-    CreateChild,
-    DeleteChild(EspSpi),
-    Liveness,
-    RekeyChild(EspSpi),
-    RekeyIke,
-    UpdateAddresses,
-}
-
-/// An exchange that is under way.
-enum Task {
-    CreateChild(Box<ChildCreation>),
-    DeleteChild(EspSpi),
-    DeleteIke,
-    Followup(Box<Followup>),
-    Liveness,
-    RekeyChild(Box<ChildRekey>),
-    RekeyIke(Box<IkeRekey>),
-    UpdateAddresses(AddressUpdate),
-}
-
-impl Task {
-    /// Tells whether it makes, replaces or deletes an SA.
-    const fn is_about_sas(&self) -> bool {
-        !matches!(self, Self::Liveness | Self::UpdateAddresses(_))
-    }
-}
-
-/// Which IKE SA a message came in on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Which {
-    Current,
-    Other(usize),
-}
-
-/// What is answered to a request, and what then follows.
-struct Reply {
-    payloads: Vec<Payload>,
-    then: Then,
-}
-
-/// What follows once a request is answered.
-enum Then {
-    Nothing,
-    /// The peer made a new IKE SA; with the lower nonce of that exchange.
-    NewIkeSa(Box<IkeSa>, Vec<u8>),
-    /// The peer deleted the IKE SA that the request came in on.
-    IkeSaGone,
-    /// The peer deleted CHILD SAs.
-    ChildrenGone,
-}
-
-/// Why it ends, and whether the peer knows already.
-enum Ending {
-    /// The peer knows, or is not there to be told.
-    Silent(CloseCause),
-    /// The peer is to be told.
-    Told(CloseCause),
-}
-
-impl From<CloseCause> for Ending {
-    fn from(cause: CloseCause) -> Self {
-        Self::Told(cause)
-    }
-}
-
-impl From<Vec<Payload>> for Reply {
-    fn from(payloads: Vec<Payload>) -> Self {
-        Self { payloads, then: Then::Nothing }
-    }
-}
-
-impl From<Notify> for Reply {
-    fn from(notify: Notify) -> Self {
-        vec![Payload::Notify(notify)].into()
-    }
-}
-
-impl From<NotifyType> for Reply {
-    fn from(kind: NotifyType) -> Self {
-        Notify::new(kind, Vec::new()).into()
-    }
 }
 
 impl EstablishedSa {
