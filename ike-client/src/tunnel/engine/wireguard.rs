@@ -252,7 +252,9 @@ impl<'a> Engine<'a> {
                 Woken::Plane(FromPlane::LinkFailed(error)) => {
                     self.ended = Some(EndCause::Network { error: error.to_string() });
                 }
-                Woken::Plane(FromPlane::Ike(_) | FromPlane::Told) | Woken::Alarm | Woken::Delivered => {}
+                Woken::Plane(FromPlane::Ike(_) | FromPlane::IkeFrom(..) | FromPlane::Told)
+                | Woken::Alarm
+                | Woken::Delivered => {}
             }
             let now = clock::now();
             if self.peer.poll_timeout().is_some_and(|at| at <= now) {
