@@ -95,7 +95,6 @@ const SCENARIOS: &[Scenario] = &[
         "strongswan tcp: on lost compliance the stream is aborted and the Delete has its own",
         tcp::teardown_on_compliance,
     ),
-    ("strongswan mobike: the gateway is found at another of its addresses", roams::follows_the_gateway),
     ("strongswan mobike: the client's address changes and the tunnel goes on", roams::moves_by_mobike),
     (
         "strongswan psk without mobike: the client's address changes and the tunnel is made anew at once",

@@ -94,30 +94,3 @@ pub fn made_anew_without_mobike() -> Result<()> {
     endpoint.expect(0, &["disconnect", "work"])?;
     nothing_is_left(&network)
 }
-
-pub fn follows_the_gateway() -> Result<()> {
-    let network = Network::new()?;
-    network.gateway.shell("ip address add 10.99.0.12/24 dev wan0")?;
-    let gateway = network.strongswan(&psk_gateway())?;
-    let endpoint = network.endpoint(&format!("{PSK_TUNNEL}\n[carrier]\nliveness = \"3s\"\n"), &[("psk", PSK)])?;
-    connect(&endpoint)?;
-    lab::ping::once(&network.client, CORPORATE.parse()?, LIMIT)?;
-    // The address in use goes dark.
-    network.gateway.shell(
-        "nft add table inet dark
-         nft add chain inet dark in '{ type filter hook input priority 0; }'
-         nft add rule inet dark in ip daddr 10.99.0.2 udp dport { 500, 4500 } drop
-         nft add chain inet dark out '{ type filter hook output priority 0; }'
-         nft add rule inet dark out ip saddr 10.99.0.2 udp sport { 500, 4500 } drop",
-    )?;
-    until("a ping by the other address", Duration::from_secs(60), || {
-        Ok(lab::ping::once(&network.client, CORPORATE.parse()?, Duration::from_secs(1)).ok())
-    })
-    .with_context(|| format!("{}\n{}", gateway.log(), endpoint.log()))?;
-    let list = gateway.swanctl(&["--list-sas"])?;
-    ensure!(list.contains("@ 10.99.0.12["), "{list}");
-    ensure!(gateway.established()? == 1 && work(&endpoint)?.state == ConnectionState::Connected, "{list}");
-    ensure!(gateway.log().matches("established between").count() == 1, "it is the same IKE SA: {}", gateway.log());
-    endpoint.expect(0, &["disconnect", "work"])?;
-    until("the gateway's SA to go", LIMIT, || Ok((gateway.established()? == 0).then_some(())))
-}
