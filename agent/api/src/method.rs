@@ -64,13 +64,15 @@ methods! {
     TunnelList = "tunnel.list", Observer;
     /// [`TunnelName`] to [`TunnelDocument`].
     TunnelShow = "tunnel.show", Observer;
-    /// [`TunnelAdd`] to nothing.
-    TunnelAdd = "tunnel.add", Administrator;
-    /// [`TunnelName`] to nothing.
-    TunnelRemove = "tunnel.remove", Administrator;
+    /// [`TunnelAdd`] to nothing: the administrator's, or a user's own where that is allowed.
+    TunnelAdd = "tunnel.add", User;
+    /// [`TunnelName`] to nothing: an administrator any local one, a user his own.
+    TunnelRemove = "tunnel.remove", User;
+    /// Nothing to [`Policy`].
+    Policy = "policy.show", Observer;
     /// [`Enroll`] to [`Enrolled`].
     Enroll = "enroll", Administrator;
-    /// Nothing to nothing.
+    /// Nothing to [`Unenrolled`].
     Unenroll = "unenroll", Administrator;
     /// [`Code`] to nothing: ends a quarantine.
     Release = "release", User;
@@ -192,6 +194,38 @@ pub struct TunnelDocument {
     /// The file, for a local tunnel.
     #[serde(default)]
     pub file: Option<String>,
+    /// Tunnels of the same name whose authors have less to say, the weightiest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hides: Vec<HiddenDocument>,
+}
+
+/// A tunnel that another of its name hides.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct HiddenDocument {
+    /// Who defined it.
+    pub origin: crate::state::Origin,
+    /// The tunnel as TOML, without secrets.
+    pub toml: String,
+    /// Its file.
+    #[serde(default)]
+    pub file: Option<String>,
+}
+
+/// What EMS's profile says of the service as a whole; nothing where there is none.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Policy {
+    /// The profile's name.
+    #[serde(default)]
+    pub profile: Option<PlainText>,
+    /// How often the compliance loop looks again by itself, at most.
+    #[serde(default)]
+    pub compliance_interval_seconds: Option<u64>,
+    /// Whether users may have tunnels of their own, as far as EMS is asked.
+    #[serde(default)]
+    pub own_tunnels_allowed: Option<bool>,
+    /// Whether the endpoint may leave EMS.
+    #[serde(default)]
+    pub unenrol_allowed: Option<bool>,
 }
 
 /// Adds a local tunnel.
@@ -232,6 +266,13 @@ impl std::fmt::Debug for Enroll {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str("Enroll { .. }")
     }
+}
+
+/// The outcome of leaving EMS.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Unenrolled {
+    /// Whether EMS knows; otherwise it was out of reach, and still lists this endpoint.
+    pub ems_told: bool,
 }
 
 /// A code that an administrator gave to whoever is at the endpoint.

@@ -62,6 +62,8 @@ pub enum Origin {
     Managed,
     /// A file in `tunnels.d`.
     Local,
+    /// A user, who has it as his own.
+    User,
 }
 
 /// How posture stands towards a tunnel now.

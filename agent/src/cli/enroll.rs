@@ -3,8 +3,8 @@
 use super::{Session, ask, output};
 use clap::Args;
 use postern_api::fault::Fault;
-use postern_api::method::{Enroll, Enrolled, Method};
-use serde_json::{Value, json};
+use postern_api::method::{Enroll, Enrolled, Method, Unenrolled};
+use serde_json::json;
 use std::path::PathBuf;
 
 #[derive(Debug, Args)]
@@ -31,11 +31,13 @@ pub(super) async fn run(session: &Session, arguments: Arguments) -> Result<(), F
 }
 
 pub(super) async fn leave(session: &Session) -> Result<(), Fault> {
-    session.open().await?.ask::<Value>(Method::Unenroll).await?;
+    let left: Unenrolled = session.open().await?.ask(Method::Unenroll).await?;
     if session.json {
-        output::json(&json!({ "enrolled": false }));
-    } else {
+        output::json(&json!({ "enrolled": false, "ems_told": left.ems_told }));
+    } else if left.ems_told {
         output::line("no longer enrolled");
+    } else {
+        output::line("no longer enrolled; EMS was out of reach, still lists this endpoint, and should be told");
     }
     Ok(())
 }

@@ -30,7 +30,7 @@ pub(super) struct Arguments {
     /// PEM file with this end's certificate, for connections that use one
     #[arg(long, value_name = "FILE")]
     certificate_file: Option<PathBuf>,
-    /// PEM file with its private key
+    /// File with its private key: PEM, or PKCS#12 with the certificate in it
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
     /// PEM file with an authority to trust for gateway and login server (may be repeated)

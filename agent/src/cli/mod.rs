@@ -11,6 +11,7 @@ mod completions;
 mod connect;
 mod disconnect;
 mod doctor;
+mod effective;
 mod enroll;
 mod import;
 mod keys;

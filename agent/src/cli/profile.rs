@@ -7,9 +7,7 @@ use crate::profile::import::Additions;
 use crate::profile::{self, ProfileError, Settings, Tunnel, document, settings};
 use clap::Subcommand;
 use postern_api::PlainText;
-use postern_api::fault::{Fault, FaultName};
-use postern_api::method::{Method, TunnelDocument, TunnelName};
-use postern_api::state::Origin;
+use postern_api::fault::Fault;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -22,15 +20,15 @@ pub(super) enum Command {
         /// Tunnel files, postern.toml, or exports of FortiClient (XML)
         files: Vec<PathBuf>,
     },
-    /// Show a tunnel
+    /// Show a tunnel; without one, the service's settings
     Show {
         /// The tunnel
-        tunnel: String,
+        tunnel: Option<String>,
         /// With every default filled in
         #[arg(long)]
         effective: bool,
-        /// With the place that decided each element
-        #[arg(long, requires = "effective")]
+        /// With who decided each element, who locks it, and what it overrides
+        #[arg(long)]
         origin: bool,
     },
 }
@@ -39,7 +37,9 @@ pub(super) async fn run(session: &Session, command: Command) -> Result<(), Fault
     match command {
         Command::Import(arguments) => import::run(session, arguments).await,
         Command::Validate { files } => validate(session, files),
-        Command::Show { tunnel, effective, origin } => show(session, tunnel, effective, origin).await,
+        Command::Show { tunnel, effective, origin } => {
+            super::effective::show(session, tunnel, effective || origin, origin).await
+        }
     }
 }
 
@@ -90,57 +90,4 @@ fn check(file: &Path) -> Result<(), ProfileError> {
 fn is_settings(file: &Path) -> bool {
     let in_drop_ins = file.parent().and_then(Path::file_name).is_some_and(|name| name == "postern.d");
     in_drop_ins || file.file_name().is_some_and(|name| name == "postern.toml")
-}
-
-async fn show(session: &Session, tunnel: String, effective: bool, origin: bool) -> Result<(), Fault> {
-    let name = TunnelName { tunnel };
-    let document: TunnelDocument = session.open().await?.call(Method::TunnelShow, &name).await?;
-    if !effective {
-        if session.json {
-            output::json(&document);
-        } else {
-            output::line(document.toml.trim_end());
-        }
-        return Ok(());
-    }
-    let file = document.file.clone().unwrap_or_else(|| "EMS".into());
-    let parsed: Tunnel = document::parse(Path::new(&file), &document.toml).map_err(|error| invalid(&error))?;
-    let internal = |error: String| Fault::new(FaultName::Internal, "", error, "");
-    let full = toml::Table::try_from(&parsed).map_err(|error| internal(error.to_string()))?;
-    let written = document.toml.parse::<toml::Table>().map_err(|error| internal(error.to_string()))?;
-    let from = match document.origin {
-        Origin::Managed => "managed",
-        Origin::Local => file.as_str(),
-    };
-    for (element, value) in flattened("", &full) {
-        let place = if is_written(&written, &element) { from } else { "default" };
-        match (session.json, origin) {
-            (true, _) => output::json(&json!({ "element": element, "value": value, "origin": place })),
-            (false, true) => output::line(format!("{element} = {value}  # {place}")),
-            (false, false) => output::line(format!("{element} = {value}")),
-        }
-    }
-    Ok(())
-}
-
-fn flattened(prefix: &str, table: &toml::Table) -> Vec<(String, toml::Value)> {
-    let mut elements = Vec::new();
-    for (key, value) in table {
-        let element = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
-        match value {
-            toml::Value::Table(inner) => elements.extend(flattened(&element, inner)),
-            other => elements.push((element, other.clone())),
-        }
-    }
-    elements
-}
-
-fn is_written(table: &toml::Table, element: &str) -> bool {
-    match element.split_once('.') {
-        None => table.contains_key(element),
-        Some((head, rest)) => match table.get(head) {
-            Some(toml::Value::Table(inner)) => is_written(inner, rest),
-            _ => false,
-        },
-    }
 }

@@ -171,7 +171,11 @@ async fn list(session: &Session) -> Result<(), Fault> {
     let rows = tunnels
         .iter()
         .map(|tunnel| {
-            let origin = if tunnel.origin == Origin::Managed { "managed" } else { "local" };
+            let origin = match tunnel.origin {
+                Origin::Managed => "managed",
+                Origin::Local => "local",
+                Origin::User => "a user",
+            };
             vec![tunnel.name.for_one_line(), tunnel.gateway.for_one_line(), origin.into(), tunnel.state.to_string()]
         })
         .collect();

@@ -205,7 +205,7 @@ impl View {
     /// EMS's word as it stands, where it counts, and what live facts say.
     fn knowledge(&self, entry: &Entry, now_unix: u64) -> (Option<TagKnowledge>, TagKnowledge) {
         let tags = &entry.tunnel.tags;
-        let live = if tags.source == TagRuleSource::Local && entry.origin == Origin::Local {
+        let live = if tags.source == TagRuleSource::Local && entry.origin != Origin::Managed {
             self.by_rules(&tags.rules, now_unix)
         } else {
             self.live(entry.tunnel.offline_grace.as_secs(), now_unix)

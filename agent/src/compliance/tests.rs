@@ -71,7 +71,7 @@ fn facts(file: FileState) -> Facts {
 fn entry(tags: &str) -> Entry {
     let text = format!("gateway = \"g\"\noffline_grace = {GRACE}\n[tags]\n{tags}");
     let tunnel = crate::profile::document::parse(std::path::Path::new("t.toml"), &text).unwrap();
-    Entry { tunnel, origin: Origin::Managed, shadows: None }
+    Entry { tunnel, origin: Origin::Managed, shadows: None, owner: None }
 }
 
 fn down(mut view: View) -> View {

@@ -1,4 +1,4 @@
-//! All tunnels by name, and who wins: EMS before the local administrator.
+//! All tunnels by name, and who wins: EMS before the local administrator before a user.
 //!
 //! A local tunnel is *shadowing* when it has the name or the gateway of a managed one. It stays
 //! listed, so that its owner sees why, but it cannot be connected: otherwise a copy of a managed
@@ -25,6 +25,8 @@ pub struct Entry {
     pub origin: Origin,
     /// The managed tunnel that this local one would shadow; it cannot be connected.
     pub shadows: Option<String>,
+    /// Whose own it is.
+    pub owner: Option<u32>,
 }
 
 /// All tunnels.
@@ -32,9 +34,13 @@ pub struct Entry {
 pub struct Catalogue {
     managed: BTreeMap<String, Tunnel>,
     local: BTreeMap<String, Tunnel>,
+    /// Users' own, with their owners.
+    own: BTreeMap<String, (u32, Tunnel)>,
+    /// Whether those count.
+    own_allowed: bool,
     broken: BTreeMap<String, ProfileError>,
-    /// Addresses at which managed gateways were met, by tunnel.
-    managed_addresses: BTreeMap<String, BTreeSet<IpAddr>>,
+    /// Addresses at which gateways were met or found, by tunnel.
+    addresses: BTreeMap<String, BTreeSet<IpAddr>>,
 }
 
 impl Catalogue {
@@ -52,28 +58,89 @@ impl Catalogue {
                 Err(error) => drop(self.broken.insert(name, error)),
             }
         }
+        self.load_own(paths);
+    }
+
+    /// Reads users' own tunnels, which the service has written; the first of a name counts.
+    fn load_own(&mut self, paths: &Paths) {
+        self.own.clear();
+        let users = std::fs::read_dir(paths.users()).into_iter().flatten().flatten();
+        let mut users: Vec<u32> = users.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+        users.sort_unstable();
+        for uid in users {
+            for file in toml_files(&paths.users().join(uid.to_string())) {
+                let Some(name) = file.file_stem().and_then(|stem| stem.to_str()).map(str::to_owned) else { continue };
+                match load_tunnel(&file, &name) {
+                    Ok(tunnel) => drop(self.own.entry(name).or_insert((uid, tunnel))),
+                    Err(error) => tracing::warn!(%error, "a user's own tunnel is not valid"),
+                }
+            }
+        }
+    }
+
+    /// Says whether users' own tunnels count.
+    pub fn allow_own(&mut self, allowed: bool) {
+        self.own_allowed = allowed;
+    }
+
+    /// Counts the tunnels that a user has of his own.
+    pub fn owned_by(&self, uid: u32) -> usize {
+        self.own.values().filter(|(owner, _)| *owner == uid).count()
+    }
+
+    /// Returns the tunnels that the one of that name hides, the weightiest first, with the owner of a user's.
+    pub fn hidden(&self, name: &str) -> Vec<(Origin, Option<u32>)> {
+        let local = self.local.get(name).map(|_| (Origin::Local, None));
+        let own = self.own.get(name).map(|(owner, _)| (Origin::User, Some(*owner)));
+        let shown = self.find(name).map(|entry| entry.origin);
+        local.into_iter().chain(own).filter(|(origin, _)| Some(*origin) != shown).collect()
     }
 
     /// Puts EMS's tunnels in place of those it gave before.
     pub fn set_managed(&mut self, tunnels: BTreeMap<String, Tunnel>) {
-        self.managed_addresses.retain(|name, _| tunnels.contains_key(name));
+        self.addresses.retain(|name, _| {
+            tunnels.contains_key(name) || self.local.contains_key(name) || self.own.contains_key(name)
+        });
         self.managed = tunnels;
     }
 
-    /// Remembers at which address a managed tunnel's gateway was met.
+    /// Remembers at which address a tunnel's gateway was met, or was found by its name.
     pub fn remember_address(&mut self, name: &str, address: IpAddr) {
-        if self.managed.contains_key(name) {
-            self.managed_addresses.entry(name.to_owned()).or_default().insert(address.to_canonical());
+        if self.find(name).is_some() {
+            let known = self.addresses.entry(name.to_owned()).or_default();
+            // Names of great services have many addresses, and they change.
+            if known.len() == MAXIMUM_ADDRESSES {
+                known.clear();
+            }
+            known.insert(address.to_canonical());
         }
+    }
+
+    /// Returns the names of EMS's tunnels.
+    pub fn managed_names(&self) -> Vec<String> {
+        self.managed.keys().cloned().collect()
+    }
+
+    /// Returns EMS's tunnels with each name of their gateways that is no address.
+    pub fn managed_host_names(&self) -> Vec<(String, String)> {
+        let gateways = |(name, tunnel): (&String, &Tunnel)| {
+            let names = tunnel.gateway.dialled().into_iter().filter(|gateway| gateway.parse::<IpAddr>().is_err());
+            names.map(|gateway| (name.clone(), gateway)).collect::<Vec<_>>()
+        };
+        self.managed.iter().flat_map(gateways).collect()
     }
 
     /// Finds a tunnel by its name.
     pub fn find(&self, name: &str) -> Option<Entry> {
         if let Some(tunnel) = self.managed.get(name) {
-            return Some(Entry { tunnel: tunnel.clone(), origin: Origin::Managed, shadows: None });
+            return Some(Entry { tunnel: tunnel.clone(), origin: Origin::Managed, shadows: None, owner: None });
         }
-        let tunnel = self.local.get(name)?;
-        Some(Entry { tunnel: tunnel.clone(), origin: Origin::Local, shadows: self.shadowed_by(tunnel) })
+        let (tunnel, origin, owner) = match (self.local.get(name), self.own.get(name)) {
+            (Some(tunnel), _) => (tunnel, Origin::Local, None),
+            (None, Some((owner, tunnel))) if self.own_allowed => (tunnel, Origin::User, Some(*owner)),
+            (None, _) => return None,
+        };
+        Some(Entry { tunnel: tunnel.clone(), origin, shadows: self.shadowed_by(name, tunnel), owner })
     }
 
     /// Returns why a local file of that name is not valid.
@@ -88,19 +155,32 @@ impl Catalogue {
 
     /// Returns all tunnels by name, each name once.
     pub fn entries(&self) -> Vec<(String, Entry)> {
-        let names: BTreeSet<&String> = self.managed.keys().chain(self.local.keys()).collect();
+        let names: BTreeSet<&String> = self.managed.keys().chain(self.local.keys()).chain(self.own.keys()).collect();
         names.into_iter().filter_map(|name| Some((name.clone(), self.find(name)?))).collect()
     }
 
-    fn shadowed_by(&self, local: &Tunnel) -> Option<String> {
+    /// Finds the managed tunnel whose gateway a local one leads to: by the gateway's name, by an address
+    /// as its name, or by an address to which another name, or a redirect, has led it.
+    fn shadowed_by(&self, name: &str, local: &Tunnel) -> Option<String> {
         let gateways = local.gateway.comparable();
-        let addresses: BTreeSet<IpAddr> = gateways.iter().filter_map(|gateway| gateway.parse().ok()).collect();
+        let mut addresses: BTreeSet<IpAddr> = gateways.iter().filter_map(|gateway| gateway.parse().ok()).collect();
+        addresses.extend(self.addresses.get(name).into_iter().flatten());
         let by_name = self.managed.iter().find(|(_, managed)| !managed.gateway.comparable().is_disjoint(&gateways));
         let by_address =
-            || self.managed_addresses.iter().find(|(_, known)| !known.is_disjoint(&addresses)).map(|(name, _)| name);
+            || self.managed.iter().find(|(name, managed)| self.meets(name, managed, &addresses)).map(|(name, _)| name);
         by_name.map(|(name, _)| name).or_else(by_address).cloned()
     }
+
+    fn meets(&self, name: &str, managed: &Tunnel, addresses: &BTreeSet<IpAddr>) -> bool {
+        let literal = managed.gateway.comparable();
+        let literal = literal.iter().filter_map(|gateway| gateway.parse::<IpAddr>().ok());
+        let known = self.addresses.get(name).into_iter().flatten().copied();
+        literal.chain(known).any(|address| addresses.contains(&address))
+    }
 }
+
+/// How many addresses of a gateway are remembered.
+const MAXIMUM_ADDRESSES: usize = 64;
 
 /// Tells whether a text can name a tunnel, and with it a file.
 pub fn is_name(name: &str) -> bool {
@@ -181,6 +261,49 @@ mod tests {
         assert_eq!(catalogue.find("twin").unwrap().shadows, None);
         catalogue.remember_address("RA-VPN", "::ffff:192.0.2.1".parse().unwrap());
         assert_eq!(catalogue.find("twin").unwrap().shadows.as_deref(), Some("RA-VPN"));
+    }
+
+    #[test]
+    fn a_local_twin_by_another_name_or_a_redirect_is_seen_where_it_arrives() {
+        let mut catalogue = with_managed();
+        catalogue.local.insert("twin".into(), Tunnel::to("alias.example.net"));
+        catalogue.remember_address("RA-VPN", "192.0.2.1".parse().unwrap());
+        catalogue.remember_address("twin", "192.0.2.7".parse().unwrap());
+        assert_eq!(catalogue.find("twin").unwrap().shadows, None);
+        catalogue.remember_address("twin", "192.0.2.1".parse().unwrap());
+        assert_eq!(catalogue.find("twin").unwrap().shadows.as_deref(), Some("RA-VPN"));
+        let literal = BTreeMap::from([("By address".to_owned(), Tunnel::to("192.0.2.7"))]);
+        catalogue.set_managed(literal);
+        assert_eq!(catalogue.find("twin").unwrap().shadows.as_deref(), Some("By address"));
+    }
+
+    #[test]
+    fn a_users_own_tunnel_counts_where_it_may_and_gives_way_to_the_administrators() {
+        let directory = tempfile::tempdir().unwrap();
+        let paths = Paths::settle(Some(directory.path().into()), Some(directory.path().join("state")), None);
+        let file = paths.own_tunnel(1000, "home");
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(&file, "gateway = \"home.example.com\"\n").unwrap();
+        let mut catalogue = with_managed();
+        catalogue.load_local(&paths, |_| false);
+        assert_eq!(catalogue.find("home"), None);
+        catalogue.allow_own(true);
+        let entry = catalogue.find("home").unwrap();
+        assert_eq!((entry.origin, entry.owner, catalogue.owned_by(1000)), (Origin::User, Some(1000), 1));
+        catalogue.local.insert("home".into(), Tunnel::to("office.example.com"));
+        assert_eq!(catalogue.find("home").unwrap().origin, Origin::Local);
+        assert_eq!(catalogue.hidden("home"), [(Origin::User, Some(1000))]);
+        catalogue.local.clear();
+        std::fs::write(&file, "gateway = \"VPN.example.com.\"\n").unwrap();
+        catalogue.load_local(&paths, |_| false);
+        assert_eq!(catalogue.find("home").unwrap().shadows.as_deref(), Some("RA-VPN"), "no way round the host check");
+    }
+
+    #[test]
+    fn the_names_that_are_looked_up_are_those_of_managed_gateways() {
+        let catalogue = with_managed();
+        assert_eq!(catalogue.managed_host_names(), [("RA-VPN".to_owned(), "vpn.example.com".to_owned())]);
+        assert_eq!(catalogue.managed_names(), ["RA-VPN"]);
     }
 
     #[test]

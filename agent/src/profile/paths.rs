@@ -50,6 +50,26 @@ impl Paths {
         self.tunnels().join(format!("{name}.toml"))
     }
 
+    /// Returns the invitation that may lie ready for an enrolment without a person.
+    pub fn invitation(&self) -> PathBuf {
+        self.configuration.join("invitation")
+    }
+
+    /// Returns the list of invitations that were used without a person, as digests.
+    pub fn used_invitations(&self) -> PathBuf {
+        self.state.join("invitations-used")
+    }
+
+    /// Returns the directory of users' own tunnels, a directory a user.
+    pub fn users(&self) -> PathBuf {
+        self.state.join("users")
+    }
+
+    /// Returns the file of a user's own tunnel.
+    pub fn own_tunnel(&self, uid: u32, name: &str) -> PathBuf {
+        self.users().join(uid.to_string()).join(format!("{name}.toml"))
+    }
+
     /// Returns the control socket.
     pub fn socket(&self) -> PathBuf {
         self.runtime.join("control.sock")

@@ -17,6 +17,8 @@ pub struct Settings {
     pub compliance: ComplianceSettings,
     /// Where facts about the endpoint are read.
     pub posture: PostureSettings,
+    /// What users may do.
+    pub users: UserSettings,
     /// Tokens with keys.
     pub tokens: TokenSettings,
 }
@@ -43,6 +45,14 @@ impl Default for ControlSettings {
     fn default() -> Self {
         Self { group: "postern".into() }
     }
+}
+
+/// The `[users]` table.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct UserSettings {
+    /// Whether members of the group may have tunnels of their own, which name no files of the machine.
+    pub own_tunnels: bool,
 }
 
 /// The `[compliance]` table.
@@ -148,7 +158,8 @@ pub fn load(paths: &Paths) -> Result<Settings, ProfileError> {
     document::parse(&last, &text)
 }
 
-fn files(paths: &Paths) -> Vec<PathBuf> {
+/// Lists the settings' files, the one that counts least first.
+pub fn files(paths: &Paths) -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = Some(paths.settings()).filter(|file| file.exists()).into_iter().collect();
     files.extend(toml_files(&paths.drop_ins()));
     files

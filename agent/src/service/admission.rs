@@ -1,6 +1,7 @@
 //! Letting a connection begin: facts gathered for this very request, the journal tried, then judged.
 
-use super::hub::{Hub, Message};
+use super::hub::{Hub, Inbox, Message};
+use super::look_up;
 use super::waiting::Waiter;
 use crate::compliance::is_enforced;
 use crate::connection::{Connection, Input, Owner};
@@ -8,13 +9,16 @@ use crate::fault;
 use ike_client::Timestamp;
 use ike_client::tunnel::clock;
 use postern_api::fault::Fault;
-use postern_api::state::PostureStanding;
+use postern_api::state::{Origin, PostureStanding};
 use std::time::Duration;
 
 /// How long a connection waits for EMS to judge the facts that were just reported.
 pub(super) const SNAPSHOT_LIMIT: Duration = Duration::from_secs(2);
 /// How long a connection waits for a scan that is under way.
 const SCAN_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long looking managed gateways up may hold a local tunnel back.
+const LOOK_UP_PATIENCE: Duration = Duration::from_secs(3);
 
 /// A connection that waits for its pre-check.
 pub struct Pending {
@@ -33,15 +37,25 @@ impl Hub {
         self.examination.tickets += 1;
         let ticket = self.examination.tickets;
         let asked = clock::now();
+        let names = self.managed_names_beside(&tunnel);
         self.examination.pending.push(Pending { ticket, tunnel, owner, waiter, limit, asked, journal: None });
         let (reply, outcome) = tokio::sync::oneshot::channel();
         let _ = self.jobs.send(super::keeper::Job::Check(reply));
         let inbox = self.inbox.clone();
         tokio::spawn(async move {
+            tell_managed_addresses(names, &inbox).await;
             let outcome = outcome.await.unwrap_or_else(|_| Ok(Vec::new())).map(drop);
             let _ = inbox.send(Message::Checked { ticket, outcome });
         });
         self.examine();
+    }
+
+    /// Returns the names of managed gateways that a tunnel of somebody else's must not lead to.
+    fn managed_names_beside(&self, tunnel: &str) -> Vec<(String, String)> {
+        match self.catalogue.find(tunnel) {
+            Some(entry) if entry.origin != Origin::Managed => self.catalogue.managed_host_names(),
+            _ => Vec::new(),
+        }
     }
 
     /// Lets those begin whose pre-check can be made.
@@ -122,5 +136,22 @@ impl Hub {
         }
         self.waiters.entry(tunnel.clone()).or_default().push(waiter);
         self.feed(&tunnel, Input::Connect { owner, posture });
+    }
+}
+
+/// Looks managed gateways up, so that a tunnel to their address is known for what it is.
+async fn tell_managed_addresses(names: Vec<(String, String)>, inbox: &Inbox) {
+    let look_up = |(tunnel, name): (String, String)| {
+        let inbox = inbox.clone();
+        tokio::spawn(async move {
+            let found = tokio::time::timeout(LOOK_UP_PATIENCE, look_up::addresses(&name)).await;
+            if let Ok(Ok(addresses)) = found {
+                let _ = inbox.send(Message::ManagedAddresses(tunnel, addresses));
+            }
+        })
+    };
+    let under_way: Vec<_> = names.into_iter().map(look_up).collect();
+    for look_up in under_way {
+        let _ = look_up.await;
     }
 }

@@ -1,6 +1,7 @@
 //! The methods of the control socket.
 
 use super::hub::{Hub, Inbox, Message, Reply};
+use super::own::check_owner;
 use super::secrets::Kind;
 use super::tell::unknown_tunnel;
 use super::waiting::Waiter;
@@ -15,12 +16,10 @@ use postern_api::PlainText;
 use postern_api::event::{Event, Notice};
 use postern_api::fault::{Fault, FaultName};
 use postern_api::method::{
-    Connect, Enroll, Enrolled, Explain, Explanation, Method, PromptAnswer, Repaired, Role, ScanExport, ScanForm,
+    Connect, Explain, Explanation, HiddenDocument, Method, Policy, PromptAnswer, Repaired, Role, ScanExport, ScanForm,
     TunnelAdd, TunnelDocument, TunnelName,
 };
 use postern_api::state::Origin;
-use posture::ems::protocol::RefusalCode;
-use posture::ems::{Cache, EmsClient, EmsError, Identity, Introduction, Invitation};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -57,7 +56,7 @@ fn read<T: DeserializeOwned>(parameters: Value) -> Result<T, Fault> {
         .map_err(|error| Fault::new(FaultName::UsageInvalid, "parameters", error.to_string(), ""))
 }
 
-fn written(value: &impl Serialize) -> Result<Value, Fault> {
+pub(super) fn written(value: &impl Serialize) -> Result<Value, Fault> {
     serde_json::to_value(value).map_err(unserialisable)
 }
 
@@ -74,9 +73,9 @@ impl Hub {
             Method::Hello | Method::Subscribe => Ok(Value::Null),
             Method::Status => written(&self.status()),
             Method::TunnelList => written(&self.status().tunnels),
-            Method::TunnelShow => read(parameters).and_then(|name| self.show(&name)),
-            Method::TunnelAdd => read(parameters).and_then(|request| self.add(&request)),
-            Method::TunnelRemove => read(parameters).and_then(|name| self.remove(&name)),
+            Method::TunnelShow => read(parameters).and_then(|name| self.show(&caller, &name)),
+            Method::TunnelAdd => read(parameters).and_then(|request| self.add(&caller, &request)),
+            Method::TunnelRemove => read(parameters).and_then(|name| self.remove(&caller, &name)),
             Method::PromptAnswer => read(parameters).and_then(|PromptAnswer { id, answer }| {
                 self.person_answered(caller.uid, caller.role, id, answer).map(|()| Value::Null)
             }),
@@ -101,6 +100,7 @@ impl Hub {
                 written(&self.notices.iter().filter(own).collect::<Vec<_>>())
             }
             Method::Health => written(&self.health()),
+            Method::Policy => written(&self.policy()),
             Method::Connect => match read(parameters) {
                 Ok(request) => return self.connect(caller, request, reply),
                 Err(fault) => Err(fault),
@@ -146,6 +146,9 @@ impl Hub {
             };
             return refuse(reply, fault);
         };
+        if let Err(fault) = check_owner(&caller, &request.tunnel, &entry) {
+            return refuse(reply, fault);
+        }
         if let Some(active) = self.active.as_ref().filter(|active| **active != request.tunnel) {
             let fault = Fault::new(
                 FaultName::UsageInvalid,
@@ -294,25 +297,51 @@ impl Hub {
         });
     }
 
-    fn show(&self, TunnelName { tunnel }: &TunnelName) -> Result<Value, Fault> {
+    fn show(&self, caller: &Caller, TunnelName { tunnel }: &TunnelName) -> Result<Value, Fault> {
         let entry = self.catalogue.find(tunnel).ok_or_else(|| match self.catalogue.broken(tunnel) {
             Some(error) => invalid(error),
             None => unknown_tunnel(tunnel),
         })?;
-        let file = self.paths.tunnel(tunnel);
+        check_owner(caller, tunnel, &entry)?;
+        let as_written = |owner: Option<u32>| {
+            let file = owner.map_or_else(|| self.paths.tunnel(tunnel), |uid| self.paths.own_tunnel(uid, tunnel));
+            (document::read(&file), Some(file.display().to_string()))
+        };
         let (toml, file) = match entry.origin {
-            Origin::Local => {
-                (document::read(&file).map_err(|error| invalid(&error))?, Some(file.display().to_string()))
+            Origin::Local | Origin::User => {
+                let (toml, file) = as_written(entry.owner);
+                (toml.map_err(|error| invalid(&error))?, file)
             }
             Origin::Managed => {
                 let toml = entry.tunnel.to_toml();
                 (toml.map_err(|error| Fault::new(FaultName::Internal, "", error.to_string(), ""))?, None)
             }
         };
-        written(&TunnelDocument { origin: entry.origin, toml, file })
+        let mut hides = Vec::new();
+        for (origin, owner) in self.catalogue.hidden(tunnel) {
+            let others = caller.role != Role::Administrator && owner.is_some_and(|owner| caller.uid != Some(owner));
+            if let ((Ok(toml), file), false) = (as_written(owner), others) {
+                hides.push(HiddenDocument { origin, toml, file });
+            }
+        }
+        written(&TunnelDocument { origin: entry.origin, toml, file, hides })
     }
 
-    fn add(&mut self, request: &TunnelAdd) -> Result<Value, Fault> {
+    /// Says what EMS's profile says of the service as a whole.
+    fn policy(&self) -> Policy {
+        let profile = self.view.ems.as_ref().and_then(|ems| ems.knowledge.profile.as_ref());
+        profile.map_or_else(Policy::default, |profile| {
+            let profile = profile.content();
+            Policy {
+                profile: Some(profile.name.as_str().into()),
+                compliance_interval_seconds: Some(profile.compliance_interval_seconds),
+                own_tunnels_allowed: Some(profile.own_tunnels_allowed),
+                unenrol_allowed: Some(profile.unenrol_allowed),
+            }
+        })
+    }
+
+    fn add(&mut self, caller: &Caller, request: &TunnelAdd) -> Result<Value, Fault> {
         let name = &request.tunnel;
         if !is_name(name) {
             let expected = "use letters, digits, `-`, `_`, `.` and spaces, the first a letter or a digit";
@@ -322,11 +351,23 @@ impl Hub {
         if exists.as_ref().is_some_and(|entry| entry.origin == Origin::Managed) {
             return Err(Fault::new(FaultName::NotPermitted, name.as_str(), "is managed by EMS", "choose another name"));
         }
+        let own = match (caller.role, caller.uid) {
+            (Role::Administrator, _) => None,
+            (_, Some(uid)) => {
+                self.check_own(uid, name, exists.as_ref(), &request.toml)?;
+                Some(uid)
+            }
+            (_, None) => return Err(Fault::new(FaultName::NotPermitted, name.as_str(), "is of no known user", "")),
+        };
         if (exists.is_some() || self.catalogue.broken(name).is_some()) && !request.replace {
             return Err(Fault::new(FaultName::UsageInvalid, name.as_str(), "exists already", "add --replace"));
         }
-        let file = self.paths.tunnel(name);
+        let file = own.map_or_else(|| self.paths.tunnel(name), |uid| self.paths.own_tunnel(uid, name));
         document::parse::<Tunnel>(&file, &request.toml).map_err(|error| invalid(&error))?;
+        // What a user kept for his own tunnel is not shown to the gateway of the administrator's.
+        if own.is_none() && exists.as_ref().is_some_and(|entry| entry.origin == Origin::User) {
+            self.secrets.forget(name);
+        }
         self.write_tunnel(&file, &request.toml).map_err(|error| unwritable(&file, &error))?;
         let given = [
             (Kind::PreSharedKey, &request.pre_shared_key),
@@ -344,17 +385,24 @@ impl Hub {
     }
 
     fn write_tunnel(&self, file: &Path, toml: &str) -> std::io::Result<()> {
-        let directory = self.paths.tunnels();
-        std::fs::create_dir_all(&directory)?;
-        let mut temporary = tempfile::NamedTempFile::new_in(&directory)?;
+        let directory = file.parent().unwrap_or(&self.paths.configuration);
+        std::fs::create_dir_all(directory)?;
+        let mut temporary = tempfile::NamedTempFile::new_in(directory)?;
         temporary.write_all(toml.as_bytes())?;
         temporary.as_file().sync_all()?;
         temporary.persist(file)?;
         Ok(())
     }
 
-    fn remove(&mut self, TunnelName { tunnel }: &TunnelName) -> Result<Value, Fault> {
-        match self.catalogue.find(tunnel) {
+    fn remove(&mut self, caller: &Caller, TunnelName { tunnel }: &TunnelName) -> Result<Value, Fault> {
+        let entry = self.catalogue.find(tunnel);
+        let owner = entry.as_ref().and_then(|entry| entry.owner);
+        let own = caller.uid.is_some() && owner == caller.uid;
+        if caller.role != Role::Administrator && !own && (entry.is_some() || self.catalogue.broken(tunnel).is_some()) {
+            let detail = "is not yours to remove";
+            return Err(Fault::new(FaultName::NotPermitted, tunnel.as_str(), detail, "run it as root"));
+        }
+        match entry {
             Some(entry) if entry.origin == Origin::Managed => {
                 return Err(Fault::new(FaultName::NotPermitted, tunnel.as_str(), "is managed by EMS", ""));
             }
@@ -365,91 +413,12 @@ impl Hub {
             let next = format!("postern disconnect {tunnel}");
             return Err(Fault::new(FaultName::UsageInvalid, tunnel.as_str(), "is in use", next));
         }
-        let file = self.paths.tunnel(tunnel);
+        let file = owner.map_or_else(|| self.paths.tunnel(tunnel), |uid| self.paths.own_tunnel(uid, tunnel));
         std::fs::remove_file(&file).map_err(|error| unwritable(&file, &error))?;
         self.secrets.forget(tunnel);
         self.connections.remove(tunnel);
         self.take_local();
         Ok(Value::Null)
-    }
-
-    fn enroll(&mut self, request: &Enroll, reply: Reply) {
-        if let Some(ems) = self.view.ems.as_ref().filter(|ems| !ems.decreed.deregistered) {
-            let detail = format!("this endpoint is enrolled with {} already", ems.name);
-            return drop(reply.send(Err(Fault::new(FaultName::EmsRefused, "", detail, "postern unenroll"))));
-        }
-        let invitation: Invitation = match request.invitation.parse() {
-            Ok(invitation) => invitation,
-            Err(error) => return drop(reply.send(Err(of_ems(&EmsError::Invitation(error))))),
-        };
-        let facts = self.view.facts.as_ref();
-        let introduction = Introduction {
-            host_name: facts.and_then(|facts| facts.host_name.value().cloned()).unwrap_or_default(),
-            system: facts.and_then(|facts| facts.os.value().map(|os| os.name.clone())).unwrap_or_default(),
-            agent_version: env!("CARGO_PKG_VERSION").into(),
-        };
-        let network = self.examination.dial.network(&self.paths.runtime);
-        let inbox = self.inbox.clone();
-        tokio::spawn(async move {
-            let outcome = posture::ems::enrol(&invitation, &introduction, &network).await;
-            let _ = inbox.send(Message::Enrolled(outcome.map(Box::new).map_err(|error| of_ems(&error)), reply));
-        });
-    }
-
-    pub(super) fn enrolled(&mut self, outcome: Result<Box<Identity>, Fault>, reply: Reply) {
-        let answer = outcome.and_then(|identity| {
-            let cache = Cache::open(self.paths.enrolment()).map_err(|error| of_ems(&EmsError::Cache(error)))?;
-            // That of an EMS which has deregistered this endpoint.
-            self.end_telemetry();
-            cache.store_identity(&identity).map_err(|error| of_ems(&EmsError::Cache(error)))?;
-            self.examination.enrolment_problem = None;
-            self.start_telemetry(&identity, cache);
-            let enrolled = Enrolled { ems: identity.ems_name.as_str().into(), endpoint: identity.endpoint.0.clone() };
-            self.examine();
-            self.rejudge();
-            written(&enrolled)
-        });
-        let _ = reply.send(answer);
-    }
-
-    fn unenroll(&mut self, reply: Reply) {
-        let profile = self.view.ems.as_ref().and_then(|ems| ems.knowledge.profile.clone());
-        let deregistered = self.view.ems.as_ref().is_some_and(|ems| ems.decreed.deregistered);
-        let allowed = profile.is_some_and(|profile| profile.content().unenrol_allowed);
-        let free = deregistered || allowed && self.view.quarantine().is_none();
-        let cache = Cache::open(self.paths.enrolment()).and_then(|cache| cache.identity());
-        let client = match cache {
-            Ok(Some(identity)) => EmsClient::new(&identity, &self.examination.dial.network(&self.paths.runtime)),
-            Ok(None) => {
-                let fault = Fault::new(FaultName::NotEnrolled, "", "this endpoint is not enrolled", "");
-                return drop(reply.send(Err(fault)));
-            }
-            Err(error) => Err(EmsError::Cache(error)),
-        };
-        let inbox = self.inbox.clone();
-        tokio::spawn(async move {
-            let left = match client {
-                Ok(client) => client.unenrol().await,
-                Err(error) => Err(error),
-            };
-            let outcome = match left {
-                // EMS has forgotten us already, or cannot be asked and has said before that we may.
-                Err(error) if error.is_removal() => Ok(()),
-                Err(EmsError::Unreachable(_) | EmsError::TimedOut) if free => Ok(()),
-                other => other.map_err(|error| of_ems(&error)),
-            };
-            let _ = inbox.send(Message::Left(outcome, reply));
-        });
-    }
-
-    pub(super) fn left(&mut self, outcome: Result<(), Fault>, reply: Reply) {
-        let answer = outcome.and_then(|()| {
-            self.end_telemetry();
-            self.drop_vanished();
-            let cleared = Cache::open(self.paths.enrolment()).and_then(|cache| cache.clear());
-            cleared.map(|()| Value::Null).map_err(|error| of_ems(&EmsError::Cache(error)))
-        });
-        let _ = reply.send(answer);
     }
 
     fn repair(&mut self, reply: Reply) {
@@ -485,23 +454,4 @@ fn invalid(error: &ProfileError) -> Fault {
 fn unwritable(path: &Path, error: &std::io::Error) -> Fault {
     let detail = format!("cannot be written: {error}");
     Fault::new(FaultName::StateUnwritable, path.display().to_string(), detail, "make the directory writable")
-}
-
-/// Makes the fault of a conversation with EMS.
-fn of_ems(error: &EmsError) -> Fault {
-    let (name, next) = match error {
-        EmsError::Unreachable(_) | EmsError::TimedOut => {
-            (FaultName::EmsUnavailable, "check the way to EMS, then try again")
-        }
-        EmsError::Nonsense(_) | EmsError::TooLarge { .. } | EmsError::Local(_) => {
-            (FaultName::EmsUnavailable, "ask the administrator of EMS")
-        }
-        EmsError::NotTrusted { .. } => (FaultName::EmsNotTrusted, "ask the administrator for a new invitation"),
-        EmsError::Document(_) => (FaultName::EmsNotTrusted, "ask the administrator of EMS"),
-        EmsError::Refused { code: RefusalCode::NotEnrolled, .. } => (FaultName::NotEnrolled, "postern enroll"),
-        EmsError::Refused { .. } => (FaultName::EmsRefused, "ask the administrator for a new invitation"),
-        EmsError::Invitation(_) => (FaultName::ProfileInvalid, "copy the whole invitation"),
-        EmsError::Cache(_) => (FaultName::StateUnwritable, "make the state directory writable"),
-    };
-    Fault::new(name, "", error.to_string(), next)
 }

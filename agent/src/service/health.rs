@@ -33,6 +33,7 @@ impl Hub {
         };
         let mut checks = vec![process];
         checks.extend(self.network_health.iter().cloned());
+        checks.extend(self.unattended_health());
         checks.push(match &self.sleep_is_told {
             Ok(()) => Check::good("sleep", "logind tells of it, and packets stop before it begins"),
             // No fault: the lease is over by the time the machine is awake.

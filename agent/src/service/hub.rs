@@ -15,6 +15,7 @@ use super::own_key::{self, Opened, OwnKeys};
 use super::secrets;
 use super::sign_on::{self, SignOns};
 use super::tickets::Tickets;
+use super::unattended::Unattended;
 use super::waiting::Waiter;
 use super::wireguard;
 use crate::compliance::View;
@@ -39,6 +40,8 @@ use posture::facts::Facts;
 use posture::vulnerability::ScanResult;
 use serde_json::Value;
 use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
@@ -95,7 +98,13 @@ pub enum Message {
     /// An enrolment ended.
     Enrolled(Result<Box<Identity>, Fault>, Reply),
     /// Leaving EMS ended.
-    Left(Result<(), Fault>, Reply),
+    Left(Result<bool, Fault>, Reply),
+    /// An enrolment without a person ended.
+    EnrolledUnattended(Result<(), Fault>),
+    /// Addresses of a managed gateway were looked up.
+    ManagedAddresses(String, Vec<IpAddr>),
+    /// What is known has changed: everything is judged again.
+    Rejudge,
     /// An answer for the engine was found.
     Answered(RequestId, Answer),
     /// The opening of the key of that number has ended.
@@ -162,6 +171,7 @@ pub struct Hub {
     pub(super) carrier_chosen: bool,
     pub(super) view: View,
     pub(super) examination: Examination,
+    pub(super) unattended: Unattended,
     pub(super) stopping: Option<oneshot::Sender<()>>,
     /// Told once what stood before the service began is settled.
     pub(super) settled: Option<oneshot::Sender<()>>,
@@ -185,6 +195,8 @@ pub struct Parts {
     pub jobs: Jobs,
     /// Posture's beginning.
     pub examination: Examination,
+    /// Where systemd puts the service's credentials.
+    pub credentials: Option<PathBuf>,
     /// Told once what stood before the service began is settled: a block stands again then.
     pub settled: oneshot::Sender<()>,
 }
@@ -192,7 +204,7 @@ pub struct Parts {
 impl Hub {
     /// Puts a hub together. Nothing happens before [`Self::run`].
     pub fn new(parts: Parts) -> Self {
-        let Parts { paths, settings, inbox, net, jobs, examination, settled } = parts;
+        let Parts { paths, settings, inbox, net, jobs, examination, credentials, settled } = parts;
         Self {
             secrets: secrets::Store::new(paths.secrets()),
             tickets: Tickets::default(),
@@ -224,6 +236,7 @@ impl Hub {
             prompts: Prompts::default(),
             view: View::default(),
             examination,
+            unattended: Unattended::new(credentials),
             stopping: None,
             settled: Some(settled),
             sleep_is_told: Err("not asked yet".into()),
@@ -247,6 +260,7 @@ impl Hub {
                 _ = beat.tick() => {
                     self.notice_gap(&mut wake);
                     self.beat();
+                    self.enrol_unattended();
                 }
                 () = tokio::time::sleep(next) => {}
             }
@@ -295,6 +309,11 @@ impl Hub {
             Message::Scanned(outcome) => self.scanned(outcome),
             Message::Enrolled(outcome, reply) => self.enrolled(outcome, reply),
             Message::Left(outcome, reply) => self.left(outcome, reply),
+            Message::EnrolledUnattended(outcome) => self.enrolled_unattended(outcome),
+            Message::ManagedAddresses(name, addresses) => {
+                addresses.into_iter().for_each(|address| self.catalogue.remember_address(&name, address));
+            }
+            Message::Rejudge => self.rejudge(),
             Message::Answered(id, answer) => self.net.engine(Command::Answer { id, answer }),
             Message::KeyOpened { number, outcome } => self.key_opened(number, outcome),
             Message::SignOn { number, step } => self.sign_on_told(number, step),
@@ -400,7 +419,13 @@ impl Hub {
                 self.forget_prompts(name);
                 self.settle(name, Job::Nothing);
             }
-            Effect::Met(address) => self.catalogue.remember_address(name, address),
+            Effect::Met(address) => {
+                self.catalogue.remember_address(name, address);
+                // By another name, or by a redirect, a local tunnel may have come to a managed gateway.
+                if self.catalogue.find(name).is_some_and(|entry| entry.shadows.is_some()) {
+                    let _ = self.inbox.send(Message::Rejudge);
+                }
+            }
             Effect::Timer(None) => drop(self.timers.remove(name)),
             Effect::Timer(Some(after)) => drop(self.timers.insert(name.to_owned(), clock::now() + after)),
             Effect::Tell(told) => {
@@ -478,6 +503,7 @@ impl Hub {
 
     /// Takes over what stood when the service ended last.
     fn begin(&mut self) {
+        self.settle_own_tunnels();
         self.catalogue.load_local(&self.paths, |_| false);
         self.name_broken();
         if let Some(block_note::Note { tunnel, why, owner }) = block_note::read(&self.paths.state) {

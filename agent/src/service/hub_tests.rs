@@ -11,7 +11,7 @@ use crate::network::system::Undone;
 use crate::platform::Capabilities;
 use ike_client::session::{CloseCause, CloseReason, Request};
 use ike_client::tunnel::control::{Carrier, EndCause, EstablishedTunnel, Event as EngineEvent};
-use postern_api::method::{Connect, PromptAnswer, Role, TunnelName};
+use postern_api::method::{Connect, PromptAnswer, Role, TunnelAdd, TunnelDocument, TunnelName};
 use postern_api::prompt::PromptKind;
 use postern_api::state::{ConnectionState, TunnelStatus};
 use posture::collect::{Collector, Settings as CollectorSettings};
@@ -165,7 +165,7 @@ fn bench_in(directory: tempfile::TempDir, tunnel: &str, question: Option<Request
     let (watched, _) = mpsc::unbounded_channel();
     let collector = Collector::new(directory.path().join("root"), CollectorSettings::default());
     let examination = Examination::new(collector, EmsDial::default(), watched);
-    let settings = Settings::default();
+    let settings = crate::profile::settings::load(&paths).unwrap();
     let hub = Hub::new(Parts {
         paths,
         settings,
@@ -173,6 +173,7 @@ fn bench_in(directory: tempfile::TempDir, tunnel: &str, question: Option<Request
         net,
         jobs,
         examination,
+        credentials: None,
         settled: oneshot::channel().0,
     });
     tokio::spawn(hub.run(messages));
@@ -407,6 +408,56 @@ async fn what_an_administrator_writes_into_a_file_holds_without_a_restart() {
     assert_eq!(status.last_fault.unwrap().name, FaultName::ComplianceLost);
 }
 
+fn own(name: &str, toml: &str, replace: bool) -> TunnelAdd {
+    let (tunnel, toml) = (name.to_owned(), toml.to_owned());
+    TunnelAdd { tunnel, toml, replace, pre_shared_key: None, password: None, private_key: None }
+}
+
+#[tokio::test]
+async fn users_have_no_tunnels_of_their_own_unless_the_administrator_says_so() {
+    let mut bench = bench("", None);
+    bench.caller.role = Role::User;
+    let fault = bench.call(Method::TunnelAdd, own("mine", "gateway = \"g\"\n", false)).await.unwrap_err();
+    assert_eq!((fault.name, fault.exit_code()), (FaultName::NotPermitted, 11));
+    assert!(fault.to_string().contains("local administrator locks this: users.own_tunnels"), "{fault}");
+    let named = TunnelName { tunnel: "work".into() };
+    assert_eq!(bench.call(Method::TunnelRemove, named).await.unwrap_err().name, FaultName::NotPermitted);
+}
+
+#[tokio::test]
+async fn a_users_own_tunnel_is_his_alone_and_names_no_files() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::create_dir_all(directory.path().join("etc")).unwrap();
+    fs::write(directory.path().join("etc/postern.toml"), "[users]\nown_tunnels = true\n").unwrap();
+    let mut bench = bench_in(directory, "", None);
+    bench.caller.role = Role::User;
+    let plain = "gateway = \"192.0.2.7\"\n";
+    let with_file = format!("{plain}[auth]\nkind = \"psk\"\npsk_file = \"/etc/shadow\"\n");
+    let fault = bench.call(Method::TunnelAdd, own("mine", &with_file, false)).await.unwrap_err();
+    assert!(fault.to_string().contains("auth.psk_file"), "{fault}");
+    bench.call(Method::TunnelAdd, own("mine", plain, false)).await.unwrap();
+    // The administrator's name stays his.
+    let fault = bench.call(Method::TunnelAdd, own("work", plain, true)).await.unwrap_err();
+    assert_eq!(fault.name, FaultName::NotPermitted);
+    let mine = || TunnelName { tunnel: "mine".into() };
+    let shown: TunnelDocument = serde_json::from_value(bench.call(Method::TunnelShow, mine()).await.unwrap()).unwrap();
+    assert_eq!(shown.origin, postern_api::state::Origin::User);
+    bench.caller.uid = Some(1001);
+    let asked = Connect { tunnel: "mine".into(), ..asked(true) };
+    for (method, parameters) in [
+        (Method::TunnelShow, serde_json::to_value(mine()).unwrap()),
+        (Method::TunnelRemove, serde_json::to_value(mine()).unwrap()),
+        (Method::Connect, serde_json::to_value(&asked).unwrap()),
+        (Method::TunnelAdd, serde_json::to_value(own("mine", plain, true)).unwrap()),
+    ] {
+        let fault = bench.call(method, parameters).await.unwrap_err();
+        assert_eq!(fault.name, FaultName::NotPermitted, "{method:?}");
+    }
+    bench.caller.uid = Some(1000);
+    bench.call(Method::TunnelRemove, mine()).await.unwrap();
+    assert_eq!(bench.call(Method::TunnelShow, mine()).await.unwrap_err().name, FaultName::TunnelUnknown);
+}
+
 #[tokio::test]
 async fn an_enrolment_that_cannot_be_read_is_no_way_round_its_policy() {
     let directory = tempfile::tempdir().unwrap();
@@ -430,7 +481,16 @@ async fn while_ems_s_profile_is_not_known_no_local_tunnel_can_pass_for_unmanaged
     let collector = Collector::new(directory.path().to_owned(), CollectorSettings::default());
     let examination = Examination::new(collector, EmsDial::default(), mpsc::unbounded_channel().0);
     let (settings, jobs) = (Settings::default(), mpsc::unbounded_channel().0);
-    let mut hub = Hub::new(Parts { paths, settings, inbox, net, jobs, examination, settled: oneshot::channel().0 });
+    let mut hub = Hub::new(Parts {
+        paths,
+        settings,
+        inbox,
+        net,
+        jobs,
+        examination,
+        credentials: None,
+        settled: oneshot::channel().0,
+    });
     assert_eq!(hub.policy_problem(), None);
     let away = TelemetryState::Down { because: "no answer".into(), not_trusted: false };
     let ems = |telemetry| EmsView {

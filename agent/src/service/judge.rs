@@ -197,6 +197,7 @@ impl Hub {
         self.view.ems = None;
         self.examination.codes = Codes::default();
         self.catalogue.set_managed(BTreeMap::new());
+        self.settle_own_tunnels();
         self.view.refresh(self.now_unix());
         self.rejudge();
     }
@@ -397,6 +398,7 @@ impl Hub {
         let (tunnels, problems) = managed::tunnels(profile.content(), &self.paths.configuration);
         problems.iter().for_each(|problem| tracing::warn!(%problem, "EMS's profile"));
         self.catalogue.set_managed(tunnels);
+        self.settle_own_tunnels();
         self.drop_vanished();
         self.revise();
     }

@@ -10,11 +10,14 @@
 //! | `block_note` | what is remembered of a block over restarts |
 //! | [`call`] | the methods of the control socket, answered by the hub |
 //! | `health` | what `postern doctor` is told |
+//! | `enrolment` | joining an EMS, and leaving it |
+//! | [`unattended`] | joining it without a person |
 //! | `decree` | quarantine, break-glass codes, deregistration |
 //! | [`judge`] | the hub's side of posture: facts, EMS, verdicts, the lease |
 //! | [`keeper`] | the task that owns the journal and settles the network |
 //! | [`net_link`] | MAIN's handle of NET: starts it, speaks with it |
 //! | [`net`] | NET: hosts the engine and changes links, addresses, routes and rules |
+//! | `own` | tunnels that users have of their own |
 //! | [`hands`] | which of the two processes carries out which change of the network |
 //! | [`look_up`] | finding a gateway's addresses, in a process of its own |
 //! | [`inquiry`] | asking whether a gateway's certificate was revoked, in a process of its own |
@@ -37,6 +40,7 @@ pub mod configuration;
 mod decree;
 pub mod ems_dial;
 pub mod engine;
+mod enrolment;
 pub mod hands;
 mod health;
 pub mod hub;
@@ -46,6 +50,7 @@ pub mod keeper;
 pub mod look_up;
 pub mod net;
 pub mod net_link;
+mod own;
 pub mod own_key;
 pub mod probe;
 pub mod rights;
@@ -57,5 +62,6 @@ pub mod start;
 mod tell;
 mod tickets;
 mod told;
+pub mod unattended;
 mod waiting;
 mod wireguard;

@@ -15,7 +15,7 @@ use crate::profile::{Paths, settings};
 use anyhow::Context;
 use posture::collect::{Collector, Settings as CollectorSettings};
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
@@ -95,7 +95,9 @@ pub fn main(paths: Paths) -> anyhow::Result<()> {
         let socket = paths.socket();
         let examination = Examination::new(collector, EmsDial::open(&paths.state), watched);
         let (settled, before) = oneshot::channel();
-        let hub = Hub::new(Parts { paths, settings, inbox: inbox.clone(), net, jobs, examination, settled });
+        let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+        let hub =
+            Hub::new(Parts { paths, settings, inbox: inbox.clone(), net, jobs, examination, credentials, settled });
         let hub = tokio::spawn(hub.run(messages));
         tokio::spawn(control::serve(listener, ToHub(inbox.clone())));
         // Who waits for this service (the network, at boot) finds a block standing that is to stand.

@@ -206,8 +206,9 @@ fn certificate<'d>(reader: &mut Reader<'d>, draft: &mut Draft, settings: Node<'d
         let auth = &mut draft.tunnel.auth;
         auth.certificate_file.clone_from(&additions.certificate_file);
         auth.key_file.clone_from(&additions.key_file);
-        if auth.certificate_file.is_none() || auth.key_file.is_none() {
-            let next = "import again with --certificate-file FILE and --key-file FILE";
+        // A PKCS#12 file holds both; whether this is one is the tunnel's own rule.
+        if auth.key_file.is_none() {
+            let next = "import again with --certificate-file FILE and --key-file FILE, or --key-file FILE.p12";
             draft.leave_out("it needs a certificate, which no export holds", next);
         }
     }

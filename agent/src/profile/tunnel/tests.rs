@@ -14,6 +14,15 @@ fn a_gateway_alone_is_a_tunnel() {
 }
 
 #[test]
+fn the_local_policy_that_the_readme_shows_is_a_tunnel() {
+    let readme = include_str!("../../../../README.md");
+    let section = readme.split("### Without an EMS").nth(1).unwrap();
+    let text = section.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    let tunnel = read(text).unwrap();
+    assert_eq!((tunnel.tags.rules.len(), tunnel.tags.prohibited.len(), tunnel.tags.allowed.len()), (2, 1, 1));
+}
+
+#[test]
 fn several_gateways_are_read_and_written_in_their_order() {
     let tunnel = read("gateway = [\"a.example.com\", \"b.example.com\"]\n").unwrap();
     assert_eq!(tunnel.gateway.all(), ["a.example.com", "b.example.com"]);

@@ -22,6 +22,12 @@ pub struct Profile {
     /// Whether the endpoint may leave.
     #[serde(default = "yes")]
     pub unenrol_allowed: bool,
+    /// The administrator's words to whoever may not leave.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unenrol_refusal: Option<String>,
+    /// Whether users may have tunnels of their own, where the endpoint's administrator lets them too.
+    #[serde(default = "yes")]
+    pub own_tunnels_allowed: bool,
     /// The tunnels.
     #[serde(default)]
     pub tunnels: Vec<ManagedTunnel>,
@@ -35,6 +41,8 @@ impl Default for Profile {
             offline_grace_seconds: day(),
             compliance_interval_seconds: quarter_minute(),
             unenrol_allowed: true,
+            unenrol_refusal: None,
+            own_tunnels_allowed: true,
             tunnels: Vec::new(),
         }
     }
