@@ -246,7 +246,7 @@ fn what_openssl_says_by_a_responder_of_its_own_is_believed() {
             let mut payloads = payloads(std::slice::from_ref(&leaf));
             payloads.push(wire::Certificate { encoding, data: data(file) });
             let expected = ExpectedIdentity::Host("vpn.example.com");
-            let trust = Trust { anchors: &[authority.clone()], pins: &[], revocation, expected };
+            let trust = Trust { anchors: std::slice::from_ref(&authority), pins: &[], revocation, expected };
             verify_gateway(&payloads, &trust, &Identity::Fqdn("vpn.example.com".to_owned()), now)
         };
         assert_eq!(verified(&hard, 1_795_500_000).map(|gateway| gateway.unsettled), Ok(vec![]), "{file}");
