@@ -3,7 +3,8 @@
 use crate::endpoint::{Lab, facts};
 use posture::ems::protocol::{
     EmsId, EndpointEvent, EndpointId, EnrolReply, EventKind, Have, PATH_DOCUMENTS, PATH_ENROL, PATH_EVENTS, PATH_PUSH,
-    PATH_REPORT, PATH_UNENROL, PushMessage, Report, ReportBody, ReportReply, SnapshotTag, TagOrigin, TagSnapshot,
+    PATH_RELEASE, PATH_RENEW, PATH_REPORT, PATH_UNENROL, PushMessage, Report, ReportBody, ReportReply, SnapshotTag,
+    TagOrigin, TagSnapshot,
 };
 use posture::ems::signed::{Binding, Fingerprint, Signed};
 use posture::rules::{Presence, TagState};
@@ -55,6 +56,8 @@ fn members_on_the_wire_are_those_that_are_described() {
         certificate: Vec::new(),
         authority: Vec::new(),
         signing_key: Vec::new(),
+        keys: Vec::new(),
+        renew_after_unix: 0,
     };
     agree("EnrolReply", &reply);
     let event = EndpointEvent {
@@ -92,7 +95,9 @@ fn every_reference_leads_somewhere() {
 async fn every_described_path_is_served_and_every_path_of_the_protocol_is_described() {
     let description = description();
     let paths = description["paths"].as_object().unwrap();
-    for path in [PATH_ENROL, PATH_REPORT, PATH_DOCUMENTS, PATH_PUSH, PATH_EVENTS, PATH_UNENROL] {
+    for path in
+        [PATH_ENROL, PATH_REPORT, PATH_DOCUMENTS, PATH_PUSH, PATH_EVENTS, PATH_RELEASE, PATH_RENEW, PATH_UNENROL]
+    {
         assert!(paths.contains_key(path), "{path}");
     }
     let lab = Lab::start().await;

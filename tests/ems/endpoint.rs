@@ -43,7 +43,8 @@ impl Lab {
     }
 
     pub async fn invitation(&self) -> Invitation {
-        let request = AdministratorRequest::MakeInvitation { label: "test".into(), valid_seconds: 600 };
+        let request =
+            AdministratorRequest::MakeInvitation { label: "test".into(), valid_seconds: 600, uses: 1, group: None };
         invitation(&self.administrator.ask(&request).await.unwrap())
     }
 
@@ -112,7 +113,8 @@ impl Endpoint {
 
     pub fn resume(identity: &Identity, network: &Network, cache: Cache, directory: TempDir) -> Self {
         let client = EmsClient::new(identity, network).unwrap();
-        let (telemetry, deliveries) = Telemetry::start(client, identity.verifier().unwrap(), cache.clone(), quick());
+        let (telemetry, deliveries) =
+            Telemetry::start(client, cache.verifier(identity).unwrap(), cache.clone(), quick());
         let knowledge = Knowledge::default();
         Self { telemetry, knowledge, state: None, cache, directory, deliveries, downs: 0, others: Vec::new() }
     }

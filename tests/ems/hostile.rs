@@ -174,7 +174,7 @@ async fn an_endpoint_s_own_certificate_does_not_make_it_a_server() {
     let key = KeyPair::generate().unwrap();
     let request = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap().serialize_request(&key).unwrap();
     let endpoint = posture::ems::protocol::EndpointId("mallory".into());
-    let certificate = fake.authority.issue(request.der(), &endpoint).unwrap();
+    let certificate = fake.authority.issue(request.der(), &endpoint, 1_700_000_000, 1 << 32).unwrap().certificate;
     let private = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
     fake.serve_with(Router::new(), vec![certificate], private, &rustls::version::TLS13).await;
     let error = failure(&fake).await;
@@ -200,10 +200,17 @@ async fn an_enrolment_that_does_not_fit_is_refused() {
     let reply = posture::ems::protocol::EnrolReply {
         ems: fake.authority.ems(),
         ems_name: "fake".into(),
-        certificate: fake.authority.issue(request.der(), &endpoint).unwrap().to_vec(),
+        certificate: fake
+            .authority
+            .issue(request.der(), &endpoint, 1_700_000_000, 1 << 32)
+            .unwrap()
+            .certificate
+            .to_vec(),
         endpoint,
         authority: fake.authority.certificate().to_vec(),
         signing_key: fake.authority.signing_key(),
+        keys: Vec::new(),
+        renew_after_unix: 0,
     };
     let text = json(&reply);
     fake.serve(Router::new().fallback(any(move || std::future::ready(text.clone())))).await;

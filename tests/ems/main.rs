@@ -1,6 +1,7 @@
 //! The EMS client against the real lab server, and against servers that mean harm. Everything is on
 //! the loopback and in temporary directories; no root is needed.
 
+mod administration;
 mod conversation;
 mod crash;
 mod decree;
@@ -8,5 +9,7 @@ mod description;
 mod endpoint;
 mod enrolment;
 mod fake;
+mod flaws;
 mod hostile;
+mod rotation;
 mod sharing;

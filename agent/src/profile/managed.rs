@@ -4,7 +4,6 @@ use crate::profile::document::Document;
 use crate::profile::tags::{AfterLoss, TagRuleSource, TagSettings};
 use crate::profile::tunnel::{AuthenticationKind, CarrierKind, GatewayAuthentication, Tunnel};
 use posture::ems::protocol::{self, ManagedTunnel, Profile};
-use posture::policy::Enforcement;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
@@ -80,11 +79,7 @@ fn tunnel(profile: &Profile, managed: &ManagedTunnel, configuration: &Path) -> R
     };
     tunnel.offline_grace = Duration::from_secs(managed.offline_grace_seconds.unwrap_or(profile.offline_grace_seconds));
     tunnel.tags = TagSettings {
-        enforcement: match (profile.secure_remote_access, managed.tags.audit) {
-            (false, _) => Enforcement::Off,
-            (true, true) => Enforcement::Audit,
-            (true, false) => Enforcement::Enforce,
-        },
+        enforcement: profile.enforcement(managed),
         prohibited: managed.tags.prohibited.iter().map(ToString::to_string).collect(),
         allowed: managed.tags.allowed.iter().map(ToString::to_string).collect(),
         warning: managed.tags.warning.clone(),
@@ -98,6 +93,7 @@ fn tunnel(profile: &Profile, managed: &ManagedTunnel, configuration: &Path) -> R
 #[cfg(test)]
 mod tests {
     use super::*;
+    use posture::policy::Enforcement;
 
     fn profile(tunnel: &str, secure: bool) -> Profile {
         serde_json::from_str(&format!(
@@ -110,7 +106,13 @@ mod tests {
     #[test]
     fn the_switch_of_secure_remote_access_decides_enforcement() {
         let tags = r#","tags":{"prohibited":["Critical Vulnerability"],"warning":"call 4711"}"#;
-        for (secure, enforcement) in [(true, Enforcement::Enforce), (false, Enforcement::Off)] {
+        let audit = r#","tags":{"prohibited":["Critical Vulnerability"],"enforcement":"audit"}"#;
+        for (tags, secure, enforcement) in [
+            (tags, true, Enforcement::Enforce),
+            (tags, false, Enforcement::Off),
+            (audit, true, Enforcement::Audit),
+            (audit, false, Enforcement::Off),
+        ] {
             let (tunnels, problems) = tunnels(&profile(tags, secure), Path::new("/etc/postern"));
             assert_eq!(tunnels["RA-VPN"].tags.enforcement, enforcement, "{problems:?}");
         }

@@ -102,7 +102,7 @@ impl Hub {
             return Err(not_enrolled());
         }
         let unusable = |error: posture::ems::EmsError| Fault::new(FaultName::Internal, "", error.to_string(), "");
-        let verifier = identity.verifier().map_err(unusable)?;
+        let verifier = cache.verifier(&identity).map_err(unusable)?;
         let (used, now) = (cache.break_glass().map_err(unwritable)?, self.now_unix());
         let code = match BreakGlass::judge(&code, &verifier, &identity.endpoint, used.number, now) {
             Ok(code) => code,

@@ -157,7 +157,7 @@ impl Hub {
     pub(super) fn start_telemetry(&mut self, identity: &Identity, cache: Cache) {
         let decrees = cache.clone();
         let client = EmsClient::new(identity, &self.examination.dial.network(&self.paths.runtime));
-        match client.and_then(|client| Ok((client, identity.verifier()?))) {
+        match client.and_then(|client| Ok((client, cache.verifier(identity)?))) {
             Ok((client, verifier)) => {
                 let (telemetry, mut deliveries) = Telemetry::start(client, verifier, cache, SessionSettings::default());
                 let inbox = self.inbox.clone();

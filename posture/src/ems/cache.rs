@@ -3,11 +3,13 @@
 //! One directory, readable by the service alone: `identity.json` (private key inside),
 //! `profile.json`, `rules.json`, `tags.json` (each a [`Signed`] exactly as EMS sent it),
 //! `floor.json`, and what happened here: `release.json` (the quarantine that was ended by its
-//! code), `break-glass.json` (the last such code that was used), `deregistered.json`. Every file is written beside its place, synced, renamed, and the directory
+//! code), `break-glass.json` (the last such code that was used), `deregistered.json`, and
+//! `keys.json` (announcements of EMS's newer keys). Every file is written beside its place, synced, renamed, and the directory
 //! synced; so a crash leaves the old file or the new one. Nothing that is read back is believed
 //! before it is verified again.
 
 use super::break_glass::BreakGlassUse;
+use super::error::EmsError;
 use super::identity::Identity;
 use super::protocol::{DocumentKind, Profile, Quarantine, ReleaseRequest, RuleDocument, TagSnapshot};
 use super::signed::{Content, Floor, Refusal, Signed, Verified, Verifier};
@@ -25,6 +27,7 @@ const FLOOR: &str = "floor.json";
 const RELEASE: &str = "release.json";
 const BREAK_GLASS: &str = "break-glass.json";
 const DEREGISTERED: &str = "deregistered.json";
+const KEYS: &str = "keys.json";
 
 /// Why the cache failed.
 #[derive(Debug, thiserror::Error)]
@@ -97,11 +100,41 @@ impl Cache {
         self.write(IDENTITY, identity)
     }
 
+    /// Writes the identity with its next certificate: before that is shown for the first time.
+    ///
+    /// # Errors
+    /// Also when another enrolment has come between.
+    pub fn store_successor(&self, identity: &Identity) -> Result<(), CacheError> {
+        let held = self.identity()?.map(|held| held.fingerprint());
+        if held.is_none() || held != identity.previous() {
+            let detail = "the identity was replaced meanwhile".into();
+            return Err(CacheError::Damaged { path: self.directory.join(IDENTITY), detail });
+        }
+        self.write(IDENTITY, identity)
+    }
+
+    /// Returns the verifier of EMS's documents, with the keys that were announced since enrolment.
+    /// Announcements that cannot be read are as if they had not come: EMS repeats them.
+    pub fn verifier(&self, identity: &Identity) -> Result<Verifier, EmsError> {
+        let mut verifier = identity.verifier()?;
+        for announcement in self.read::<Vec<Signed>>(KEYS).ok().flatten().unwrap_or_default() {
+            let _ = verifier.follow(&announcement);
+        }
+        Ok(verifier)
+    }
+
+    /// Adds the announcement of a key, verified: before anything that is signed with it.
+    pub fn store_keys(&self, announced: &[Signed]) -> Result<(), CacheError> {
+        let mut kept = self.read::<Vec<Signed>>(KEYS).ok().flatten().unwrap_or_default();
+        kept.extend(announced.iter().filter(|signed| !kept.contains(signed)).cloned().collect::<Vec<_>>());
+        self.write(KEYS, &kept)
+    }
+
     /// Removes everything: identity last, so that a crash in between leaves an enrolled endpoint
     /// that knows nothing, never an unenrolled one with documents.
     pub fn clear(&self) -> Result<(), CacheError> {
         let documents = DocumentKind::ALL.map(document_name);
-        let notes = [RELEASE, BREAK_GLASS, DEREGISTERED, FLOOR, IDENTITY];
+        let notes = [RELEASE, BREAK_GLASS, DEREGISTERED, KEYS, FLOOR, IDENTITY];
         documents.iter().map(String::as_str).chain(notes).try_for_each(|name| self.remove(name))?;
         self.sync()
     }

@@ -7,7 +7,8 @@ use super::network::Network;
 use super::network::relay::Relay;
 use super::protocol::{
     DocumentSet, EnrolReply, EnrolRequest, ErrorReply, EventReceipt, EventUpload, Have, PATH_DOCUMENTS, PATH_ENROL,
-    PATH_EVENTS, PATH_PUSH, PATH_RELEASE, PATH_REPORT, PATH_UNENROL, RefusalCode, ReleaseRequest, Report, ReportReply,
+    PATH_EVENTS, PATH_PUSH, PATH_RELEASE, PATH_RENEW, PATH_REPORT, PATH_UNENROL, RefusalCode, ReleaseRequest,
+    RenewReply, RenewRequest, Report, ReportReply,
 };
 use super::push::PushStream;
 use super::trust;
@@ -113,6 +114,19 @@ impl EmsClient {
         self.post(PATH_EVENTS, upload).await
     }
 
+    /// Asks for a certificate for a new key, to follow the one that this client shows.
+    pub async fn renew(&self, identity: &Identity) -> Result<Identity, EmsError> {
+        let applicant = Applicant::new()?;
+        let request = RenewRequest { certificate_request: applicant.certificate_request()? };
+        let reply: RenewReply = self.post(PATH_RENEW, &request).await?;
+        applicant.succeed(identity, reply)
+    }
+
+    /// Makes a client that shows another certificate of the same endpoint.
+    pub fn succeeded_by(&self, identity: &Identity) -> Result<Self, EmsError> {
+        Self::new(identity, &self.shared.network)
+    }
+
     /// Tells of a quarantine that was ended at this endpoint by its code.
     pub async fn release(&self, release: &ReleaseRequest) -> Result<(), EmsError> {
         let _: serde_json::Value = self.post(PATH_RELEASE, release).await?;
@@ -149,8 +163,8 @@ impl EmsClient {
     }
 
     fn url_with(&self, path: &str, have: Have) -> String {
-        let Have { profile, rules, tags } = have;
-        format!("{}?profile={profile}&rules={rules}&tags={tags}", self.shared.address.url(path))
+        let Have { profile, rules, tags, key } = have;
+        format!("{}?profile={profile}&rules={rules}&tags={tags}&key={key}", self.shared.address.url(path))
     }
 
     async fn post<Q: Serialize + Sync, A: DeserializeOwned>(&self, path: &str, body: &Q) -> Result<A, EmsError> {

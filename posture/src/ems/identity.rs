@@ -3,8 +3,8 @@
 use super::base64_bytes;
 use super::error::EmsError;
 use super::invitation::EmsAddress;
-use super::protocol::{EmsId, EndpointId, EnrolReply};
-use super::signed::{Fingerprint, Verifier};
+use super::protocol::{EmsId, EndpointId, EnrolReply, RenewReply};
+use super::signed::{Fingerprint, KeyRing, MOST_ANNOUNCEMENTS, Signed, Verifier};
 use rcgen::{CertificateParams, KeyPair, PublicKeyData as _};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, UnixTime};
 use serde::{Deserialize, Serialize};
@@ -32,6 +32,14 @@ pub struct Identity {
     authority: Vec<u8>,
     #[serde(with = "base64_bytes")]
     signing_key: Vec<u8>,
+    /// Announcements of the keys that had followed it at enrolment.
+    #[serde(default)]
+    keys: Vec<Signed>,
+    /// The certificate before this one, where there was one.
+    #[serde(default)]
+    previous: Option<Fingerprint>,
+    #[serde(default)]
+    renew_after_unix: u64,
 }
 
 impl Identity {
@@ -41,10 +49,25 @@ impl Identity {
     }
 
     /// Returns the verifier of this EMS's documents for this endpoint.
+    ///
+    /// It knows the keys of the enrolment; [`Cache::verifier`](super::Cache::verifier) also those that
+    /// were announced since.
     pub fn verifier(&self) -> Result<Verifier, EmsError> {
         let key = <[u8; 32]>::try_from(self.signing_key.as_slice())
             .map_err(|_| EmsError::Local("the stored signing key is damaged".into()))?;
-        Ok(Verifier::new(self.ems.clone(), key, self.fingerprint()))
+        let mut keys = KeyRing::pinned(key);
+        keys.follow_all(&self.ems, &self.keys);
+        Ok(Verifier::with_keys(self.ems.clone(), keys, self.fingerprint(), self.previous))
+    }
+
+    /// Returns the fingerprint of the certificate before this one.
+    pub const fn previous(&self) -> Option<Fingerprint> {
+        self.previous
+    }
+
+    /// Returns when the certificate is to be renewed, seconds since 1970.
+    pub fn renew_after_unix(&self) -> Option<u64> {
+        Some(self.renew_after_unix).filter(|after| *after > 0)
     }
 
     pub(super) fn certificate(&self) -> CertificateDer<'static> {
@@ -96,19 +119,15 @@ impl Applicant {
     /// Accepts what EMS issued, once it fits: the certificate holds this key and is signed by the
     /// named authority, and EMS's identifier is that of its signing key.
     pub(super) fn accept(self, address: EmsAddress, reply: EnrolReply) -> Result<Identity, EmsError> {
-        let certificate = CertificateDer::from(reply.certificate);
-        let public_key = webpki::EndEntityCert::try_from(&certificate)
-            .map_err(|error| nonsense(&format!("the certificate cannot be read: {error}")))?
-            .subject_public_key_info();
-        if public_key.as_ref() != self.key.subject_public_key_info() {
-            return Err(nonsense("the certificate is for another key"));
-        }
-        check_issuer(&certificate, &CertificateDer::from(reply.authority.as_slice()))?;
+        let certificate = self.certificate(reply.certificate, &reply.authority)?;
         if reply.signing_key.len() != 32 || identifier(&reply.signing_key) != reply.ems {
             return Err(nonsense("its identifier is not that of its signing key"));
         }
         if reply.endpoint.0.is_empty() || reply.endpoint.0.len() > 128 {
             return Err(nonsense("the endpoint's identifier is empty or too long"));
+        }
+        if reply.keys.len() > MOST_ANNOUNCEMENTS {
+            return Err(nonsense("more keys than any EMS has had"));
         }
         Ok(Identity {
             address,
@@ -119,7 +138,40 @@ impl Applicant {
             certificate: certificate.to_vec(),
             authority: reply.authority,
             signing_key: reply.signing_key,
+            keys: reply.keys,
+            previous: None,
+            renew_after_unix: reply.renew_after_unix,
         })
+    }
+
+    /// Accepts the certificate that is to follow an identity's own: of the same EMS, for this key.
+    pub(super) fn succeed(self, identity: &Identity, reply: RenewReply) -> Result<Identity, EmsError> {
+        let certificate = self.certificate(reply.certificate, &identity.authority)?;
+        Ok(Identity {
+            address: identity.address.clone(),
+            ems: identity.ems.clone(),
+            ems_name: identity.ems_name.clone(),
+            endpoint: identity.endpoint.clone(),
+            key_pkcs8: self.key.serialize_der(),
+            certificate: certificate.to_vec(),
+            authority: identity.authority.clone(),
+            signing_key: identity.signing_key.clone(),
+            keys: identity.keys.clone(),
+            previous: Some(identity.fingerprint()),
+            renew_after_unix: reply.renew_after_unix,
+        })
+    }
+
+    fn certificate(&self, certificate: Vec<u8>, authority: &[u8]) -> Result<CertificateDer<'static>, EmsError> {
+        let certificate = CertificateDer::from(certificate);
+        let public_key = webpki::EndEntityCert::try_from(&certificate)
+            .map_err(|error| nonsense(&format!("the certificate cannot be read: {error}")))?
+            .subject_public_key_info();
+        if public_key.as_ref() != self.key.subject_public_key_info() {
+            return Err(nonsense("the certificate is for another key"));
+        }
+        check_issuer(&certificate, &CertificateDer::from(authority))?;
+        Ok(certificate)
     }
 }
 

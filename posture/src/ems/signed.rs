@@ -1,20 +1,22 @@
 //! Documents of EMS: raw bytes with a detached Ed25519 signature, verified before parsing.
 //!
 //! What is signed is `CONTEXT || body`; the body is JSON of a [`Binding`] and the content. A
-//! document is believed only when the signature is of the pinned key, the binding names this
+//! document is believed only when the signature is of a key that holds (the pinned one, or one that was
+//! announced under it: [`KeyRing`]), the binding names this
 //! endpoint's certificate, this EMS and the expected kind, nothing about it goes backwards (counter,
 //! policy version, clock), and it has not expired. Each failure is a [`Refusal`] of its own.
 
 mod fingerprint;
 mod floor;
+mod keys;
 
 pub use fingerprint::Fingerprint;
 pub use floor::Floor;
+pub use keys::{KeyAnnouncement, KeyRing, MOST_ANNOUNCEMENTS};
 
 use super::base64_bytes;
 use super::protocol::{DocumentKind, EmsId, Profile, RuleDocument, TagSnapshot};
 use crate::policy::Flaw;
-use ring::signature::{ED25519, UnparsedPublicKey};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -192,13 +194,20 @@ impl Refusal {
 pub struct Verifier {
     ems: EmsId,
     endpoint: Fingerprint,
-    key: [u8; 32],
+    /// The certificate that the endpoint had before: what was said to it still holds.
+    previous: Option<Fingerprint>,
+    keys: KeyRing,
 }
 
 impl Verifier {
     /// Makes a verifier for the EMS and the key of the enrolment, and the endpoint's certificate.
     pub const fn new(ems: EmsId, key: [u8; 32], endpoint: Fingerprint) -> Self {
-        Self { ems, endpoint, key }
+        Self::with_keys(ems, KeyRing::pinned(key), endpoint, None)
+    }
+
+    /// Makes a verifier that knows more keys, and an earlier certificate of the endpoint.
+    pub const fn with_keys(ems: EmsId, keys: KeyRing, endpoint: Fingerprint, previous: Option<Fingerprint>) -> Self {
+        Self { ems, endpoint, previous, keys }
     }
 
     /// Returns the EMS whose documents are believed.
@@ -206,9 +215,22 @@ impl Verifier {
         &self.ems
     }
 
-    /// Tells whether a signature over a message is EMS's. `now_unix` decides which keys hold.
-    pub fn is_signed(&self, message: &[u8], signature: &[u8], _now_unix: u64) -> bool {
-        UnparsedPublicKey::new(&ED25519, self.key).verify(message, signature).is_ok()
+    /// Returns the keys by which they are believed.
+    pub const fn keys(&self) -> &KeyRing {
+        &self.keys
+    }
+
+    /// Takes the announcement of a new key; `false` where it is known already.
+    ///
+    /// # Errors
+    /// When it is not believed.
+    pub fn follow(&mut self, announcement: &Signed) -> Result<bool, Refusal> {
+        self.keys.follow(&self.ems, announcement)
+    }
+
+    /// Tells whether a signature over a message is of a key that holds at a moment.
+    pub fn is_signed(&self, message: &[u8], signature: &[u8], now_unix: u64) -> bool {
+        self.keys.is_signed(message, signature, now_unix)
     }
 
     /// Verifies, then parses. The floor is not raised: the caller does that once it has stored the
@@ -249,7 +271,7 @@ impl Verifier {
         if binding.ems != self.ems {
             return Err(Refusal::ForeignEms { found: binding.ems.clone() });
         }
-        if binding.endpoint != self.endpoint {
+        if binding.endpoint != self.endpoint && Some(binding.endpoint) != self.previous {
             return Err(Refusal::ForeignEndpoint { found: binding.endpoint });
         }
         let least = floor.counters.counter(kind);

@@ -56,6 +56,12 @@ struct Run {
     /// Seconds after which a silent endpoint counts as gone.
     #[arg(long)]
     offline_after_seconds: Option<u64>,
+    /// Seconds for which an endpoint's certificate holds.
+    #[arg(long)]
+    certificate_seconds: Option<u64>,
+    /// A loopback address on which the administrator's interface is served too.
+    #[arg(long)]
+    administration: Option<SocketAddr>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -74,7 +80,19 @@ enum Switch {
 
 #[derive(Subcommand)]
 enum Action {
-    /// Makes an invitation that can be used once.
+    /// Does what a JSON file says, in the form of the administrator's requests (`-`: standard input).
+    Request { file: PathBuf },
+    /// Signs with a new key from now on.
+    RotateSigningKey {
+        /// For how long the older key holds beside it, in seconds.
+        #[arg(long, default_value_t = 30 * 86_400)]
+        overlap: u64,
+    },
+    /// Lists the certificates of an endpoint.
+    ListCertificates { endpoint: String },
+    /// Revokes a certificate.
+    RevokeCertificate { serial: String },
+    /// Makes an invitation.
     MakeInvitation {
         /// For whom.
         #[arg(long, default_value = "")]
@@ -82,6 +100,12 @@ enum Action {
         /// For how long it holds, in seconds.
         #[arg(long, default_value_t = 3600)]
         valid: u64,
+        /// How often it can be used; 0 is without a limit.
+        #[arg(long, default_value_t = 1)]
+        uses: u64,
+        /// The group of the endpoints that it lets in.
+        #[arg(long)]
+        group: Option<String>,
     },
     /// Replaces the profile by a JSON file (`-`: standard input).
     SetProfile { file: PathBuf },
@@ -174,9 +198,15 @@ async fn serve(run: Run) -> Result<()> {
         heartbeat_milliseconds: run.heartbeat_milliseconds,
         keep_alive_seconds: run.keep_alive_seconds,
         offline_after_seconds: run.offline_after_seconds,
+        certificate_seconds: run.certificate_seconds,
+        administration: run.administration,
     })
     .await?;
-    println!("{}", json!({"ready": true, "address": ems.address(), "socket": ems.administrator_socket()}));
+    println!(
+        "{}",
+        json!({"ready": true, "address": ems.address(), "socket": ems.administrator_socket(),
+            "administration": ems.administration()})
+    );
     tokio::select! {
         () = ems.run() => anyhow::bail!("EMS ended by itself"),
         _ = end.recv() => Ok(()),
@@ -186,7 +216,13 @@ async fn serve(run: Run) -> Result<()> {
 
 fn request(action: Action) -> Result<Request> {
     Ok(match action {
-        Action::MakeInvitation { label, valid } => Request::MakeInvitation { label, valid_seconds: valid },
+        Action::Request { file } => read(&file)?,
+        Action::RotateSigningKey { overlap } => Request::RotateSigningKey { overlap_seconds: overlap },
+        Action::ListCertificates { endpoint } => Request::ListCertificates { endpoint },
+        Action::RevokeCertificate { serial } => Request::RevokeCertificate { serial },
+        Action::MakeInvitation { label, valid, uses, group } => {
+            Request::MakeInvitation { label, valid_seconds: valid, uses, group }
+        }
         Action::SetProfile { file } => Request::SetProfile { profile: read(&file)? },
         Action::ShowProfile => Request::ShowProfile,
         Action::SetRules { file } => Request::SetRules { rule_sets: read(&file)? },
@@ -196,7 +232,7 @@ fn request(action: Action) -> Result<Request> {
         Action::UnsetTag { endpoint, tag } => Request::UnsetTag { endpoint, tag: TagName::new(tag) },
         Action::ListEndpoints => Request::ListEndpoints,
         Action::ShowFacts { endpoint } => Request::ShowFacts { endpoint },
-        Action::ListEvents { after } => Request::ListEvents { after },
+        Action::ListEvents { after } => Request::ListEvents { after, endpoint: None },
         Action::RemoveEndpoint { endpoint } => Request::RemoveEndpoint { endpoint },
         Action::Quarantine { endpoint, switch, message } => {
             Request::Quarantine { endpoint, on: matches!(switch, Switch::On), message }

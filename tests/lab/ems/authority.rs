@@ -1,28 +1,32 @@
 //! EMS's keys: the certificate authority, the TLS server, the signature of documents.
 //!
-//! Three files in the state directory, each for its owner alone; made at the first start, kept from
+//! Files in the state directory, each for its owner alone; made at the first start, kept from
 //! then on, because endpoints pin what they once learned.
 
 use anyhow::{Context, Result};
 use posture::ems::identity::identifier;
 use posture::ems::invitation::KeyPin;
 use posture::ems::protocol::{EmsId, EndpointId};
-use posture::ems::signed::Signed;
+use posture::ems::signed::{CLOCK_TOLERANCE_SECONDS, KeyAnnouncement, MOST_ANNOUNCEMENTS, Signed};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData as _, SanType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData as _, SanType, SerialNumber,
+    date_time_ymd,
 };
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use rustls_pki_types::{CertificateDer, CertificateSigningRequestDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use std::fs;
 use std::io::{ErrorKind, Write};
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 const AUTHORITY_KEY: &str = "authority.key";
 const AUTHORITY_CERTIFICATE: &str = "authority.der";
 const TLS_KEY: &str = "tls.key";
 const SIGNING_KEY: &str = "signing.key";
+/// The first public signing key: EMS's identifier is its digest, whichever key signs now.
+const FIRST_PUBLIC: &str = "signing.public";
 
 /// EMS's keys.
 pub struct Authority {
@@ -30,6 +34,20 @@ pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     tls_key: KeyPair,
     signing_key: Ed25519KeyPair,
+    first_public: Vec<u8>,
+    /// How each signing key announced the next.
+    announcements: Vec<Signed>,
+    directory: PathBuf,
+}
+
+/// A certificate that was issued to an endpoint.
+pub struct Issued {
+    /// The certificate.
+    pub certificate: CertificateDer<'static>,
+    /// Its serial number, hexadecimal.
+    pub serial: String,
+    /// Until when it holds, seconds since 1970.
+    pub expires_unix: u64,
 }
 
 impl Authority {
@@ -46,19 +64,20 @@ impl Authority {
             }
         };
         let issuer = Issuer::from_ca_cert_der(&certificate, authority_key)?;
-        let place = directory.join(SIGNING_KEY);
-        let pkcs8 = match read(&place)? {
+        let announcements = announcements(directory)?;
+        let signing_key = ed25519(&directory.join(signing_key_name(announcements.len())))?;
+        let place = directory.join(FIRST_PUBLIC);
+        let first_public = match read(&place)? {
             Some(bytes) => bytes,
             None => {
-                let made = Ed25519KeyPair::generate_pkcs8(&ring::rand::SystemRandom::new())
-                    .map_err(|_| anyhow::anyhow!("no random numbers"))?;
-                write(&place, made.as_ref())?;
-                made.as_ref().to_vec()
+                let public = signing_key.public_key().as_ref().to_vec();
+                write(&place, &public)?;
+                public
             }
         };
-        let signing_key =
-            Ed25519KeyPair::from_pkcs8(&pkcs8).map_err(|error| anyhow::anyhow!("{}: {error}", place.display()))?;
-        Ok(Self { certificate, issuer, tls_key: key(&directory.join(TLS_KEY))?, signing_key })
+        let tls_key = key(&directory.join(TLS_KEY))?;
+        let directory = directory.to_owned();
+        Ok(Self { certificate, issuer, tls_key, signing_key, first_public, announcements, directory })
     }
 
     /// Returns the authority's certificate.
@@ -82,12 +101,40 @@ impl Authority {
 
     /// Returns the identifier of this EMS.
     pub fn ems(&self) -> EmsId {
-        identifier(&self.signing_key())
+        identifier(&self.first_public)
     }
 
-    /// Returns the public key of documents.
+    /// Returns the first public key of documents: the one that endpoints pin.
     pub fn signing_key(&self) -> Vec<u8> {
-        self.signing_key.public_key().as_ref().to_vec()
+        self.first_public.clone()
+    }
+
+    /// Returns how each key announced the next, oldest first.
+    pub fn announcements(&self) -> &[Signed] {
+        &self.announcements
+    }
+
+    /// Signs with a new key from now on, announced under the one that signed so far. The new key is
+    /// on disk before its announcement, and the older one, which nothing needs any more, goes.
+    pub fn rotate_signing_key(&mut self, overlap_until_unix: u64) -> Result<u64> {
+        let number = self.announcements.len() + 1;
+        anyhow::ensure!(number <= MOST_ANNOUNCEMENTS, "this EMS has had every key that endpoints follow");
+        let place = self.directory.join(signing_key_name(number));
+        // One that was made and never announced is nobody's.
+        if place.exists() {
+            fs::remove_file(&place)?;
+        }
+        let next = ed25519(&place)?;
+        let key = next.public_key().as_ref().to_vec();
+        let announcement = KeyAnnouncement { ems: self.ems(), number: u64::try_from(number)?, key, overlap_until_unix };
+        let body = serde_json::to_vec(&announcement)?;
+        let signature = self.sign_bytes(&KeyAnnouncement::message(&body));
+        let signed = Signed { body, signature };
+        write(&self.directory.join(announcement_name(number)), &serde_json::to_vec(&signed)?)?;
+        fs::remove_file(self.directory.join(signing_key_name(number - 1)))?;
+        self.announcements.push(signed);
+        self.signing_key = next;
+        Ok(announcement.number)
     }
 
     /// Signs a document.
@@ -123,16 +170,56 @@ impl Authority {
 
     /// Issues an endpoint's certificate. Of the request only the key counts, once its signature has
     /// shown that the endpoint holds it.
-    pub fn issue(&self, request: &[u8], endpoint: &EndpointId) -> Result<CertificateDer<'static>> {
+    pub fn issue(&self, request: &[u8], endpoint: &EndpointId, now_unix: u64, valid_seconds: u64) -> Result<Issued> {
         let request = CertificateSigningRequestDer::from(request.to_vec());
         let mut request = CertificateSigningRequestParams::from_der(&request).context("certificate request")?;
+        let mut serial = [0u8; 16];
+        getrandom::fill(&mut serial).map_err(|_| anyhow::anyhow!("no random numbers"))?;
+        // A positive integer of full length.
+        serial[0] = serial[0] & 0x3f | 0x40;
+        let expires_unix = now_unix.saturating_add(valid_seconds);
+        let epoch = date_time_ymd(1970, 1, 1);
         let mut parameters = CertificateParams::new(Vec::<String>::new())?;
         parameters.distinguished_name = named(&endpoint.0);
         parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        parameters.serial_number = Some(SerialNumber::from_slice(&serial));
+        // The endpoint's clock may be behind ours.
+        parameters.not_before = epoch + Duration::from_secs(now_unix.saturating_sub(CLOCK_TOLERANCE_SECONDS));
+        parameters.not_after = epoch + Duration::from_secs(expires_unix);
         request.params = parameters;
-        Ok(request.signed_by(&self.issuer)?.der().clone())
+        let certificate = request.signed_by(&self.issuer)?.der().clone();
+        Ok(Issued { certificate, serial: hex::encode(serial), expires_unix })
     }
+}
+
+fn signing_key_name(number: usize) -> String {
+    if number == 0 { SIGNING_KEY.to_owned() } else { format!("signing-{number}.key") }
+}
+
+fn announcement_name(number: usize) -> String {
+    format!("signing-{number}.announcement")
+}
+
+fn announcements(directory: &Path) -> Result<Vec<Signed>> {
+    let mut found = Vec::new();
+    while let Some(bytes) = read(&directory.join(announcement_name(found.len() + 1)))? {
+        found.push(serde_json::from_slice(&bytes)?);
+    }
+    Ok(found)
+}
+
+fn ed25519(place: &Path) -> Result<Ed25519KeyPair> {
+    let pkcs8 = match read(place)? {
+        Some(bytes) => bytes,
+        None => {
+            let made = Ed25519KeyPair::generate_pkcs8(&ring::rand::SystemRandom::new())
+                .map_err(|_| anyhow::anyhow!("no random numbers"))?;
+            write(place, made.as_ref())?;
+            made.as_ref().to_vec()
+        }
+    };
+    Ed25519KeyPair::from_pkcs8(&pkcs8).map_err(|error| anyhow::anyhow!("{}: {error}", place.display()))
 }
 
 fn authority_parameters() -> CertificateParams {

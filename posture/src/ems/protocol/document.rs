@@ -46,6 +46,9 @@ pub struct Have {
     /// Counter of the tag snapshot.
     #[serde(default)]
     pub tags: u64,
+    /// Number of the newest key of EMS that the endpoint knows.
+    #[serde(default)]
+    pub key: u64,
 }
 
 impl Have {
@@ -62,6 +65,9 @@ impl Have {
 /// Signed documents, the newer ones of each kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DocumentSet {
+    /// Announcements of keys that are newer, oldest first: to be read before the documents.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<Signed>,
     /// The profile, where it is newer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub profile: Option<Signed>,
@@ -76,7 +82,7 @@ pub struct DocumentSet {
 impl DocumentSet {
     /// Tells whether nothing is in it.
     pub const fn is_empty(&self) -> bool {
-        self.profile.is_none() && self.rules.is_none() && self.tags.is_none()
+        self.keys.is_empty() && self.profile.is_none() && self.rules.is_none() && self.tags.is_none()
     }
 }
 

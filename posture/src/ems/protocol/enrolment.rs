@@ -1,6 +1,7 @@
 //! Enrolment, identifiers and refusals.
 
 use crate::ems::base64_bytes;
+use crate::ems::signed::Signed;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -68,9 +69,34 @@ pub struct EnrolReply {
     /// EMS's certificate authority, DER; it signs endpoints and EMS's own TLS certificate.
     #[serde(with = "base64_bytes")]
     pub authority: Vec<u8>,
-    /// EMS's Ed25519 public key for documents, 32 bytes: learned here, pinned from here on.
+    /// EMS's first Ed25519 public key for documents, 32 bytes: learned here, pinned from here on.
     #[serde(with = "base64_bytes")]
     pub signing_key: Vec<u8>,
+    /// Announcements of the keys that followed it, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<Signed>,
+    /// When the certificate is to be renewed, seconds since 1970; 0: never.
+    #[serde(default)]
+    pub renew_after_unix: u64,
+}
+
+/// Asks for a new certificate, under the one that still holds.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RenewRequest {
+    /// A PKCS#10 request for a new key, DER. Its subject is ignored.
+    #[serde(with = "base64_bytes")]
+    pub certificate_request: Vec<u8>,
+}
+
+/// The new certificate. The one before it holds until this one is shown for the first time.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RenewReply {
+    /// The endpoint's certificate, DER.
+    #[serde(with = "base64_bytes")]
+    pub certificate: Vec<u8>,
+    /// When it is to be renewed in its turn, seconds since 1970; 0: never.
+    #[serde(default)]
+    pub renew_after_unix: u64,
 }
 
 /// Why EMS refused a request, for programs.
@@ -93,6 +119,8 @@ pub enum RefusalCode {
     FullReportNeeded,
     /// EMS does not allow this, such as leaving.
     NotAllowed,
+    /// What was named is not there.
+    NotFound,
     /// EMS failed inside.
     ServerFailed,
     /// A code this version does not know.

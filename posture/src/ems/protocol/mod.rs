@@ -8,9 +8,10 @@
 //! |---|---|---|
 //! | `POST /v1/enrol` (no client certificate) | [`EnrolRequest`] | [`EnrolReply`] |
 //! | `POST /v1/report` | [`Report`] | [`ReportReply`] |
-//! | `GET /v1/documents?profile=N&rules=N&tags=N` | | [`DocumentSet`] |
-//! | `GET /v1/push?profile=N&rules=N&tags=N` | | server-sent events, each a [`PushMessage`] |
+//! | `GET /v1/documents?profile=N&rules=N&tags=N&key=N` | | [`DocumentSet`] |
+//! | `GET /v1/push?profile=N&rules=N&tags=N&key=N` | | server-sent events, each a [`PushMessage`] |
 //! | `POST /v1/events` | [`EventUpload`] | [`EventReceipt`] |
+//! | `POST /v1/renew` | [`RenewRequest`] | [`RenewReply`] |
 //! | `POST /v1/release` | [`ReleaseRequest`] | nothing |
 //! | `POST /v1/unenrol` | | nothing, or 403 where the profile does not allow it |
 //!
@@ -25,7 +26,7 @@ mod quarantine;
 mod report;
 
 pub use document::{DocumentKind, DocumentSet, Have, RuleDocument, SnapshotTag, TagOrigin, TagSnapshot};
-pub use enrolment::{EmsId, EndpointId, EnrolReply, EnrolRequest, ErrorReply, RefusalCode};
+pub use enrolment::{EmsId, EndpointId, EnrolReply, EnrolRequest, ErrorReply, RefusalCode, RenewReply, RenewRequest};
 pub use event::{EndpointEvent, EventKind, EventReceipt, EventUpload};
 pub use profile::{
     AfterLoss, Carrier, ClientAuthentication, GatewayAuthentication, ManagedTunnel, Profile, TunnelTags,
@@ -48,5 +49,7 @@ pub const PATH_PUSH: &str = "/v1/push";
 pub const PATH_EVENTS: &str = "/v1/events";
 /// The path that tells of a quarantine that was ended at the endpoint.
 pub const PATH_RELEASE: &str = "/v1/release";
+/// The path of a new certificate.
+pub const PATH_RENEW: &str = "/v1/renew";
 /// The path of un-enrolment.
 pub const PATH_UNENROL: &str = "/v1/unenrol";

@@ -52,17 +52,17 @@ impl Profile {
     /// Returns what a tunnel's posture check demands under this profile: nothing while
     /// *Enable Secure Remote Access* is off.
     pub fn policy(&self, tunnel: &ManagedTunnel) -> TagPolicy {
-        let enforcement = match (self.secure_remote_access, tunnel.tags.audit) {
-            (false, _) => Enforcement::Off,
-            (true, true) => Enforcement::Audit,
-            (true, false) => Enforcement::Enforce,
-        };
         TagPolicy {
-            enforcement,
+            enforcement: self.enforcement(tunnel),
             prohibited: tunnel.tags.prohibited.clone(),
             allowed: tunnel.tags.allowed.clone(),
             warning: tunnel.tags.warning.clone(),
         }
+    }
+
+    /// Returns whether a tunnel's tags are enforced: never while *Enable Secure Remote Access* is off.
+    pub const fn enforcement(&self, tunnel: &ManagedTunnel) -> Enforcement {
+        if self.secure_remote_access { tunnel.tags.enforcement } else { Enforcement::Off }
     }
 
     /// Returns how long tags that only EMS can know keep their value for a tunnel, in seconds.
@@ -179,7 +179,7 @@ pub enum AfterLoss {
 }
 
 /// What the posture check of a tunnel demands.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TunnelTags {
     /// Any of these suffices; no demand when empty.
     #[serde(default)]
@@ -190,9 +190,19 @@ pub struct TunnelTags {
     /// EMS's *Customize Host Check Fail Warning*, verbatim.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warning: Option<String>,
-    /// Computes and reports the verdict, warns, and passes.
-    #[serde(default)]
-    pub audit: bool,
+    /// Whether the verdict refuses, or is only computed, reported and told.
+    #[serde(default = "enforce")]
+    pub enforcement: Enforcement,
+}
+
+impl Default for TunnelTags {
+    fn default() -> Self {
+        Self { allowed: Vec::new(), prohibited: Vec::new(), warning: None, enforcement: enforce() }
+    }
+}
+
+fn enforce() -> Enforcement {
+    Enforcement::Enforce
 }
 
 fn yes() -> bool {
@@ -248,6 +258,17 @@ mod tests {
         assert_eq!(policy.enforcement, Enforcement::Enforce);
         assert_eq!(policy.prohibited, [TagName::new("critical vulnerability")]);
         assert_eq!(policy.warning_text(), "Call IT");
+    }
+
+    #[test]
+    fn each_tunnel_says_whether_its_tags_are_enforced() {
+        for (word, enforcement) in
+            [("off", Enforcement::Off), ("audit", Enforcement::Audit), ("enforce", Enforcement::Enforce)]
+        {
+            let tags: TunnelTags = serde_json::from_value(serde_json::json!({"enforcement": word})).unwrap();
+            assert_eq!(tags.enforcement, enforcement);
+        }
+        assert!(serde_json::from_str::<TunnelTags>(r#"{"enforcement": "perhaps"}"#).is_err());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What EMS said, while the task runs: verify, keep the newer, store.
 
 use super::super::cache::{Cache, CacheError, Knowledge};
+use super::super::identity::Identity;
 use super::super::protocol::{DocumentKind, DocumentSet, Have, TagSnapshot};
 use super::super::signed::{Binding, Content, Floor, Refusal, Signed, Verified, Verifier};
 use super::unix_now;
@@ -15,6 +16,8 @@ pub(super) struct Keeper {
     knowledge: Knowledge,
     /// Documents that are delivered and not stored yet.
     unstored: Vec<(DocumentKind, Signed)>,
+    /// Announcements of keys that are believed and not stored yet.
+    unstored_keys: Vec<Signed>,
 }
 
 impl Keeper {
@@ -26,7 +29,7 @@ impl Keeper {
             Ok((floor, knowledge)) => (floor, knowledge, None),
             Err(error) => (Floor::default(), Knowledge::default(), Some(error)),
         };
-        (Self { verifier, cache, floor, knowledge, unstored: Vec::new() }, failure)
+        (Self { verifier, cache, floor, knowledge, unstored: Vec::new(), unstored_keys: Vec::new() }, failure)
     }
 
     pub(super) fn knowledge(&self) -> Knowledge {
@@ -43,13 +46,34 @@ impl Keeper {
             profile: counter(self.knowledge.profile.as_ref()),
             rules: counter(self.knowledge.rules.as_ref()),
             tags: counter(self.knowledge.tags.as_ref()),
+            key: self.verifier.keys().newest(),
         }
+    }
+
+    /// Verifies from now on for the next certificate of this endpoint.
+    pub(super) fn succeed(&mut self, verifier: Verifier) {
+        self.verifier = verifier;
+    }
+
+    /// Judges announcements of keys, oldest first. The first that does not follow ends it.
+    fn follow(&mut self, announcements: Vec<Signed>) -> Result<(), Refusal> {
+        for announcement in announcements {
+            if self.verifier.follow(&announcement)? {
+                tracing::info!(number = self.verifier.keys().newest(), "EMS signs with a new key");
+                self.unstored_keys.push(announcement);
+            }
+        }
+        Ok(())
     }
 
     /// Judges a set. Returns whether knowledge changed, and what was refused.
     pub(super) fn take(&mut self, set: DocumentSet) -> (bool, Vec<(DocumentKind, Refusal)>) {
         let before = self.have();
         let mut refused = Vec::new();
+        if let Err(refusal) = self.follow(set.keys) {
+            // What the key would have signed is refused below, each by its kind.
+            tracing::warn!(%refusal, "the announcement of a key is not believed");
+        }
         if let Some(signed) = set.profile {
             match self.judge(signed) {
                 Ok(verified) => self.knowledge.profile = Some(verified),
@@ -94,6 +118,15 @@ impl Keeper {
         Ok(Arc::new(verified))
     }
 
+    pub(super) fn cache(&self) -> Cache {
+        self.cache.clone()
+    }
+
+    /// Returns who this endpoint is; none where that cannot be read.
+    pub(super) fn identity(&self) -> Option<Identity> {
+        self.cache.identity().ok().flatten()
+    }
+
     /// Forgets what EMS said: it no longer knows this endpoint. Returns what is to be written.
     pub(super) fn forget(&mut self) -> Forgetting {
         self.knowledge = Knowledge::default();
@@ -103,16 +136,22 @@ impl Keeper {
 
     /// Takes what is not on disk yet, if anything is, as work for a thread that may block.
     pub(super) fn unstored(&mut self) -> Option<Storing> {
-        if self.unstored.is_empty() {
+        if !self.has_unstored() {
             return None;
         }
         let documents = std::mem::take(&mut self.unstored);
-        Some(Storing { cache: self.cache.clone(), floor: self.floor, documents })
+        let keys = self.unstored_keys.clone();
+        Some(Storing { cache: self.cache.clone(), floor: self.floor, keys, documents })
     }
 
     /// Tells whether something is not on disk yet.
     pub(super) const fn has_unstored(&self) -> bool {
-        !self.unstored.is_empty()
+        !self.unstored.is_empty() || !self.unstored_keys.is_empty()
+    }
+
+    /// Notes that announcements of keys up to a number of them are on disk.
+    pub(super) fn stored_keys(&mut self, count: usize) {
+        drop(self.unstored_keys.drain(..count.min(self.unstored_keys.len())));
     }
 
     /// Takes back what could not be written, but for what has been replaced meanwhile.
@@ -125,8 +164,9 @@ impl Keeper {
     }
 }
 
-/// How writing ended: with a failure come the documents that are still to be written.
-pub(super) type Stored = Result<(), (CacheError, Vec<(DocumentKind, Signed)>)>;
+/// How writing ended: with how many announcements of keys were written, or the documents that are still
+/// to be written.
+pub(super) type Stored = Result<usize, (CacheError, Vec<(DocumentKind, Signed)>)>;
 
 /// A deregistration on its way to the disk.
 #[derive(Clone)]
@@ -137,7 +177,7 @@ pub(super) struct Forgetting {
 impl Forgetting {
     /// Writes. Blocks.
     pub(super) fn store(self) -> Stored {
-        self.cache.deregister(unix_now()).map_err(|error| (error, Vec::new()))
+        self.cache.deregister(unix_now()).map(|()| 0).map_err(|error| (error, Vec::new()))
     }
 }
 
@@ -145,15 +185,19 @@ impl Forgetting {
 pub(super) struct Storing {
     cache: Cache,
     floor: Floor,
+    keys: Vec<Signed>,
     documents: Vec<(DocumentKind, Signed)>,
 }
 
 impl Storing {
     /// Writes. Blocks.
     pub(super) fn store(self) -> Stored {
-        let Self { cache, floor, documents } = self;
-        match documents.iter().try_for_each(|(kind, signed)| cache.store(*kind, signed, &floor)) {
-            Ok(()) => Ok(()),
+        let Self { cache, floor, keys, documents } = self;
+        // Keys first: a document whose key is not known would not be believed again.
+        let written = if keys.is_empty() { Ok(()) } else { cache.store_keys(&keys) };
+        match written.and_then(|()| documents.iter().try_for_each(|(kind, signed)| cache.store(*kind, signed, &floor)))
+        {
+            Ok(()) => Ok(keys.len()),
             Err(error) => Err((error, documents)),
         }
     }

@@ -12,7 +12,7 @@ use super::super::protocol::{
 use super::super::push::{self, PushStream};
 use super::super::signed::Verifier;
 use super::knowledge::{Forgetting, Keeper, Stored};
-use super::{Command, Delivery, SessionSettings, TelemetryState};
+use super::{Command, Delivery, SessionSettings, TelemetryState, unix_now};
 use std::collections::VecDeque;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -31,6 +31,14 @@ enum Done {
     Polled(Result<DocumentSet, EmsError>),
     Uploaded { count: usize, result: Result<EventReceipt, EmsError> },
     Released { release: ReleaseRequest, result: Result<(), EmsError> },
+    Renewed(Box<Result<Successor, EmsError>>),
+}
+
+/// What follows from the next certificate.
+struct Successor {
+    client: EmsClient,
+    verifier: Verifier,
+    renew_after_unix: Option<u64>,
 }
 
 /// What is under way.
@@ -41,6 +49,7 @@ struct UnderWay {
     poll: bool,
     upload: bool,
     release: bool,
+    renew: bool,
 }
 
 pub(super) struct Task {
@@ -63,6 +72,10 @@ pub(super) struct Task {
     /// What EMS holds.
     acknowledged: Option<(u64, FactsObject)>,
     events: VecDeque<EndpointEvent>,
+    /// When the certificate is to be renewed, by the clock of the wall; none where that is never.
+    renew_after_unix: Option<u64>,
+    /// No earlier than this, after an attempt that failed.
+    renew_due: Instant,
     state: Option<TelemetryState>,
     /// When EMS was last heard, and how long its silence is no reason to call it gone.
     heard: Instant,
@@ -93,7 +106,10 @@ impl Task {
             let _ = deliveries.try_send(Delivery::CacheFailed(failure));
         }
         let now = Instant::now();
+        let renew_after_unix = keeper.identity().and_then(|identity| identity.renew_after_unix());
         Self {
+            renew_after_unix,
+            renew_due: now,
             client,
             settings,
             keeper,
@@ -192,6 +208,12 @@ impl Task {
             let (client, have) = (self.client.clone(), self.keeper.have());
             self.requests.spawn(async move { Done::Polled(client.documents(have).await) });
         }
+        if now >= self.renew_due
+            && !self.under_way.renew
+            && self.renew_after_unix.is_some_and(|after| unix_now() >= after)
+        {
+            self.start_renewal();
+        }
         if now >= self.upload_due
             && !self.under_way.release
             && let Some(release) = self.release.clone()
@@ -210,6 +232,12 @@ impl Task {
             self.requests
                 .spawn(async move { Done::Uploaded { count, result: client.upload(&EventUpload { events }).await } });
         }
+    }
+
+    fn start_renewal(&mut self) {
+        let (client, cache) = (self.client.clone(), self.keeper.cache());
+        self.under_way.renew = true;
+        self.requests.spawn(async move { Done::Renewed(Box::new(renew(client, cache).await)) });
     }
 
     fn start_report(&mut self) {
@@ -254,6 +282,10 @@ impl Task {
             consider(!self.under_way.poll && self.push.is_none(), self.poll_due);
             consider(!self.under_way.upload && !self.events.is_empty(), self.upload_due);
             consider(!self.under_way.release && self.release.is_some(), self.upload_due);
+            if let Some(after) = self.renew_after_unix {
+                let wait = Duration::from_secs(after.saturating_sub(unix_now()));
+                consider(!self.under_way.renew, self.renew_due.max(Instant::now() + wait.min(DEFAULT_KEEP_ALIVE)));
+            }
         }
         due
     }
@@ -293,11 +325,22 @@ impl Task {
     }
 }
 
+/// Asks for the next certificate and stores it before it is used.
+async fn renew(client: EmsClient, cache: Cache) -> Result<Successor, EmsError> {
+    let gone = || EmsError::Local("the identity is gone".into());
+    let identity = cache.identity()?.ok_or_else(gone)?;
+    let next = client.renew(&identity).await?;
+    cache.store_successor(&next)?;
+    let verifier = cache.verifier(&next)?;
+    let client = client.succeeded_by(&next)?;
+    Ok(Successor { client, verifier, renew_after_unix: next.renew_after_unix() })
+}
+
 /// Never returns while nothing is being written.
 async fn written(storing: &mut Option<JoinHandle<Stored>>) -> Stored {
     match storing {
         // A writer that panicked has written what it has written; the next document writes anew.
-        Some(storing) => storing.await.unwrap_or(Ok(())),
+        Some(storing) => storing.await.unwrap_or(Ok(0)),
         None => std::future::pending().await,
     }
 }

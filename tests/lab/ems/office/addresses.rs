@@ -97,6 +97,9 @@ impl Office {
         }
         for endpoint in self.store.endpoints()? {
             let Ok(IpAddr::V4(address)) = endpoint.address.parse() else { continue };
+            if self.is_lapsed(&endpoint, now) {
+                continue;
+            }
             if sharing == Sharing::Connected && !sessions.contains(&IpAddr::V4(address)) {
                 continue;
             }

@@ -1,11 +1,12 @@
 //! What the administrator can do: one request, one change, one answer with the moment of the change.
 
-use super::decision::{SETTING_PROFILE, SETTING_RULES};
+use super::decision::SETTING_PROFILE;
 use super::enrolment::{hash, random_code};
+use super::group::check_profile;
 use super::{Denial, Office, Sharing};
 use crate::ems::stamp::Stamp;
-use crate::ems::store::EndpointRow;
-use posture::ems::protocol::{EndpointId, Profile, PushMessage, RefusalCode, RuleDocument};
+use crate::ems::store::{EndpointRow, GroupRow, Store};
+use posture::ems::protocol::{EndpointId, Profile, PushMessage, RefusalCode};
 use posture::rules::{TagName, TaggingRuleSet};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -14,14 +15,84 @@ use serde_json::{Value, json};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case")]
 pub enum AdministratorRequest {
-    /// Makes an invitation that can be used once.
+    /// Makes an invitation.
     MakeInvitation {
         /// For whom it is, for people.
         label: String,
         /// For how long it holds.
         valid_seconds: u64,
+        /// How often it can be used; 0 is without a limit.
+        #[serde(default = "once")]
+        uses: u64,
+        /// The group of the endpoints that it lets in.
+        #[serde(default)]
+        group: Option<String>,
     },
-    /// Replaces the profile.
+    /// Lists invitations, newest first.
+    ListInvitations,
+    /// Takes an invitation back.
+    RevokeInvitation {
+        /// Its name in the list.
+        id: String,
+    },
+    /// Writes a profile for groups, under its own name.
+    PutProfile {
+        /// The profile.
+        profile: Box<Profile>,
+    },
+    /// Lists the profiles for groups.
+    ListProfiles,
+    /// Removes a profile that no group has.
+    RemoveProfile {
+        /// Its name.
+        name: String,
+    },
+    /// Writes one rule set among the others, under its own name.
+    PutRuleSet {
+        /// The rule set.
+        rule_set: Box<TaggingRuleSet>,
+    },
+    /// Removes a rule set.
+    RemoveRuleSet {
+        /// Its name.
+        name: String,
+    },
+    /// Writes a group.
+    PutGroup {
+        /// The group.
+        group: GroupRow,
+    },
+    /// Lists the groups.
+    ListGroups,
+    /// Removes a group; its endpoints are in none then.
+    RemoveGroup {
+        /// Its name.
+        name: String,
+    },
+    /// Puts an endpoint into a group, or out of every group.
+    AssignGroup {
+        /// The endpoint.
+        endpoint: String,
+        /// The group; none where absent.
+        #[serde(default)]
+        group: Option<String>,
+    },
+    /// Lists the certificates of an endpoint.
+    ListCertificates {
+        /// The endpoint.
+        endpoint: String,
+    },
+    /// Revokes a certificate.
+    RevokeCertificate {
+        /// Its serial number.
+        serial: String,
+    },
+    /// Signs with a new key from now on.
+    RotateSigningKey {
+        /// For how long the older key holds beside it.
+        overlap_seconds: u64,
+    },
+    /// Replaces the profile for everybody.
     SetProfile {
         /// The new one.
         profile: Box<Profile>,
@@ -65,6 +136,9 @@ pub enum AdministratorRequest {
     ListEvents {
         /// The number of the last event that is not wanted any more.
         after: u64,
+        /// Of this endpoint alone.
+        #[serde(default)]
+        endpoint: Option<String>,
     },
     /// Removes an endpoint: its certificate is worth nothing from now on.
     RemoveEndpoint {
@@ -141,18 +215,37 @@ impl Office {
     fn change(&mut self, request: AdministratorRequest, now: Stamp) -> Result<Value, Denial> {
         use AdministratorRequest as Request;
         match request {
-            Request::MakeInvitation { label, valid_seconds } => {
-                let invitation = self.invite(&label, valid_seconds, now)?;
+            Request::MakeInvitation { label, valid_seconds, uses, group } => {
+                let invitation = self.invite(&label, valid_seconds, uses, group.as_deref(), now)?;
+                self.audit(now, "make-invitation", None, &label)?;
                 Ok(json!({"invitation": invitation.to_string(), "valid_seconds": valid_seconds}))
             }
-            Request::SetProfile { profile } => self.set_policy(SETTING_PROFILE, &profile),
-            Request::ShowProfile => Ok(json!({"profile": self.profile()?})),
-            Request::SetRules { rule_sets } => {
-                for set in &rule_sets {
-                    set.validate().map_err(Denial::invalid)?;
+            Request::ListInvitations => Ok(json!({"invitations": self.store.invitations()?})),
+            Request::RevokeInvitation { id } => {
+                if !self.store.revoke_invitation(&id, now.unix_seconds())? {
+                    return Err(Denial::missing(format!("there is no invitation {id}")));
                 }
-                self.set_policy(SETTING_RULES, &RuleDocument { rule_sets })
+                self.audit(now, "revoke-invitation", None, &id)?;
+                Ok(json!({"id": id}))
             }
+            Request::PutProfile { profile } => self.put_profile(&profile),
+            Request::ListProfiles => self.list_profiles(),
+            Request::RemoveProfile { name } => self.remove_profile(&name),
+            Request::PutRuleSet { rule_set } => self.put_rule_set(*rule_set),
+            Request::RemoveRuleSet { name } => self.remove_rule_set(&name),
+            Request::PutGroup { group } => self.put_group(&group),
+            Request::ListGroups => Ok(json!({"groups": self.store.groups()?})),
+            Request::RemoveGroup { name } => self.remove_group(&name),
+            Request::AssignGroup { endpoint, group } => self.assign_group(&endpoint, group.as_deref()),
+            Request::ListCertificates { endpoint } => self.list_certificates(&endpoint),
+            Request::RevokeCertificate { serial } => self.revoke_certificate(&serial, now),
+            Request::RotateSigningKey { overlap_seconds } => self.rotate_signing_key(overlap_seconds, now),
+            Request::SetProfile { profile } => {
+                check_profile(&profile)?;
+                self.set_policy(SETTING_PROFILE, &profile)
+            }
+            Request::ShowProfile => Ok(json!({"profile": self.profile()?})),
+            Request::SetRules { rule_sets } => self.set_rule_sets(rule_sets),
             Request::ShowRules => Ok(json!(self.rules()?)),
             Request::DefineTag { tag } => self.define(&tag),
             Request::SetTag { endpoint, tag } => {
@@ -166,7 +259,10 @@ impl Office {
                 let facts = self.reported(&endpoint)?.map(|reported| reported.object.clone());
                 Ok(json!({"report_sequence": endpoint.report_sequence, "facts": facts}))
             }
-            Request::ListEvents { after } => Ok(json!({"events": self.store.events_after(after)?})),
+            Request::ListEvents { after, endpoint } => {
+                let of = endpoint.map(|endpoint| self.named(&endpoint)).transpose()?.map(|endpoint| endpoint.id);
+                Ok(json!({"events": self.store.events_after(after, of.as_ref())?}))
+            }
             Request::RemoveEndpoint { endpoint } => {
                 let endpoint = self.named(&endpoint)?;
                 self.audit(now, "remove", Some(&endpoint.id), &endpoint.host_name)?;
@@ -217,10 +313,18 @@ impl Office {
         }
     }
 
-    fn set_policy<T: Serialize>(&mut self, setting: &str, policy: &T) -> Result<Value, Denial> {
+    pub(super) fn set_policy<T: Serialize>(&mut self, setting: &str, policy: &T) -> Result<Value, Denial> {
         let text = serde_json::to_string(policy).map_err(Denial::invalid)?;
+        self.change_policy(|store| Ok(store.set_setting(setting, &text)?))
+    }
+
+    /// Changes what endpoints are told, and the version of it, as one.
+    pub(super) fn change_policy(
+        &mut self,
+        change: impl FnOnce(&mut Store) -> Result<(), Denial>,
+    ) -> Result<Value, Denial> {
         let version = self.store.transaction(|store| {
-            store.set_setting(setting, &text)?;
+            change(store)?;
             store.raise_policy_version()?;
             Ok::<_, Denial>(store.policy_version()?)
         })?;
@@ -245,7 +349,7 @@ impl Office {
         let mut found = self.store.endpoints_named(name)?;
         match found.len() {
             1 => found.pop().ok_or_else(Denial::stranger),
-            0 => Err(Denial::invalid(format!("there is no endpoint \"{name}\""))),
+            0 => Err(Denial::missing(format!("there is no endpoint \"{name}\""))),
             more => Err(Denial::invalid(format!("{more} endpoints are called \"{name}\": use the identifier"))),
         }
     }
@@ -274,6 +378,10 @@ impl Office {
         self.heard_unix.remove(endpoint);
         self.refresh_connected(now)
     }
+}
+
+fn once() -> u64 {
+    1
 }
 
 /// The refusal for a method that does not exist is the one of a request that cannot be read.

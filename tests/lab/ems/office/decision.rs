@@ -31,9 +31,16 @@ impl Office {
     fn stored<T: DeserializeOwned + Default>(&self, name: &str) -> Result<T, Denial> {
         match self.store.setting(name)? {
             None => Ok(T::default()),
-            Some(text) => serde_json::from_str(&text)
-                .map_err(|error| Denial::new(RefusalCode::ServerFailed, format!("stored {name}: {error}"))),
+            Some(text) => restored(name, &text),
         }
+    }
+
+    /// Tells whether an endpoint has been offline for longer than its tags last: whoever has its
+    /// address now is somebody else.
+    pub(super) fn is_lapsed(&self, endpoint: &EndpointRow, now: Stamp) -> bool {
+        let silent = now.unix_seconds().saturating_sub(endpoint.last_seen_unix);
+        let patience = self.conduct.offline_after_seconds.saturating_add(self.conduct.tag_timeout_seconds);
+        !self.is_connected(&endpoint.id, now) && silent >= patience
     }
 
     /// Tells whether telemetry of an endpoint is up, as EMS sees it. An open stream counts only as
@@ -57,8 +64,13 @@ impl Office {
         let name = Some(self.conduct.name.clone());
         facts.ems = Fact::known(EmsConnection { enrolled: true, telemetry_connected, name }, "EMS", now_unix);
         facts.supplied = Fact::known(supplied(endpoint), "EMS", now_unix);
-        let mut tags: BTreeMap<TagName, SnapshotTag> = evaluate(&self.rules()?.rule_sets, &facts, now_unix)
+        let lapsed = self.is_lapsed(endpoint, now);
+        let mut tags: BTreeMap<TagName, SnapshotTag> = evaluate(&self.rules_of(endpoint)?.rule_sets, &facts, now_unix)
             .into_iter()
+            .map(|(name, state)| match lapsed {
+                true => (name, TagState::without_rule(Presence::Unknown, "the endpoint has been offline for too long")),
+                false => (name, state),
+            })
             .map(|(name, state)| (name.clone(), SnapshotTag { name, origin: TagOrigin::Rules, state }))
             .collect();
         let given = self.store.tags_of(&endpoint.id)?;
@@ -81,14 +93,16 @@ impl Office {
         have: Have,
         now: Stamp,
     ) -> Result<DocumentSet, Denial> {
-        let (profile, rules) = (self.profile()?, self.rules()?);
+        let (profile, rules) = (self.profile_of(endpoint)?, self.rules_of(endpoint)?);
         let tags = TagSnapshot {
             report_sequence: endpoint.report_sequence,
             tags: self.tags_of(endpoint, now)?,
             quarantine: endpoint.quarantine.clone(),
             supplied: supplied(endpoint),
         };
+        let known = usize::try_from(have.key).unwrap_or(usize::MAX);
         Ok(DocumentSet {
+            keys: self.authority.announcements().iter().skip(known).cloned().collect(),
             profile: self.current(endpoint, &profile, have, now)?,
             rules: self.current(endpoint, &rules, have, now)?,
             tags: self.current(endpoint, &tags, have, now)?,
@@ -145,6 +159,12 @@ impl Office {
             Ok(issued)
         })
     }
+}
+
+/// Reads what is stored as JSON.
+pub(super) fn restored<T: DeserializeOwned>(name: &str, text: &str) -> Result<T, Denial> {
+    serde_json::from_str(text)
+        .map_err(|error| Denial::new(RefusalCode::ServerFailed, format!("stored {name}: {error}")))
 }
 
 /// What this EMS knows of an endpoint beside its facts: from where it speaks.

@@ -24,6 +24,11 @@ impl Denial {
         Self::new(RefusalCode::RequestInvalid, detail.to_string())
     }
 
+    /// Makes the refusal of what names something that is not there.
+    pub fn missing(detail: impl ToString) -> Self {
+        Self::new(RefusalCode::NotFound, detail.to_string())
+    }
+
     /// Makes the refusal of one who is not who he would have to be.
     pub fn stranger() -> Self {
         Self::new(RefusalCode::NotEnrolled, "no certificate that this EMS issued and has not revoked")
@@ -39,6 +44,7 @@ impl Denial {
             RefusalCode::RateLimited => 429,
             RefusalCode::NotEnrolled => 401,
             RefusalCode::RequestInvalid | RefusalCode::Unrecognised => 400,
+            RefusalCode::NotFound => 404,
             RefusalCode::FullReportNeeded => 409,
             RefusalCode::ServerFailed => 500,
         }

@@ -19,7 +19,13 @@ const LONGEST_TEXT: usize = 4_096;
 impl Office {
     /// Finds out who asks.
     pub(super) fn identify(&mut self, certificate: &[u8], from: IpAddr, now: Stamp) -> Result<EndpointRow, Denial> {
-        let endpoint = self.store.endpoint_of(Fingerprint::of(certificate))?.ok_or_else(Denial::stranger)?;
+        let shown = Fingerprint::of(certificate);
+        let found = self.store.endpoint_of(shown, now.unix_seconds())?;
+        let mut endpoint = found.ok_or_else(Denial::stranger)?;
+        if endpoint.fingerprint != shown {
+            self.adopt(&endpoint, shown, now)?;
+            endpoint.fingerprint = shown;
+        }
         let address = from.to_string();
         self.heard_unix.insert(endpoint.id.clone(), now.unix_seconds());
         self.store.saw_endpoint(&endpoint.id, &address, now.unix_seconds())?;
@@ -104,7 +110,7 @@ impl Office {
         if upload.events.len() > MOST_EVENTS {
             return Err(Denial::invalid("too many events in one upload"));
         }
-        let mut stored = 0;
+        let (mut stored, most) = (0, self.conduct.events_most);
         self.store.transaction(|store| {
             for event in &upload.events {
                 let texts = [&event.id, &event.tunnel, &event.cause, &event.detail];
@@ -114,7 +120,7 @@ impl Office {
                 store.add_event(&endpoint.id, event, now.unix_milliseconds)?;
                 stored += 1;
             }
-            Ok(())
+            Ok(store.bound_events(&endpoint.id, most)?)
         })?;
         Ok(EventReceipt { stored })
     }
@@ -148,7 +154,7 @@ impl Office {
     /// Lets an endpoint leave, where the profile allows it and no quarantine holds it.
     pub fn unenrol(&mut self, certificate: &[u8], from: IpAddr, now: Stamp) -> Result<(), Denial> {
         let endpoint = self.identify(certificate, from, now)?;
-        if !self.profile()?.unenrol_allowed {
+        if !self.profile_of(&endpoint)?.unenrol_allowed {
             return Err(Denial::new(RefusalCode::NotAllowed, "the administrator does not allow leaving"));
         }
         if endpoint.quarantine.is_some() {

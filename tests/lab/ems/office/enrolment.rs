@@ -1,8 +1,9 @@
 //! Invitations, used once, and enrolment.
 
+use super::certificate::certificate_row;
 use super::{Denial, Office};
 use crate::ems::stamp::Stamp;
-use crate::ems::store::NewEndpoint;
+use crate::ems::store::{NewEndpoint, NewInvitation};
 use posture::ems::Invitation;
 use posture::ems::protocol::{EndpointId, EnrolReply, EnrolRequest, RefusalCode};
 use posture::ems::signed::Fingerprint;
@@ -53,6 +54,14 @@ pub(super) fn random_code() -> Result<String, Denial> {
         .collect())
 }
 
+/// Makes a random token: as a code, and longer.
+///
+/// # Errors
+/// Where there are no random numbers.
+pub fn random_token() -> Result<String, Denial> {
+    Ok(random_code()? + &random_code()?)
+}
+
 /// Puts a code into groups of four, as people read it out.
 pub(super) fn grouped(code: &str) -> String {
     let groups: Vec<&str> = code.as_bytes().chunks(4).filter_map(|group| str::from_utf8(group).ok()).collect();
@@ -65,11 +74,23 @@ pub(super) fn hash(code: &str) -> [u8; 32] {
 }
 
 impl Office {
-    /// Makes an invitation.
-    pub fn invite(&mut self, label: &str, valid_seconds: u64, now: Stamp) -> Result<Invitation, Denial> {
-        let code = random_code()?;
-        let now_unix = now.unix_seconds();
-        self.store.add_invitation(&hash(&code), label, now_unix, now_unix.saturating_add(valid_seconds))?;
+    /// Makes an invitation that can be used `uses` times (0: without a limit), into a group.
+    pub fn invite(
+        &mut self,
+        label: &str,
+        valid_seconds: u64,
+        uses: u64,
+        group: Option<&str>,
+        now: Stamp,
+    ) -> Result<Invitation, Denial> {
+        if label.len() > LONGEST_TEXT {
+            return Err(Denial::invalid("the label is too long"));
+        }
+        self.check_group(group)?;
+        let (code, now_unix) = (random_code()?, now.unix_seconds());
+        let expires_unix = now_unix.saturating_add(valid_seconds);
+        let new = NewInvitation { code_hash: &hash(&code), label, uses, expires_unix, group };
+        self.store.add_invitation(&new, now_unix)?;
         Ok(Invitation { address: self.conduct.address.clone(), code, pin: self.authority.pin() })
     }
 
@@ -88,20 +109,21 @@ impl Office {
             .store
             .invitation(&code)?
             .ok_or_else(|| Denial::new(RefusalCode::InvitationUnknown, "there is no such invitation"))?;
-        if invitation.used {
+        if invitation.revoked {
+            return Err(Denial::new(RefusalCode::InvitationExpired, "the invitation was taken back"));
+        }
+        if invitation.uses > 0 && invitation.used >= invitation.uses {
             return Err(Denial::new(RefusalCode::InvitationUsed, "the invitation was used before"));
         }
         if now_unix >= invitation.expires_unix {
             return Err(Denial::new(RefusalCode::InvitationExpired, "the invitation's time is over"));
         }
         let endpoint = EndpointId(random_code()?);
-        let certificate = self
-            .authority
-            .issue(&request.certificate_request, &endpoint)
-            .map_err(|error| Denial::invalid(format!("{error:#}")))?;
+        let issued = self.issue(&request.certificate_request, &endpoint, now)?;
+        let row = certificate_row(&issued, &endpoint, now);
         let new = NewEndpoint {
             id: &endpoint,
-            fingerprint: Fingerprint::of(&certificate),
+            fingerprint: row.fingerprint,
             host_name: &request.host_name,
             system: &request.system,
             agent_version: &request.agent_version,
@@ -111,16 +133,20 @@ impl Office {
             if !store.use_invitation(&code, &endpoint.0, now_unix)? {
                 return Err(Denial::new(RefusalCode::InvitationUsed, "the invitation was used before"));
             }
-            Ok(store.add_endpoint(&new, now_unix)?)
+            store.add_endpoint(&new, now_unix)?;
+            store.assign_group(&endpoint, invitation.group.as_deref())?;
+            Ok(store.add_certificate(&row)?)
         })?;
         tracing::info!(%endpoint, host = request.host_name, %from, "enrolled");
         Ok(EnrolReply {
             ems: self.authority.ems(),
             ems_name: self.conduct.name.clone(),
             endpoint,
-            certificate: certificate.to_vec(),
+            certificate: issued.certificate.to_vec(),
             authority: self.authority.certificate().to_vec(),
             signing_key: self.authority.signing_key(),
+            keys: self.authority.announcements().to_vec(),
+            renew_after_unix: self.renew_after(now),
         })
     }
 }

@@ -6,16 +6,19 @@
 
 mod addresses;
 mod administrator;
+mod certificate;
 mod decision;
 mod decree;
 mod denial;
 mod endpoint;
 mod enrolment;
+mod group;
 mod push;
 
 pub use addresses::{DeviceCredentials, FabricTag, FabricView, Sharing};
 pub use administrator::AdministratorRequest;
 pub use denial::Denial;
+pub use enrolment::random_token;
 pub use push::{Pushed, StreamId};
 
 use super::authority::Authority;
@@ -48,6 +51,12 @@ pub struct Conduct {
     pub policy_valid_seconds: u64,
     /// How many enrolments one address may try in a minute.
     pub attempts_a_minute: usize,
+    /// How long an endpoint that is offline keeps its tags; then no gateway is told of it.
+    pub tag_timeout_seconds: u64,
+    /// How long an endpoint's certificate holds; it is renewed after two thirds of that.
+    pub certificate_seconds: u64,
+    /// How many events of an endpoint are kept.
+    pub events_most: u64,
 }
 
 impl Conduct {
@@ -62,6 +71,9 @@ impl Conduct {
             tags_valid_seconds: 7 * 86_400,
             policy_valid_seconds: 30 * 86_400,
             attempts_a_minute: 20,
+            tag_timeout_seconds: 3_600,
+            certificate_seconds: 90 * 86_400,
+            events_most: 10_000,
         }
     }
 }
@@ -81,6 +93,8 @@ pub struct Office {
     reported: HashMap<EndpointId, Reported>,
     heard_unix: HashMap<EndpointId, u64>,
     connected: HashSet<EndpointId>,
+    /// Endpoints that have been offline for longer than their tags last.
+    lapsed: HashSet<EndpointId>,
     streams: HashMap<StreamId, Stream>,
     backlog: HashMap<EndpointId, VecDeque<Pushed>>,
     watchers: HashMap<StreamId, Watcher>,
@@ -90,21 +104,24 @@ pub struct Office {
 
 impl Office {
     /// Opens for business.
-    pub fn new(conduct: Conduct, authority: Authority, store: Store) -> Self {
-        Self {
+    pub fn new(conduct: Conduct, authority: Authority, store: Store) -> Result<Self, Denial> {
+        let mut office = Self {
             conduct,
             authority,
             store,
             reported: HashMap::new(),
             heard_unix: HashMap::new(),
             connected: HashSet::new(),
+            lapsed: HashSet::new(),
             streams: HashMap::new(),
             backlog: HashMap::new(),
             watchers: HashMap::new(),
             attempts: Attempts::default(),
             // Push ids go on growing when EMS starts again, without a place of their own.
             last_number: super::stamp::Stamp::now().unix_milliseconds,
-        }
+        };
+        office.sign_with_the_newest_key()?;
+        Ok(office)
     }
 
     /// Returns how EMS behaves.

@@ -2,6 +2,7 @@
 
 use super::{Denial, Office};
 use crate::ems::stamp::Stamp;
+use crate::ems::store::EndpointRow;
 use posture::ems::protocol::{DocumentSet, EndpointId, Have, PushMessage};
 use posture::ems::signed::{Document, Signed};
 use std::collections::HashSet;
@@ -120,10 +121,14 @@ impl Office {
     /// Finds out who came and who went; tags that follow from that are pushed and shared.
     pub(super) fn refresh_connected(&mut self, now: Stamp) -> Result<(), Denial> {
         self.streams.retain(|_, stream| !stream.sender.is_closed());
-        let known: Vec<EndpointId> = self.store.endpoints()?.into_iter().map(|endpoint| endpoint.id).collect();
-        let connected: HashSet<EndpointId> = known.into_iter().filter(|id| self.is_connected(id, now)).collect();
-        if connected != self.connected {
-            self.connected = connected;
+        let known = self.store.endpoints()?;
+        let those = |is: &dyn Fn(&EndpointRow) -> bool| -> HashSet<EndpointId> {
+            known.iter().filter(|endpoint| is(endpoint)).map(|endpoint| endpoint.id.clone()).collect()
+        };
+        let connected = those(&|endpoint| self.is_connected(&endpoint.id, now));
+        let lapsed = those(&|endpoint| self.is_lapsed(endpoint, now));
+        if connected != self.connected || lapsed != self.lapsed {
+            (self.connected, self.lapsed) = (connected, lapsed);
             self.push_news(now)?;
             self.refresh_fabric(now)?;
         }

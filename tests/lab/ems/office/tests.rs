@@ -33,7 +33,8 @@ impl Desk {
         let keys = TempDir::new().unwrap();
         let authority = Authority::open(keys.path()).unwrap();
         let conduct = Conduct::new("https://192.0.2.1:8443".parse().unwrap());
-        let mut desk = Self { office: Office::new(conduct, authority, Store::in_memory().unwrap()), _keys: keys };
+        let mut desk =
+            Self { office: Office::new(conduct, authority, Store::in_memory().unwrap()).unwrap(), _keys: keys };
         desk.ask(json!({"do": "set-rules", "rule_sets": [
             {"name": "t", "tag": "Telemetry connected",
              "systems": {"linux": {"rules": [{"id": 1, "type": "ems-management"}]}}}]}));
@@ -46,7 +47,7 @@ impl Desk {
 
     /// Enrols and returns the endpoint's certificate.
     fn enrol(&mut self, host: &str, last: u8, now: Stamp) -> Vec<u8> {
-        let invitation = self.office.invite("", 600, now).unwrap();
+        let invitation = self.office.invite("", 600, 1, None, now).unwrap();
         let key = KeyPair::generate().unwrap();
         let request = CertificateParams::new(Vec::<String>::new()).unwrap().serialize_request(&key).unwrap();
         let request = EnrolRequest {
@@ -102,7 +103,7 @@ fn a_snapshot_is_signed_anew_only_when_something_changed_or_half_its_time_is_ove
     let who = desk.enrol("pc", 3, at(0));
     let first = desk.report(&who, Have::default(), 3, at(1));
     let counter = desk.snapshot(&who, &first, at(1)).binding().counter;
-    let have = Have { profile: 99, rules: 99, tags: counter };
+    let have = Have { profile: 99, rules: 99, tags: counter, key: 0 };
     assert!(desk.report(&who, have, 3, at(2)).is_empty());
     let half = desk.office.conduct().tags_valid_seconds / 2 + 2;
     let later = desk.report(&who, have, 3, at(half));
@@ -116,7 +117,7 @@ fn a_changed_policy_gives_a_snapshot_of_that_policy() {
     let first = desk.report(&who, Have::default(), 3, at(1));
     let (before, have) = {
         let snapshot = desk.snapshot(&who, &first, at(1));
-        (snapshot.binding().policy_version, Have { profile: 0, rules: 0, tags: snapshot.binding().counter })
+        (snapshot.binding().policy_version, Have { tags: snapshot.binding().counter, ..Have::default() })
     };
     desk.ask(json!({"do": "set-profile", "profile": {"name": "other"}}));
     let set = desk.office.documents(&who, have, address(3), at(2)).unwrap();
@@ -269,10 +270,134 @@ fn counters_grow_over_all_kinds() {
     let mut desk = Desk::new();
     let who = desk.enrol("pc", 3, at(0));
     desk.report(&who, Have::default(), 3, at(1));
-    let endpoint = desk.office.store.endpoint_of(Fingerprint::of(&who)).unwrap().unwrap();
+    let endpoint = desk.office.store.endpoint_of(Fingerprint::of(&who), at(1).unix_seconds()).unwrap().unwrap();
     let counters: std::collections::BTreeSet<u64> = DocumentKind::ALL
         .iter()
         .map(|kind| desk.office.store.document(&endpoint.id, *kind).unwrap().unwrap().counter)
         .collect();
     assert_eq!(counters.len(), 3);
+}
+
+#[test]
+fn a_group_decides_profile_and_rules_of_its_endpoints_and_of_no_others() {
+    let mut desk = Desk::new();
+    let (mine, other) = (desk.enrol("pc", 3, at(0)), desk.enrol("other", 4, at(0)));
+    desk.ask(json!({"do": "put-rule-set", "rule_set": {"name": "a", "tag": "Antivirus",
+        "systems": {"linux": {"rules": [{"id": 1, "type": "anti-virus"}]}}}}));
+    desk.ask(json!({"do": "put-profile", "profile": {"name": "Field", "secure_remote_access": true}}));
+    desk.ask(json!({"do": "put-group", "group": {"name": "field", "profile": "Field", "rule_sets": ["a"]}}));
+    desk.ask(json!({"do": "assign-group", "endpoint": "pc", "group": "field"}));
+    let names = |desk: &mut Desk, who: &[u8], last| {
+        let set = desk.report(who, Have::default(), last, at(1));
+        let key = desk.office.authority().signing_key();
+        let verifier = Verifier::new(identifier(&key), key.try_into().unwrap(), Fingerprint::of(who));
+        let floor = Floor::default();
+        let profile = verifier.verify::<posture::ems::protocol::Profile>(
+            set.profile.as_ref().unwrap(),
+            &floor,
+            at(1).unix_seconds(),
+        );
+        let tags = desk.snapshot(who, &set, at(1)).content().tags.iter().map(|tag| tag.name.to_string()).collect();
+        (profile.unwrap().content().name.clone(), tags)
+    };
+    let both: (String, Vec<String>) = names(&mut desk, &mine, 3);
+    assert_eq!(both, ("Field".to_owned(), vec!["Antivirus".to_owned()]));
+    let both: (String, Vec<String>) = names(&mut desk, &other, 4);
+    assert_eq!(both, ("Default".to_owned(), vec!["Antivirus".to_owned(), "Telemetry connected".to_owned()]));
+    // What is in use is not taken away; without its group an endpoint has what everybody has.
+    let removal = AdministratorRequest::RemoveProfile { name: "Field".into() };
+    assert_eq!(desk.office.administer(removal, at(2)).unwrap_err().code, RefusalCode::RequestInvalid);
+    desk.ask(json!({"do": "remove-group", "name": "field"}));
+    assert_eq!(names(&mut desk, &mine, 3).0, "Default");
+}
+
+#[test]
+fn an_invitation_lets_in_as_many_as_it_says_and_into_its_group() {
+    let mut desk = Desk::new();
+    desk.ask(json!({"do": "put-group", "group": {"name": "field"}}));
+    let invitation = desk.office.invite("two", 600, 2, Some("field"), at(0)).unwrap();
+    let enrol = |desk: &mut Desk, code: &str| {
+        let key = KeyPair::generate().unwrap();
+        let request = CertificateParams::new(Vec::<String>::new()).unwrap().serialize_request(&key).unwrap();
+        let request = EnrolRequest {
+            code: code.into(),
+            certificate_request: request.der().to_vec(),
+            host_name: "pc".into(),
+            system: String::new(),
+            agent_version: String::new(),
+        };
+        desk.office.enrol(&request, address(3), at(1)).map_err(|denial| denial.code)
+    };
+    for _ in 0..2 {
+        enrol(&mut desk, &invitation.code).unwrap();
+    }
+    assert_eq!(enrol(&mut desk, &invitation.code).unwrap_err(), RefusalCode::InvitationUsed);
+    let listed = desk.ask(json!({"do": "list-endpoints"}));
+    assert!(listed["endpoints"].as_array().unwrap().iter().all(|endpoint| endpoint["group"] == "field"));
+    let revoked = desk.office.invite("taken back", 600, 0, None, at(0)).unwrap();
+    let listed = desk.ask(json!({"do": "list-invitations"}));
+    let id = listed["invitations"].as_array().unwrap().iter().find(|row| row["label"] == "taken back").unwrap()["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    enrol(&mut desk, &revoked.code).unwrap();
+    desk.ask(json!({"do": "revoke-invitation", "id": id}));
+    assert_eq!(enrol(&mut desk, &revoked.code).unwrap_err(), RefusalCode::InvitationExpired);
+}
+
+#[test]
+fn an_endpoint_that_is_offline_keeps_its_tags_for_the_tag_timeout_and_is_in_no_list_after() {
+    let mut desk = Desk::new();
+    desk.ask(json!({"do": "set-rules", "rule_sets": [
+        {"name": "o", "tag": "Here", "systems": {"linux": {"rules": [
+            {"id": 1, "type": "on-fabric-status", "detection": {"public_addresses": ["172.16.7.3"]}}]}}}]}));
+    let who = desk.enrol("pc", 3, at(0));
+    desk.report(&who, Have::default(), 3, at(0));
+    desk.ask(json!({"do": "set-tag", "endpoint": "pc", "tag": "By hand"}));
+    let token = desk.ask(json!({"do": "add-device", "device": "gate"}))["token"].as_str().unwrap().to_owned();
+    desk.ask(json!({"do": "set-sharing", "device": "gate", "sharing": "all"}));
+    let shown = DeviceCredentials { name: None, token: token.clone() };
+    let (_, mut watched) = desk.office.fabric_watch(&shown, at(1)).unwrap();
+    let (offline, timeout) = (desk.office.conduct().offline_after_seconds, desk.office.conduct().tag_timeout_seconds);
+    let carried = |view: &FabricView, tag: &str| view.addresses(&TagName::new(tag)).len();
+    let before = desk.view("gate", &token, at(offline + timeout - 1));
+    assert_eq!((carried(&before, "Here"), carried(&before, "By hand")), (1, 1));
+    watched.mark_unchanged();
+    desk.office.tick(at(offline + timeout)).unwrap();
+    assert!(watched.has_changed().unwrap(), "a gateway that watches is told");
+    let after = watched.borrow_and_update().clone();
+    assert_eq!((carried(&after, "Here"), carried(&after, "By hand")), (0, 0));
+    let listed = desk.office.administer(AdministratorRequest::ListEndpoints, at(offline + timeout)).unwrap();
+    let here = listed["endpoints"][0]["tags"].as_array().unwrap().iter().find(|tag| tag["name"] == "Here").unwrap();
+    assert_eq!(here["presence"], "unknown");
+    // It comes back as if it had not been away.
+    desk.report(&who, Have::default(), 3, at(offline + timeout + 1));
+    assert_eq!(carried(&desk.view("gate", &token, at(offline + timeout + 1)), "Here"), 1);
+}
+
+#[test]
+fn of_an_endpoints_events_the_newest_are_kept() {
+    let mut desk = Desk::new();
+    desk.office.conduct.events_most = 3;
+    let (who, other) = (desk.enrol("pc", 3, at(0)), desk.enrol("other", 4, at(0)));
+    let upload = |desk: &mut Desk, who: &[u8], ids: &[&str]| {
+        let event = |id: &&str| posture::ems::protocol::EndpointEvent {
+            id: (*id).to_owned(),
+            unix_milliseconds: 1,
+            kind: posture::ems::protocol::EventKind::TunnelUp,
+            tunnel: String::new(),
+            cause: String::new(),
+            detail: String::new(),
+        };
+        let upload = posture::ems::protocol::EventUpload { events: ids.iter().map(event).collect() };
+        desk.office.upload(who, &upload, address(3), at(1)).unwrap();
+    };
+    upload(&mut desk, &other, &["x"]);
+    upload(&mut desk, &who, &["a", "b"]);
+    upload(&mut desk, &who, &["c", "d", "e"]);
+    let ids = |listed: Value| -> Vec<String> {
+        listed["events"].as_array().unwrap().iter().map(|event| event["id"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(ids(desk.ask(json!({"do": "list-events", "after": 0}))), ["x", "c", "d", "e"]);
+    assert_eq!(ids(desk.ask(json!({"do": "list-events", "after": 0, "endpoint": "other"}))), ["x"]);
 }

@@ -13,7 +13,8 @@ use axum::routing::{get, post};
 use axum_server::tls::TlsInfo;
 use futures_util::stream;
 use posture::ems::protocol::{
-    Have, PATH_DOCUMENTS, PATH_ENROL, PATH_EVENTS, PATH_PUSH, PATH_RELEASE, PATH_REPORT, PATH_UNENROL, PushMessage,
+    Have, PATH_DOCUMENTS, PATH_ENROL, PATH_EVENTS, PATH_PUSH, PATH_RELEASE, PATH_RENEW, PATH_REPORT, PATH_UNENROL,
+    PushMessage,
 };
 use serde_json::json;
 use std::convert::Infallible;
@@ -30,6 +31,7 @@ pub(super) fn routes(door: Door) -> Router {
         .route(PATH_DOCUMENTS, get(documents))
         .route(PATH_PUSH, get(push))
         .route(PATH_EVENTS, post(events))
+        .route(PATH_RENEW, post(renew))
         .route(PATH_RELEASE, post(release))
         .route(PATH_UNENROL, post(unenrol))
         .with_state(door)
@@ -65,6 +67,10 @@ async fn documents(State(door): State<Door>, from: From, tls: Tls, Query(have): 
 
 async fn events(State(door): State<Door>, from: From, tls: Tls, body: Bytes) -> Response {
     write(call(&door, &from, &tls, move |office, who, from, now| office.upload(who, &read(&body)?, from, now)).await)
+}
+
+async fn renew(State(door): State<Door>, from: From, tls: Tls, body: Bytes) -> Response {
+    write(call(&door, &from, &tls, move |office, who, from, now| office.renew(who, &read(&body)?, from, now)).await)
 }
 
 async fn release(State(door): State<Door>, from: From, tls: Tls, body: Bytes) -> Response {

@@ -4,9 +4,11 @@ mod administrator;
 mod endpoint;
 mod fabric;
 mod reply;
+mod rest;
 
 pub use administrator::PATH_ADMINISTER;
 pub use fabric::{SessionList, SessionNotice};
+pub use rest::{ADMINISTRATION, ADMINISTRATOR_TOKEN};
 
 use super::authority::Authority;
 use super::office::{Conduct, Denial, Office};
@@ -55,6 +57,10 @@ pub struct Settings {
     pub keep_alive_seconds: Option<u64>,
     /// Seconds after which a silent endpoint counts as gone; the default when absent.
     pub offline_after_seconds: Option<u64>,
+    /// Seconds for which an endpoint's certificate holds; the default when absent.
+    pub certificate_seconds: Option<u64>,
+    /// A loopback address on which the administrator's interface is served too, in the clear.
+    pub administration: Option<SocketAddr>,
 }
 
 impl Settings {
@@ -67,6 +73,8 @@ impl Settings {
             heartbeat_milliseconds: None,
             keep_alive_seconds: None,
             offline_after_seconds: None,
+            certificate_seconds: None,
+            administration: None,
         }
     }
 }
@@ -107,6 +115,7 @@ pub struct LabEms {
     address: SocketAddr,
     socket: PathBuf,
     authority_pem: String,
+    administration: Option<SocketAddr>,
     handle: Handle<SocketAddr>,
     tasks: JoinSet<()>,
 }
@@ -127,13 +136,26 @@ impl LabEms {
         let authority_pem = authority.certificate_pem();
         std::fs::write(settings.state.join(AUTHORITY_PEM), &authority_pem)?;
         let store = Store::open(&settings.state.join("ems.sqlite"))?;
-        let office = Office::new(conduct(&settings, &names, address)?, authority, store);
+        let office = Office::new(conduct(&settings, &names, address)?, authority, store)?;
         let door = Door { office: Arc::new(Mutex::new(office)) };
 
         let socket = settings.state.join(ADMINISTRATOR_SOCKET);
         let administrator = administrator::listen(&socket)?;
+        let resources = rest::routes(door.clone(), rest::Token::open(&settings.state)?);
         let mut tasks = JoinSet::new();
-        let local = administrator::routes(door.clone());
+        let mut administration = None;
+        if let Some(wanted) = settings.administration {
+            anyhow::ensure!(wanted.ip().is_loopback(), "{wanted}: the administrator's interface stays on the loopback");
+            let listener = tokio::net::TcpListener::bind(wanted).await.with_context(|| wanted.to_string())?;
+            administration = Some(listener.local_addr()?);
+            let resources = resources.clone();
+            tasks.spawn(async move {
+                if let Err(error) = axum::serve(listener, resources).await {
+                    tracing::error!(%error, "the administrator's interface");
+                }
+            });
+        }
+        let local = administrator::routes(door.clone()).merge(resources).layer(DefaultBodyLimit::max(MOST_BYTES));
         tasks.spawn(async move {
             if let Err(error) = axum::serve(administrator, local).await {
                 tracing::error!(%error, "the administrator's socket");
@@ -155,7 +177,7 @@ impl LabEms {
         });
         handle.listening().await.context("EMS does not listen")?;
         tracing::info!(%address, ?names, "EMS listens");
-        Ok(Self { address, socket, authority_pem, handle, tasks })
+        Ok(Self { address, socket, authority_pem, administration, handle, tasks })
     }
 
     /// Returns where EMS listens.
@@ -166,6 +188,11 @@ impl LabEms {
     /// Returns the administrator's socket.
     pub fn administrator_socket(&self) -> &Path {
         &self.socket
+    }
+
+    /// Returns where the administrator's interface listens beside its socket.
+    pub const fn administration(&self) -> Option<SocketAddr> {
+        self.administration
     }
 
     /// Returns the certificate authority as PEM.
@@ -194,6 +221,7 @@ fn conduct(settings: &Settings, names: &[String], address: SocketAddr) -> Result
     let mut conduct = Conduct::new(format!("https://{host}:{}", address.port()).parse()?);
     conduct.heartbeat_milliseconds = settings.heartbeat_milliseconds.unwrap_or(conduct.heartbeat_milliseconds);
     conduct.keep_alive_seconds = settings.keep_alive_seconds.unwrap_or(conduct.keep_alive_seconds);
+    conduct.certificate_seconds = settings.certificate_seconds.unwrap_or(conduct.certificate_seconds);
     conduct.offline_after_seconds = settings.offline_after_seconds.unwrap_or(conduct.offline_after_seconds);
     Ok(conduct)
 }

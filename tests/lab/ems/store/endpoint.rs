@@ -38,6 +38,8 @@ pub struct EndpointRow {
     pub address: String,
     /// When EMS saw it last.
     pub last_seen_unix: u64,
+    /// The group in which it is.
+    pub group: Option<String>,
     /// The quarantine in which it is.
     pub quarantine: Option<Quarantine>,
     /// The number of the report that holds.
@@ -78,7 +80,7 @@ pub struct StoredEvent {
 }
 
 const COLUMNS: &str = "id, fingerprint, host_name, enrolled_unix, address, last_seen_unix, quarantine, \
-                       report_sequence, counter";
+                       report_sequence, counter, group_name";
 
 fn endpoint(row: &Row<'_>) -> rusqlite::Result<EndpointRow> {
     let fingerprint: [u8; 32] = row.get(1)?;
@@ -92,6 +94,7 @@ fn endpoint(row: &Row<'_>) -> rusqlite::Result<EndpointRow> {
         quarantine: quarantine(row.get(6)?)?,
         report_sequence: unsigned(row.get(7)?),
         counter: unsigned(row.get(8)?),
+        group: row.get(9)?,
     })
 }
 
@@ -119,10 +122,13 @@ impl Store {
         Ok(())
     }
 
-    /// Finds the endpoint that holds a certificate, unless it was removed.
-    pub fn endpoint_of(&self, fingerprint: Fingerprint) -> Result<Option<EndpointRow>, StoreError> {
-        let query = format!("SELECT {COLUMNS} FROM endpoint WHERE fingerprint = ?1 AND removed_unix IS NULL");
-        self.connection.query_row(&query, [fingerprint.0], endpoint).optional()
+    /// Finds the endpoint of a certificate that holds at a moment.
+    pub fn endpoint_of(&self, fingerprint: Fingerprint, now_unix: u64) -> Result<Option<EndpointRow>, StoreError> {
+        let query = format!(
+            "SELECT {COLUMNS} FROM endpoint WHERE removed_unix IS NULL AND id = (SELECT endpoint FROM certificate \
+             WHERE certificate.fingerprint = ?1 AND ended_unix IS NULL AND expires_unix > ?2)"
+        );
+        self.connection.query_row(&query, params![fingerprint.0, integer(now_unix)], endpoint).optional()
     }
 
     /// Finds endpoints by identifier or host name, unless they were removed.
@@ -179,6 +185,11 @@ impl Store {
     pub fn remove_endpoint(&mut self, id: &EndpointId, now_unix: u64) -> Result<(), StoreError> {
         self.connection
             .execute("UPDATE endpoint SET removed_unix = ?2 WHERE id = ?1", params![id.0, integer(now_unix)])?;
+        self.connection.execute(
+            "UPDATE certificate SET ended_unix = ?2, ended_because = 'removed' \
+             WHERE endpoint = ?1 AND ended_unix IS NULL",
+            params![id.0, integer(now_unix)],
+        )?;
         Ok(())
     }
 
@@ -255,14 +266,24 @@ impl Store {
         Ok(())
     }
 
-    /// Lists events after a number, oldest first, at most a thousand.
-    pub fn events_after(&self, number: u64) -> Result<Vec<StoredEvent>, StoreError> {
+    /// Forgets the oldest events of an endpoint beyond a number of them.
+    pub fn bound_events(&mut self, id: &EndpointId, most: u64) -> Result<(), StoreError> {
+        self.connection.execute(
+            "DELETE FROM event WHERE endpoint = ?1 AND number <= \
+             (SELECT number FROM event WHERE endpoint = ?1 ORDER BY number DESC LIMIT 1 OFFSET ?2)",
+            params![id.0, integer(most)],
+        )?;
+        Ok(())
+    }
+
+    /// Lists events after a number, of one endpoint or of all, oldest first, at most a thousand.
+    pub fn events_after(&self, number: u64, of: Option<&EndpointId>) -> Result<Vec<StoredEvent>, StoreError> {
         self.connection
             .prepare(
                 "SELECT number, endpoint, received_unix_milliseconds, event FROM event WHERE number > ?1 \
-                 ORDER BY number LIMIT 1000",
+                 AND (?2 IS NULL OR endpoint = ?2) ORDER BY number LIMIT 1000",
             )?
-            .query_map([integer(number)], |row| {
+            .query_map(params![integer(number), of.map(|of| &of.0)], |row| {
                 let text: String = row.get(3)?;
                 let event = serde_json::from_str(&text)
                     .map_err(|error| StoreError::FromSqlConversionFailure(3, Type::Text, error.into()))?;

@@ -9,15 +9,17 @@
 //! blocking work.
 
 mod audit;
+mod certificate;
 mod endpoint;
 mod fabric;
 mod policy;
 mod schema;
 
 pub use audit::AuditRow;
+pub use certificate::CertificateRow;
 pub use endpoint::{EndpointRow, IssuedDocument, NewEndpoint, StoredEvent};
 pub use fabric::FabricDevice;
-pub use policy::InvitationRow;
+pub use policy::{GroupRow, InvitationRow, NewInvitation};
 
 use rusqlite::Connection;
 use std::path::Path;

@@ -81,6 +81,33 @@ const MIGRATIONS: &[&str] = &[
         detail TEXT NOT NULL
     ) STRICT;
 ",
+    "
+    CREATE TABLE profile (name TEXT PRIMARY KEY, profile TEXT NOT NULL) STRICT;
+    CREATE TABLE endpoint_group (
+        name TEXT PRIMARY KEY,
+        profile TEXT REFERENCES profile (name),
+        rule_sets TEXT
+    ) STRICT;
+    ALTER TABLE endpoint ADD COLUMN group_name TEXT REFERENCES endpoint_group (name) ON DELETE SET NULL;
+    ALTER TABLE invitation ADD COLUMN uses INTEGER NOT NULL DEFAULT 1;
+    ALTER TABLE invitation ADD COLUMN used INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE invitation ADD COLUMN revoked_unix INTEGER;
+    ALTER TABLE invitation ADD COLUMN group_name TEXT REFERENCES endpoint_group (name) ON DELETE SET NULL;
+    UPDATE invitation SET used = 1 WHERE used_unix IS NOT NULL;
+    CREATE INDEX event_of_endpoint ON event (endpoint, number);
+    CREATE TABLE certificate (
+        fingerprint BLOB PRIMARY KEY,
+        endpoint TEXT NOT NULL REFERENCES endpoint (id) ON DELETE CASCADE,
+        serial TEXT NOT NULL,
+        issued_unix INTEGER NOT NULL,
+        expires_unix INTEGER NOT NULL,
+        ended_unix INTEGER,
+        ended_because TEXT
+    ) STRICT;
+    INSERT INTO certificate (fingerprint, endpoint, serial, issued_unix, expires_unix, ended_unix, ended_because)
+        SELECT fingerprint, id, lower(hex(fingerprint)), enrolled_unix, 253402300799, removed_unix,
+               iif(removed_unix IS NULL, NULL, 'removed') FROM endpoint;
+",
 ];
 
 /// Brings a database to the newest version; refuses one that is newer than this program.
@@ -128,6 +155,10 @@ mod tests {
             )
             .unwrap();
         migrate(&mut connection).unwrap();
+        let known: i64 = connection
+            .query_row("SELECT count(*) FROM certificate WHERE ended_unix IS NULL", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(known, 2, "certificates that were issued hold on");
         let mut rows = connection.prepare("SELECT id, quarantine FROM endpoint ORDER BY id").unwrap();
         let rows: Vec<(String, Option<String>)> =
             rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap().map(Result::unwrap).collect();

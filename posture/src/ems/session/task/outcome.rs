@@ -4,7 +4,7 @@ use super::super::super::error::EmsError;
 use super::super::super::protocol::{DocumentSet, FactsObject, PushMessage, RefusalCode, ReportReply};
 use super::super::knowledge::Stored;
 use super::super::{Delivery, TelemetryState};
-use super::{Done, PushStream, Task};
+use super::{Done, PushStream, Successor, Task};
 use crate::policy::Flaw;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -37,6 +37,17 @@ impl Task {
                     }
                     Err(error) => self.failed(error).await,
                 }
+            }
+            Done::Renewed(outcome) => {
+                self.under_way.renew = false;
+                match *outcome {
+                    Ok(successor) => self.succeed(successor),
+                    Err(error) => {
+                        tracing::warn!(cause = %error, "the certificate could not be renewed");
+                        self.renew_due = Instant::now() + self.settings.push_retry;
+                    }
+                }
+                Some(())
             }
             Done::Released { release, result } => {
                 self.under_way.release = false;
@@ -71,7 +82,10 @@ impl Task {
     pub(super) async fn stored(&mut self, stored: Stored) -> Option<()> {
         self.storing = None;
         match stored {
-            Ok(()) => Some(()),
+            Ok(keys) => {
+                self.keeper.stored_keys(keys);
+                Some(())
+            }
             Err((error, documents)) => {
                 self.keeper.keep(documents);
                 self.store_due = Instant::now() + self.settings.push_retry;
@@ -181,6 +195,17 @@ impl Task {
             }
             PushMessage::Heartbeat | PushMessage::Unrecognised => Some(()),
         }
+    }
+
+    /// Speaks under the next certificate from now on. Telemetry stays up: the next report shows it.
+    fn succeed(&mut self, successor: Successor) {
+        tracing::info!("the certificate was renewed");
+        self.client = successor.client;
+        self.keeper.succeed(successor.verifier);
+        self.renew_after_unix = successor.renew_after_unix;
+        self.push = None;
+        let now = Instant::now();
+        (self.report_due, self.push_due) = (now, now);
     }
 
     /// What EMS said holds no longer, here and on disk. It is asked again now and then, in full.

@@ -1,0 +1,336 @@
+//! The administrator's interface as HTTP resources, described by `administration.json`.
+//!
+//! It is served on the administrator's socket and, where [`Settings`](super::Settings) say so, on a
+//! loopback address; on both only to who shows the token that lies in EMS's state directory. Each
+//! resource is one request of the office: nothing is decided here.
+
+use super::Door;
+use super::reply::{read, write};
+use crate::ems::office::{AdministratorRequest as Request, Denial, Sharing};
+use crate::ems::store::GroupRow;
+use anyhow::{Context, Result};
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Path, Query, Request as HttpRequest, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, post, put};
+use posture::ems::protocol::Profile;
+use posture::ems::signed::Fingerprint;
+use posture::rules::{TagName, TaggingRuleSet};
+use serde::Deserialize;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::sync::Arc;
+
+/// The description of everything that is served here.
+pub const ADMINISTRATION: &str = include_str!("../administration.json");
+/// The token's file within the state directory.
+pub const ADMINISTRATOR_TOKEN: &str = "administrator.token";
+
+/// The digest of the administrator's token. Digests are compared, so how long that takes says nothing
+/// about the token.
+#[derive(Clone)]
+pub(super) struct Token(Arc<Fingerprint>);
+
+impl Token {
+    /// Reads the token; makes it, for EMS's owner alone, where there is none.
+    pub(super) fn open(state: &std::path::Path) -> Result<Self> {
+        let place = state.join(ADMINISTRATOR_TOKEN);
+        let token = match std::fs::read_to_string(&place) {
+            Ok(token) if token.trim().len() >= 20 => token,
+            _ => {
+                let token = crate::ems::office::random_token()?;
+                let pending = place.with_extension("new");
+                let _ = std::fs::remove_file(&pending);
+                let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&pending)?;
+                file.write_all(token.as_bytes())?;
+                file.sync_all()?;
+                std::fs::rename(&pending, &place).with_context(|| place.display().to_string())?;
+                token
+            }
+        };
+        Ok(Self(Arc::new(Fingerprint::of(token.trim().as_bytes()))))
+    }
+
+    fn is_shown(&self, headers: &HeaderMap) -> bool {
+        let shown = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let shown = shown.and_then(|value| value.strip_prefix("Bearer "));
+        shown.is_some_and(|shown| Fingerprint::of(shown.as_bytes()) == *self.0)
+    }
+}
+
+pub(super) fn routes(door: Door, token: Token) -> Router {
+    let resources = Router::new()
+        .route("/endpoints", get(|State(door)| ask(door, Ok(Request::ListEndpoints))))
+        .route("/endpoints/{endpoint}", delete(remove_endpoint))
+        .route("/endpoints/{endpoint}/facts", get(facts))
+        .route("/endpoints/{endpoint}/certificates", get(certificates))
+        .route("/endpoints/{endpoint}/tags/{tag}", put(set_tag).delete(unset_tag))
+        .route("/endpoints/{endpoint}/group", put(assign_group))
+        .route("/endpoints/{endpoint}/quarantine", put(quarantine).delete(release))
+        .route("/endpoints/{endpoint}/break-glass", post(break_glass))
+        .route("/endpoints/{endpoint}/scan", post(scan))
+        .route("/invitations", get(|State(door)| ask(door, Ok(Request::ListInvitations))).post(invite))
+        .route("/invitations/{id}", delete(revoke_invitation))
+        .route("/profile", get(|State(door)| ask(door, Ok(Request::ShowProfile))).put(set_profile))
+        .route("/profiles", get(|State(door)| ask(door, Ok(Request::ListProfiles))))
+        .route("/profiles/{name}", put(put_profile).delete(remove_profile))
+        .route("/rule-sets", get(|State(door)| ask(door, Ok(Request::ShowRules))).put(set_rules))
+        .route("/rule-sets/{name}", put(put_rule_set).delete(remove_rule_set))
+        .route("/groups", get(|State(door)| ask(door, Ok(Request::ListGroups))))
+        .route("/groups/{name}", put(put_group).delete(remove_group))
+        .route("/certificates/{serial}", delete(revoke_certificate))
+        .route("/signing-key", post(rotate_signing_key))
+        .route("/devices/{device}", put(add_device))
+        .route("/devices/{device}/sharing", put(set_sharing))
+        .route("/devices/{device}/addresses", get(addresses))
+        .route("/events", get(events))
+        .route("/audit", get(audit))
+        .route("/authority", get(|State(door)| ask(door, Ok(Request::ShowAuthority))))
+        .route_layer(middleware::from_fn_with_state(token, authorised))
+        .route("/openapi.json", get(|| async { ([(header::CONTENT_TYPE, "application/json")], ADMINISTRATION) }))
+        .fallback(|| async { Denial::missing("there is no such resource").into_response() })
+        .with_state(door);
+    Router::new().nest("/admin/v1", resources)
+}
+
+async fn authorised(State(token): State<Token>, request: HttpRequest, next: Next) -> Response {
+    if token.is_shown(request.headers()) {
+        return next.run(request).await;
+    }
+    let denial = Denial::stranger().reply();
+    (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Bearer")], axum::Json(denial)).into_response()
+}
+
+async fn ask(door: Door, request: Result<Request, Denial>) -> Response {
+    write(match request {
+        Ok(request) => door.enter(move |office, now| office.administer(request, now)).await,
+        Err(denial) => Err(denial),
+    })
+}
+
+type Named = Result<Path<String>, PathRejection>;
+
+fn named(name: Named) -> Result<String, Denial> {
+    name.map(|Path(name)| name).map_err(Denial::invalid)
+}
+
+async fn remove_endpoint(State(door): State<Door>, name: Named) -> Response {
+    ask(door, named(name).map(|endpoint| Request::RemoveEndpoint { endpoint })).await
+}
+
+async fn facts(State(door): State<Door>, name: Named) -> Response {
+    ask(door, named(name).map(|endpoint| Request::ShowFacts { endpoint })).await
+}
+
+async fn certificates(State(door): State<Door>, name: Named) -> Response {
+    ask(door, named(name).map(|endpoint| Request::ListCertificates { endpoint })).await
+}
+
+async fn scan(State(door): State<Door>, name: Named) -> Response {
+    ask(door, named(name).map(|endpoint| Request::Scan { endpoint })).await
+}
+
+async fn release(State(door): State<Door>, name: Named) -> Response {
+    let request = |endpoint| Request::Quarantine { endpoint, on: false, message: None };
+    ask(door, named(name).map(request)).await
+}
+
+type TwoNames = Result<Path<(String, String)>, PathRejection>;
+
+async fn set_tag(State(door): State<Door>, names: TwoNames) -> Response {
+    let names = names.map_err(Denial::invalid);
+    ask(door, names.map(|Path((endpoint, tag))| Request::SetTag { endpoint, tag: TagName::new(tag) })).await
+}
+
+async fn unset_tag(State(door): State<Door>, names: TwoNames) -> Response {
+    let names = names.map_err(Denial::invalid);
+    ask(door, names.map(|Path((endpoint, tag))| Request::UnsetTag { endpoint, tag: TagName::new(tag) })).await
+}
+
+#[derive(Deserialize)]
+struct Assignment {
+    group: Option<String>,
+}
+
+async fn assign_group(State(door): State<Door>, name: Named, body: Bytes) -> Response {
+    let request = || {
+        let Assignment { group } = read(&body)?;
+        Ok(Request::AssignGroup { endpoint: named(name)?, group })
+    };
+    ask(door, request()).await
+}
+
+#[derive(Deserialize)]
+struct Words {
+    #[serde(default)]
+    message: Option<String>,
+}
+
+async fn quarantine(State(door): State<Door>, name: Named, body: Bytes) -> Response {
+    let request = || {
+        let Words { message } = read(&body)?;
+        Ok(Request::Quarantine { endpoint: named(name)?, on: true, message })
+    };
+    ask(door, request()).await
+}
+
+#[derive(Deserialize)]
+struct Emergency {
+    use_within_seconds: u32,
+    lasts_seconds: u32,
+    reason: String,
+}
+
+async fn break_glass(State(door): State<Door>, name: Named, body: Bytes) -> Response {
+    let request = || {
+        let Emergency { use_within_seconds, lasts_seconds, reason } = read(&body)?;
+        Ok(Request::MakeBreakGlass { endpoint: named(name)?, use_within_seconds, lasts_seconds, reason })
+    };
+    ask(door, request()).await
+}
+
+#[derive(Deserialize)]
+struct Invite {
+    #[serde(default)]
+    label: String,
+    valid_seconds: u64,
+    #[serde(default = "once")]
+    uses: u64,
+    #[serde(default)]
+    group: Option<String>,
+}
+
+fn once() -> u64 {
+    1
+}
+
+async fn invite(State(door): State<Door>, body: Bytes) -> Response {
+    let request = || {
+        let Invite { label, valid_seconds, uses, group } = read(&body)?;
+        Ok(Request::MakeInvitation { label, valid_seconds, uses, group })
+    };
+    ask(door, request()).await
+}
+
+async fn revoke_invitation(State(door): State<Door>, name: Named) -> Response {
+    ask(door, named(name).map(|id| Request::RevokeInvitation { id })).await
+}
+
+async fn set_profile(State(door): State<Door>, body: Bytes) -> Response {
+    ask(door, read::<Profile>(&body).map(|profile| Request::SetProfile { profile: Box::new(profile) })).await
+}
+
+/// What is written under a name says that name itself, or another one was meant.
+fn same_name(path: &str, own: &str) -> Result<(), Denial> {
+    match path == own {
+        true => Ok(()),
+        false => Err(Denial::invalid("the document has another name than its place")),
+    }
+}
+
+async fn put_profile(State(door): State<Door>, name: Named, body: Bytes) -> Response {
+    let request = || {
+        let profile: Profile = read(&body)?;
+        same_name(&named(name)?, &profile.name)?;
+        Ok(Request::PutProfile { profile: Box::new(profile) })
+    };
+    ask(door, request()).await
+}
+
+async fn remove_profile(State(door): State<Door>, name: Named) -> Response {
+    ask(door, named(name).map(|name| Request::RemoveProfile { name })).await
+}
+
+#[derive(Deserialize)]
+struct RuleSets {
+    rule_sets: Vec<TaggingRuleSet>,
+}
+
+async fn set_rules(State(door): State<Door>, body: Bytes) -> Response {
+    ask(door, read::<RuleSets>(&body).map(|RuleSets { rule_sets }| Request::SetRules { rule_sets })).await
+}
+
+async fn put_rule_set(State(door): State<Door>, name: Named, body: Bytes) -> Response {
+    let request = || {
+        let rule_set: TaggingRuleSet = read(&body)?;
+        same_name(&named(name)?, &rule_set.name)?;
+        Ok(Request::PutRuleSet { rule_set: Box::new(rule_set) })
+    };
+    ask(door, request()).await
+}
+
+async fn remove_rule_set(State(door): State<Door>, name: Named) -> Response {
+    ask(door, named(name).map(|name| Request::RemoveRuleSet { name })).await
+}
+
+async fn put_group(State(door): State<Door>, name: Named, body: Bytes) -> Response {
+    let request = || {
+        let group: GroupRow = read(&body)?;
+        same_name(&named(name)?, &group.name)?;
+        Ok(Request::PutGroup { group })
+    };
+    ask(door, request()).await
+}
+
+async fn remove_group(State(door): State<Door>, name: Named) -> Response {
+    ask(door, named(name).map(|name| Request::RemoveGroup { name })).await
+}
+
+async fn revoke_certificate(State(door): State<Door>, name: Named) -> Response {
+    ask(door, named(name).map(|serial| Request::RevokeCertificate { serial })).await
+}
+
+#[derive(Deserialize)]
+struct Rotation {
+    overlap_seconds: u64,
+}
+
+async fn rotate_signing_key(State(door): State<Door>, body: Bytes) -> Response {
+    let request = |Rotation { overlap_seconds }| Request::RotateSigningKey { overlap_seconds };
+    ask(door, read(&body).map(request)).await
+}
+
+async fn add_device(State(door): State<Door>, name: Named) -> Response {
+    ask(door, named(name).map(|device| Request::AddDevice { device })).await
+}
+
+#[derive(Deserialize)]
+struct Shared {
+    sharing: Sharing,
+}
+
+async fn set_sharing(State(door): State<Door>, name: Named, body: Bytes) -> Response {
+    let request = || {
+        let Shared { sharing } = read(&body)?;
+        Ok(Request::SetSharing { device: named(name)?, sharing })
+    };
+    ask(door, request()).await
+}
+
+async fn addresses(State(door): State<Door>, name: Named) -> Response {
+    ask(door, named(name).map(|device| Request::ShowAddresses { device })).await
+}
+
+#[derive(Deserialize)]
+struct After {
+    #[serde(default)]
+    after: u64,
+    #[serde(default)]
+    endpoint: Option<String>,
+}
+
+type Wanted = Result<Query<After>, QueryRejection>;
+
+async fn events(State(door): State<Door>, wanted: Wanted) -> Response {
+    let wanted = wanted.map_err(Denial::invalid);
+    ask(door, wanted.map(|Query(After { after, endpoint })| Request::ListEvents { after, endpoint })).await
+}
+
+async fn audit(State(door): State<Door>, wanted: Wanted) -> Response {
+    let wanted = wanted.map_err(Denial::invalid);
+    ask(door, wanted.map(|Query(After { after, .. })| Request::ListAudit { after })).await
+}
