@@ -51,6 +51,12 @@ pub(super) fn products(
     Antivirus { products: products.collect(), hidden }
 }
 
+/// Returns the file names of the engines of all known products.
+pub(super) fn executables(context: &Context) -> impl Iterator<Item = String> {
+    let known = KNOWN.iter().map(|(_, executable, _, _)| (*executable).to_owned());
+    known.chain(context.settings.antivirus_products.iter().map(|pattern| pattern.executable.clone()))
+}
+
 /// Says whether `process` is the engine: by its executable, else by the first word of its command line.
 fn runs(process: &Process, executable: &str) -> bool {
     match process.executable.as_deref().or(process.command.as_deref()) {

@@ -21,7 +21,7 @@ mod processes;
 mod watch;
 
 pub use pem::certificates;
-pub use watch::network_changes;
+pub use watch::{Notices, Noticing, file_changes, firewall_changes, network_changes, process_changes};
 
 // What other systems' tools print is read by code that is tested on this one.
 #[cfg(any(test, target_os = "macos"))]
@@ -48,10 +48,10 @@ use unsupported as platform;
 #[cfg(target_os = "windows")]
 use windows as platform;
 
-use crate::facts::{Fact, Facts, OsFamily, never_scanned};
+use crate::facts::{Fact, Facts, FileState, OsFamily, ProcessList, never_scanned};
 use crate::rules::Asked;
 use look::{Bench, Look};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -99,11 +99,21 @@ pub struct AntivirusPattern {
     pub installed: PathBuf,
 }
 
+/// What is seen first of a whole look: what changes most often, and quickest to see.
+#[derive(Clone, Debug)]
+pub struct Glimpse {
+    /// The files that rules ask for.
+    pub files: BTreeMap<String, Fact<FileState>>,
+    /// Running processes.
+    pub processes: Fact<ProcessList>,
+}
+
 /// Looks at one system.
 #[derive(Debug)]
 pub struct Collector {
     context: Arc<Context>,
     bench: Bench,
+    files: files::Files,
 }
 
 /// What every look needs to know.
@@ -132,12 +142,37 @@ impl Context {
 impl Collector {
     /// Makes a collector for the system below `root`; `/` is the running system.
     pub fn new(root: impl Into<PathBuf>, settings: Settings) -> Self {
-        Self { context: Arc::new(Context { root: root.into(), settings }), bench: Bench::default() }
+        Self {
+            context: Arc::new(Context { root: root.into(), settings }),
+            bench: Bench::default(),
+            files: files::Files::default(),
+        }
     }
 
     /// Returns the path of the package database that this collector reads, where there is one.
     pub fn package_database(&self) -> Option<PathBuf> {
         platform::package_database(&self.context)
+    }
+
+    /// Returns the paths whose change may change a fact that is asked for: the files themselves, the
+    /// package database, and what tells of the rest.
+    pub fn telling_paths(&self, asked: &Asked) -> Vec<PathBuf> {
+        let files = asked.files.iter().filter(|path| Path::new(path).is_absolute()).map(PathBuf::from);
+        let others = platform::telling_files(asked);
+        let mut paths: Vec<PathBuf> = files.chain(others).map(|path| self.context.path(path)).collect();
+        paths.extend(self.package_database());
+        paths
+    }
+
+    /// Returns the programs whose start and end may change a fact that is asked for, by the names of their
+    /// files.
+    pub fn telling_programs(&self, asked: &Asked) -> BTreeSet<String> {
+        let mut programs = asked.programs.clone();
+        #[cfg(not(target_os = "windows"))]
+        if asked.antivirus {
+            programs.extend(antivirus::executables(&self.context));
+        }
+        programs
     }
 
     /// Returns the root below which this collector looks, and the status file that it reads in the place
@@ -152,6 +187,11 @@ impl Collector {
     /// caller sets them. Takes no longer than twice [`Settings::limit`]. It blocks: an asynchronous
     /// caller gives it a thread.
     pub fn collect(&self, asked: &Asked) -> Facts {
+        self.collect_with(asked, |_| ())
+    }
+
+    /// As [`Self::collect`]; `glimpse` hears what is seen first while the rest is still looked at.
+    pub fn collect_with(&self, asked: &Asked, glimpse: impl FnOnce(Glimpse)) -> Facts {
         let bench = &self.bench;
         let context = &self.context;
         let os = bench.start("os", context, platform::operating_system);
@@ -175,7 +215,8 @@ impl Collector {
         let registry = (!registry.is_empty())
             .then(|| bench.start("registry", context, |context| platform::registry(context, registry)));
         let wanted = asked.files.clone();
-        let files = bench.start("files", context, move |context| files::files(context, wanted));
+        let (reader, whole) = (self.files.clone(), Arc::clone(context));
+        let files = bench.start("files", context, move |_| reader.look(&whole, wanted));
 
         let deadline = look::deadline(context.settings.limit);
         let processes = processes.finish(deadline);
@@ -186,6 +227,7 @@ impl Collector {
         let files = files.finish(deadline);
         let asked_files = asked.files.iter().map(|path| (path.clone(), look::one(path, path, &files)));
         let asked_files = asked_files.collect::<BTreeMap<_, _>>();
+        glimpse(Glimpse { files: asked_files.clone(), processes: processes.clone() });
         let registry = registry.map(|look| look.finish(deadline));
         let keys =
             asked.registry.keys().filter_map(|path| Some((path.clone(), look::one(path, path, registry.as_ref()?))));

@@ -17,6 +17,10 @@ pub struct Asked {
     pub ping: BTreeSet<IpAddr>,
     /// Whether the running programs count.
     pub processes: bool,
+    /// Which of them do, by the names of their files.
+    pub programs: BTreeSet<String>,
+    /// Whether antivirus products count.
+    pub antivirus: bool,
     /// Whether the certificates in the stores count.
     pub certificates: bool,
     /// Whether the logged-on users and their groups count.
@@ -42,6 +46,8 @@ impl Asked {
         }
         self.ping.extend(other.ping);
         self.processes |= other.processes;
+        self.programs.extend(other.programs);
+        self.antivirus |= other.antivirus;
         self.certificates |= other.certificates;
         self.users |= other.users;
         self.surroundings |= other.surroundings;
@@ -61,7 +67,12 @@ impl Asked {
                 let values = self.registry.entry(path.to_string()).or_default();
                 values.extend(value.iter().map(|value| value.name.to_lowercase()));
             }
-            RuleKind::RunningProcess { .. } => self.processes = true,
+            RuleKind::RunningProcess { name } => {
+                self.processes = true;
+                let program = name.rsplit('/').next().unwrap_or(name);
+                self.programs.extend(Some(program.to_owned()).filter(|program| !program.is_empty()));
+            }
+            RuleKind::AntiVirus { .. } => self.antivirus = true,
             RuleKind::Certificate { .. } => self.certificates = true,
             RuleKind::AdGroups { .. } | RuleKind::LoggedInDomain { .. } => self.users = true,
             RuleKind::OnFabricStatus { detection } => {

@@ -13,7 +13,7 @@ use crate::facts::{Fact, Facts};
 /// Critical Vulnerability: present (rule set "critical")
 /// └─ any of:
 ///    ├─ rule 1, vulnerable-devices critical: holds: openssl 3.0.11-1, CVE-…, fixed in 3.0.14-1
-///    │    told by: vulnerability scan, 3 h ago
+///    │    vulnerabilities: told by vulnerability scan, 3 h ago
 ///    │    to change it: upgrade openssl, then postern scan
 ///    └─ rule 2, file /etc/old: does not hold: /etc/old is not there
 ///         to change it: provide /etc/old
@@ -95,7 +95,7 @@ impl Picture<'_> {
             told_by(&rule.kind, self.index.facts).filter(|(source, _)| !source.is_empty())
         {
             let age = ago(self.now_unix.saturating_sub(gathered_unix));
-            self.lines.push(format!("{indent}{below}  told by: {source}, {age}"));
+            self.lines.push(format!("{indent}{below}  {}: told by {source}, {age}", judgement.fact));
         }
         if !judgement.change.is_empty() {
             let verb = if judgement.truth == Truth::Unknown { "to settle it" } else { "to change it" };

@@ -6,7 +6,7 @@ use crate::facts::{CertificateFact, Observation};
 use std::io::{ErrorKind, Read};
 
 /// Where distributions keep the bundle: Debian and Alpine, Fedora and its kin, SUSE, others.
-const BUNDLES: [&str; 4] = [
+pub(super) const BUNDLES: [&str; 4] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
     "/etc/ssl/ca-bundle.pem",

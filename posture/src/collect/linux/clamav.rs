@@ -6,7 +6,7 @@ use crate::facts::{Antivirus, Observation, ProcessList};
 use std::io::Read;
 
 /// Where ClamAV keeps its daily signatures: complete, or complete with changes applied.
-const CLAMAV_DAILY: [&str; 2] = ["/var/lib/clamav/daily.cld", "/var/lib/clamav/daily.cvd"];
+pub(super) const CLAMAV_DAILY: [&str; 2] = ["/var/lib/clamav/daily.cld", "/var/lib/clamav/daily.cvd"];
 
 pub(in crate::collect) fn antivirus(context: &Context, processes: &Observation<ProcessList>) -> Look<Antivirus> {
     let signatures = |executable: &str| match executable {

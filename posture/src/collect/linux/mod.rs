@@ -25,12 +25,13 @@ pub(super) use security::security;
 pub(super) use surroundings::surroundings;
 pub(super) use updates::updates;
 pub(super) use users::users;
-pub(super) use watch::network_changes;
+pub(super) use watch::{file_changes, firewall_changes, network_changes, process_changes};
 // What only another system has.
 pub(super) use super::unsupported::{registry, windows_security};
 
 use super::{Context, Look};
 use crate::facts::{Observation, OperatingSystem, Package};
+use crate::rules::Asked;
 use crate::vulnerability::inventory::{self, PackageDatabase};
 use std::path::PathBuf;
 
@@ -38,6 +39,26 @@ use std::path::PathBuf;
 pub(super) fn package_database(context: &Context) -> Option<PathBuf> {
     let configured = context.settings.dpkg_status.clone();
     configured.or_else(|| PackageDatabase::find(&context.root, os(context).as_ref()).map(|database| database.path))
+}
+
+/// Files that tell of what is asked beside the files themselves: of the system, of signatures, of who is
+/// logged on, of the network around, of certificates.
+pub(super) fn telling_files(asked: &Asked) -> Vec<PathBuf> {
+    const ALWAYS: [&str; 2] = ["/etc/os-release", "/usr/lib/os-release"];
+    let mut files: Vec<&str> = ALWAYS.to_vec();
+    if asked.antivirus {
+        files.extend(clamav::CLAMAV_DAILY);
+    }
+    if asked.users {
+        files.extend(["/run/systemd/sessions", "/run/utmp", "/etc/passwd", "/etc/group", "/etc/sssd/sssd.conf"]);
+    }
+    if asked.surroundings {
+        files.extend(["/etc/resolv.conf", "/run/systemd/resolve/resolv.conf", "/run/systemd/netif/leases"]);
+    }
+    if asked.certificates {
+        files.extend(certificates::BUNDLES);
+    }
+    files.into_iter().map(PathBuf::from).collect()
 }
 
 fn os(context: &Context) -> Option<OperatingSystem> {

@@ -2,15 +2,18 @@
 #![allow(dead_code, reason = "each system takes from here what it does not have itself")]
 
 use super::look::Seen;
+use super::watch::{Notices, Noticing, by_looking};
 use super::{Context, Look};
 use crate::facts::{
     Antivirus, CertificateFact, DiskEncryption, Firewall, Kernel, Observation, OperatingSystem, Package, ProcessList,
     RegistryKeyFact, Surroundings, SystemSecurity, Updates, UserList, WindowsSecurity,
 };
+use crate::rules::Asked;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use sysinfo::System;
+use tokio::sync::mpsc;
 
 pub(super) fn operating_system(_: &Context) -> Look<OperatingSystem> {
     let version = System::os_version().ok();
@@ -93,8 +96,38 @@ pub(super) fn registry(_: &Context, _: BTreeMap<String, BTreeSet<String>>) -> Lo
     only_windows("a registry")
 }
 
-pub(in crate::collect) async fn network_changes(_: tokio::sync::mpsc::Sender<()>) -> Result<(), std::io::Error> {
+pub(in crate::collect) async fn network_changes(_: mpsc::Sender<()>) -> Result<(), std::io::Error> {
     Err(std::io::ErrorKind::Unsupported.into())
+}
+
+pub(in crate::collect) async fn firewall_changes(_: mpsc::Sender<()>) -> Result<(), std::io::Error> {
+    Err(std::io::ErrorKind::Unsupported.into())
+}
+
+pub(in crate::collect) async fn file_changes(
+    wanted: mpsc::UnboundedReceiver<Vec<PathBuf>>,
+    changed: mpsc::Sender<()>,
+    notices: Notices,
+) {
+    let how = Err("this system is looked at".to_owned());
+    let _ = notices.send(Noticing { about: "files", how });
+    by_looking(wanted, changed).await;
+}
+
+/// Programs that start or end are found at the next tick.
+pub(in crate::collect) async fn process_changes(
+    mut wanted: mpsc::UnboundedReceiver<BTreeSet<String>>,
+    _: mpsc::Sender<()>,
+    notices: Notices,
+) {
+    let how = Err("this system is looked at at each tick".to_owned());
+    let _ = notices.send(Noticing { about: "processes", how });
+    while wanted.recv().await.is_some() {}
+}
+
+/// Files that tell of what is asked beside the files themselves.
+pub(super) fn telling_files(_: &Asked) -> Vec<PathBuf> {
+    Vec::new()
 }
 
 fn only_windows<T>(what: &str) -> Look<T> {

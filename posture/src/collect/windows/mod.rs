@@ -4,7 +4,10 @@
 //! Scripts are fixed texts: nothing from a rule or from another machine becomes a part of one. A registry
 //! key that a rule names is an argument of `reg`, which takes it as it is.
 
-pub(super) use super::unsupported::{host_name, kernel, network_changes, operating_system, package_database, pings};
+pub(super) use super::unsupported::{
+    file_changes, firewall_changes, host_name, kernel, network_changes, operating_system, package_database, pings,
+    process_changes, telling_files,
+};
 
 use super::command::ask;
 use super::look::Seen;

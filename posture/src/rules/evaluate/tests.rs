@@ -139,11 +139,11 @@ fn the_explanation_shows_every_leaf() {
         "Fit: unknown (rule set \"set of Fit\")\n\
          └─ any of:\n\
          \u{20}  ├─ rule 1, file /u: unknown: files: sandbox\n\
-         \u{20}  │    told by: /u, 0 s ago\n\
+         \u{20}  │    files: told by /u, 0 s ago\n\
          \u{20}  │    to settle it: let Postern look at /u\n\
          \u{20}  └─ all of:\n\
          \u{20}     ├─ rule 2, file /f: does not hold: /f is not there\n\
-         \u{20}     │    told by: /f, 0 s ago\n\
+         \u{20}     │    files: told by /f, 0 s ago\n\
          \u{20}     │    to change it: provide /f\n\
          \u{20}     └─ rule 3, not ems-management: unknown: ems: not collected\n\
          \u{20}          to settle it: wait until the state of telemetry is known"

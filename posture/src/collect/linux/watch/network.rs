@@ -1,12 +1,9 @@
 //! Hearing of a changed network at once: the kernel tells of addresses, links and routes by netlink.
 
+use super::{QUIET, tell};
 use futures_util::{FutureExt, StreamExt};
 use rtnetlink::MulticastGroup;
-use std::time::Duration;
 use tokio::sync::mpsc;
-
-/// How long changes are gathered into one: a route daemon makes many at once.
-const QUIET: Duration = Duration::from_millis(100);
 
 pub(in crate::collect) async fn network_changes(changed: mpsc::Sender<()>) -> Result<(), std::io::Error> {
     let groups = [
@@ -21,9 +18,8 @@ pub(in crate::collect) async fn network_changes(changed: mpsc::Sender<()>) -> Re
     while messages.next().await.is_some() {
         tokio::time::sleep(QUIET).await;
         while let Some(Some(_)) = messages.next().now_or_never() {}
-        match changed.try_send(()) {
-            Ok(()) | Err(mpsc::error::TrySendError::Full(())) => {}
-            Err(mpsc::error::TrySendError::Closed(())) => break,
+        if !tell(&changed) {
+            break;
         }
     }
     connection.abort();
@@ -33,6 +29,7 @@ pub(in crate::collect) async fn network_changes(changed: mpsc::Sender<()>) -> Re
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     const INSIDE: &str = "POSTERN_TEST_WATCH_INSIDE";
 
