@@ -4,9 +4,10 @@
 mod asleep;
 mod decree;
 mod guard;
+mod hung;
 mod left_over;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use lab::net::until;
 use lab::ping::Series;
 use lab::roadwarrior::{
@@ -31,10 +32,15 @@ const SCENARIOS: &[Scenario] = &[
         decree::decreed,
     ),
     (
+        "story: a stopped network process is replaced, and `disconnect` does not wait for it",
+        disconnected_though_stopped,
+    ),
+    (
         "guard: the process that parses datagrams reads no file, while a tunnel comes, sets DNS and goes",
         guard::confined,
     ),
     ("guard: packets stop before the machine sleeps, and none leaves on stale posture after", asleep::sleeps_and_wakes),
+    ("guard: a mount and a bus that never answer cost their own facts only", hung::costs_its_own_fact_only),
     ("guard: after `restore` no left-over socket sends from the tunnel's addresses", left_over::restored),
     (
         "guard: a block holds for every socket, over kill -9, restart and reboot, until it is dismissed",
@@ -44,6 +50,25 @@ const SCENARIOS: &[Scenario] = &[
 
 fn main() -> ExitCode {
     scenario::main(SCENARIOS)
+}
+
+fn disconnected_though_stopped() -> Result<()> {
+    let network = Network::new()?;
+    let _gateway = network.strongswan(&gateway())?;
+    let mut endpoint = network.endpoint(TUNNEL, &[("psk", PSK)])?;
+    connect(&endpoint)?;
+    let processes = endpoint.processes()?;
+    let [_, stopped] = processes.as_slice() else { bail!("not two processes: {processes:?}") };
+    kill(Pid::from_raw(i32::try_from(*stopped)?), Signal::SIGSTOP)?;
+    // The limit is far from the time that this takes, and far from waiting for each change in turn.
+    let began = std::time::Instant::now();
+    endpoint.expect(0, &["disconnect", "work"])?;
+    ensure!(began.elapsed() < Duration::from_secs(25), "disconnecting took {} s", began.elapsed().as_secs());
+    until("everything of ours to be taken back", LIMIT, || Ok(nothing_is_left(&network).is_ok().then_some(())))
+        .with_context(|| endpoint.log())?;
+    ensure!(!endpoint.processes()?.contains(stopped), "the stopped process is still there");
+    connect(&endpoint)?;
+    Ok(())
 }
 
 const PSK: &str = "correct horse battery staple";

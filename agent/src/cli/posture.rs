@@ -28,13 +28,13 @@ enum Command {
         #[arg(long, required = true)]
         dry_run: bool,
     },
-    /// Show the facts about this endpoint
+    /// Show the facts about this endpoint by area, those that are unknown first (this is the default)
     Facts,
 }
 
 pub(super) async fn run(session: &Session, arguments: Arguments) -> Result<(), Fault> {
     let client = session.open().await?;
-    match arguments.command.unwrap_or(Command::Tags) {
+    match arguments.command.unwrap_or(Command::Facts) {
         Command::Tags => {
             let report: TagReport = client.ask(Method::PostureTags).await?;
             if session.json { output::json(&report) } else { print_tags(&report) }

@@ -27,15 +27,16 @@ impl View {
             PostureStanding::Refused { fault } => fault.to_string(),
         }];
         let tags = &entry.tunnel.tags;
+        let rules = self.rules_of(entry);
         for (list, meaning) in [(&tags.prohibited, "prohibited"), (&tags.allowed, "one suffices")] {
             for tag in list {
                 lines.push(format!("{meaning}: {tag}"));
-                let rules = self.rules_of(entry);
-                lines.extend(
-                    self.trees(&rules, &TagName::new(tag.as_str()), now_unix)
-                        .into_iter()
-                        .map(|line| format!("  {line}")),
-                );
+                let told = self.tag_lines(&rules, &TagName::new(tag.as_str()), now_unix);
+                if told.is_empty() {
+                    lines.push("  unknown: no rule and no EMS entry tells of it".into());
+                    lines.push("    to settle it: ask the administrator whether the tag's name is right".into());
+                }
+                lines.extend(told.into_iter().map(|line| format!("  {line}")));
             }
         }
         lines
@@ -48,14 +49,27 @@ impl View {
             .chain(self.ems_rules())
             .cloned()
             .collect();
-        let mut lines = self.trees(&rules, tag, now_unix);
-        let said = self.snapshot().into_iter().flat_map(|snapshot| &snapshot.content().tags);
-        lines.extend(
-            said.into_iter()
-                .filter(|known| known.name == *tag)
-                .map(|known| format!("EMS says: {} ({})", known.state.presence, known.state.because)),
-        );
+        let lines = self.tag_lines(&rules, tag, now_unix);
         (!lines.is_empty()).then_some(lines)
+    }
+
+    /// The trees of the rules that give a tag, then EMS's own word on it, and for how long that counts.
+    fn tag_lines(&self, rules: &[TaggingRuleSet], tag: &TagName, now_unix: u64) -> Vec<String> {
+        let mut lines = self.trees(rules, tag, now_unix);
+        let (Some(ems), Some(snapshot)) = (&self.ems, self.snapshot()) else { return lines };
+        let by_rules = !lines.is_empty();
+        let age = now_unix.saturating_sub(snapshot.binding().issued_unix);
+        for said in snapshot.content().tags.iter().filter(|said| said.name == *tag) {
+            lines.push(format!("EMS says: {} ({}), {age} s ago", said.state.presence, said.state.because));
+            if !ems.telemetry.is_up() {
+                let away = ems.away(now_unix, self.uptime);
+                lines.push(match by_rules {
+                    true => format!("  EMS is out of reach for {away} s: its rules on the facts above count"),
+                    false => format!("  EMS is out of reach for {away} s: only it can tell, until the grace is over"),
+                });
+            }
+        }
+        lines
     }
 
     fn trees(&self, rules: &[TaggingRuleSet], tag: &TagName, now_unix: u64) -> Vec<String> {

@@ -16,7 +16,6 @@
 pub mod clock;
 mod explain;
 pub mod report;
-pub mod watch;
 
 use crate::fault;
 use crate::profile::tags::TagRuleSource;
@@ -25,6 +24,7 @@ use ike_client::Timestamp;
 use postern_api::fault::{Fault, FaultName};
 use postern_api::posture::BreakGlass;
 use postern_api::state::{Origin, PostureStanding};
+use posture::collect::Glimpse;
 use posture::ems::protocol::{DocumentKind, FactsObject, Quarantine, TagSnapshot, facts_for_ems};
 use posture::ems::signed::{CLOCK_TOLERANCE_SECONDS, Verified};
 use posture::ems::{BreakGlassUse, Knowledge, TelemetryState};
@@ -106,6 +106,22 @@ impl View {
     pub fn take_facts(&mut self, mut facts: Facts, now_unix: u64) {
         self.complete(&mut facts, now_unix);
         self.facts = Some(facts);
+    }
+
+    /// Takes what was seen first of a look that is under way; tells whether that is anything new. Before
+    /// everything was looked at once, it is nothing to judge by.
+    pub fn take_glimpse(&mut self, glimpse: Glimpse) -> bool {
+        let Some(facts) = &mut self.facts else { return false };
+        let Glimpse { files, processes } = glimpse;
+        let same_files = facts.files.len() == files.len()
+            && facts
+                .files
+                .iter()
+                .zip(&files)
+                .all(|((old, fact), (new, other))| old == new && fact.tells_the_same(other));
+        let same = same_files && facts.processes.tells_the_same(&processes);
+        (facts.files, facts.processes) = (files, processes);
+        !same
     }
 
     /// Brings the facts up to what is known of EMS and the scan now.

@@ -5,6 +5,7 @@ use posture::facts::{FileState, OsFamily};
 use posture::rules::{Presence, TagState};
 use ring::signature::{Ed25519KeyPair, KeyPair};
 use std::sync::Arc;
+use std::time::Duration;
 
 const NOW: u64 = 1_800_000_000;
 const GRACE: u64 = 600;
@@ -196,6 +197,37 @@ fn a_deregistered_endpoint_says_so_where_tags_are_wanted() {
     let PostureStanding::Refused { fault } = view.standing("t", &entry(PROHIBITED), NOW) else { panic!("it passed") };
     assert!(fault.to_string().contains("EMS has deregistered this endpoint"), "{fault}");
     assert!(view.report(&[], NOW).decrees.deregistered);
+}
+
+#[test]
+fn unknown_tags_are_told_from_bad_ones() {
+    let cases = [
+        (Presence::Unknown, FileState::Missing, PROHIBITED, true),
+        (Presence::Unknown, FileState::Present, PROHIBITED, false),
+        (Presence::Present, FileState::Missing, PROHIBITED, false),
+        (Presence::Absent, FileState::Missing, "prohibited = [\"nobody defined it\"]", true),
+        (Presence::Absent, FileState::Missing, "allowed = [\"nobody defined it\"]", true),
+        (Presence::Absent, FileState::Missing, "allowed = [\"marked\"]", false),
+    ];
+    for (snapshot, file, tags, lacking) in cases {
+        let view = view(snapshot, file);
+        assert!(refused(&view, tags, NOW).is_some(), "{tags}");
+        assert_eq!(view.lacks_only_knowledge(&entry(tags), NOW), lacking, "{snapshot} {file:?} {tags}");
+    }
+    assert!(!View::default().lacks_only_knowledge(&entry(PROHIBITED), NOW), "no knowledge at all is another matter");
+}
+
+#[test]
+fn what_counts_as_away_is_measured_by_a_clock_that_nobody_sets() {
+    let mut away = down(view(Presence::Absent, FileState::Missing));
+    away.ems.as_mut().unwrap().confirmed = Some(Timestamp::ZERO + Duration::from_secs(50));
+    for (passed, set_back, refusal) in
+        [(GRACE, 0, None), (GRACE, 200, None), (GRACE + 1, 200, Some(())), (GRACE + 1, 0, Some(()))]
+    {
+        away.uptime = Timestamp::ZERO + Duration::from_secs(50 + passed);
+        let expected = refusal.map(|()| FaultName::HostCheckFailed);
+        assert_eq!(refused(&away, TRUSTED, NOW + passed - set_back), expected, "{passed} {set_back}");
+    }
 }
 
 #[test]

@@ -39,6 +39,7 @@ impl Hub {
             // No fault: the lease is over by the time the machine is awake.
             Err(why) => Check::good("sleep", format!("nobody tells of it ({why}); packets stop by the lease")),
         });
+        checks.extend(self.noticing_health());
         checks
     }
 }

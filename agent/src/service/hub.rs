@@ -35,6 +35,7 @@ use postern_api::fault::{Fault, FaultName};
 use postern_api::health::Check;
 use postern_api::method::Method;
 use postern_api::state::PostureStanding;
+use posture::collect::{Glimpse, Noticing};
 use posture::ems::{Delivery, Identity};
 use posture::facts::Facts;
 use posture::vulnerability::ScanResult;
@@ -91,6 +92,8 @@ pub enum Message {
         /// The facts.
         facts: Box<Facts>,
     },
+    /// The first of the facts that are being gathered.
+    Glimpsed(Box<Glimpse>),
     /// EMS said something.
     Delivered(Delivery),
     /// A scan ended.
@@ -123,8 +126,10 @@ pub enum Message {
     },
     /// The system says something of its sleep.
     Sleep(Sleep),
-    /// A watched file changed.
+    /// Something of this system changed that is watched.
     FilesChanged,
+    /// How changes are noticed.
+    Noticing(Noticing),
     /// The service stops.
     Shutdown(oneshot::Sender<()>),
 }
@@ -175,6 +180,8 @@ pub struct Hub {
     pub(super) stopping: Option<oneshot::Sender<()>>,
     /// Told once what stood before the service began is settled.
     pub(super) settled: Option<oneshot::Sender<()>>,
+    /// How changes of this system are noticed, by what changes.
+    pub(super) noticings: BTreeMap<&'static str, Result<&'static str, String>>,
     /// Whether the system tells of its sleep.
     pub(super) sleep_is_told: Result<(), String>,
     /// A sleep that waits until nothing passes any more.
@@ -239,6 +246,7 @@ impl Hub {
             unattended: Unattended::new(credentials),
             stopping: None,
             settled: Some(settled),
+            noticings: BTreeMap::new(),
             sleep_is_told: Err("not asked yet".into()),
             before_sleep: None,
         }
@@ -304,6 +312,7 @@ impl Hub {
                 self.feed(&tunnel, input);
             }
             Message::Checked { ticket, outcome } => self.examination.checked(ticket, outcome),
+            Message::Glimpsed(glimpse) => self.glimpsed(*glimpse),
             Message::Gathered { began, facts } => self.gathered(began, *facts),
             Message::Delivered(delivery) => self.delivered(delivery),
             Message::Scanned(outcome) => self.scanned(outcome),
@@ -318,6 +327,7 @@ impl Hub {
             Message::KeyOpened { number, outcome } => self.key_opened(number, outcome),
             Message::SignOn { number, step } => self.sign_on_told(number, step),
             Message::Sleep(told) => self.sleep_told(told),
+            Message::Noticing(noticing) => self.noticing(noticing),
             Message::FilesChanged => {
                 if !self.take_local() {
                     self.examine();

@@ -4,6 +4,7 @@ use super::super::ems_dial::EmsDial;
 use super::super::judge::Examination;
 use super::super::keeper::Keeper;
 use super::super::net_link;
+use super::super::watching::Watched;
 use super::*;
 use crate::ipc::{self, FromNet, Outcome, Reader, ToNet, Verb};
 use crate::network::step::{Before, Step};
@@ -118,6 +119,11 @@ fn established() -> Box<EstablishedTunnel> {
     })
 }
 
+/// Nobody watches: the tests say themselves what changed.
+fn unwatched() -> Watched {
+    Watched { files: mpsc::unbounded_channel().0, programs: mpsc::unbounded_channel().0 }
+}
+
 struct Bench {
     directory: tempfile::TempDir,
     inbox: Inbox,
@@ -162,7 +168,7 @@ fn bench_in(directory: tempfile::TempDir, tunnel: &str, question: Option<Request
     });
     let (jobs, jobs_in) = mpsc::unbounded_channel();
     tokio::spawn(Keeper::new(paths.state.clone(), net.clone()).run(jobs_in));
-    let (watched, _) = mpsc::unbounded_channel();
+    let watched = unwatched();
     let collector = Collector::new(directory.path().join("root"), CollectorSettings::default());
     let examination = Examination::new(collector, EmsDial::default(), watched);
     let settings = crate::profile::settings::load(&paths).unwrap();
@@ -479,7 +485,7 @@ async fn while_ems_s_profile_is_not_known_no_local_tunnel_can_pass_for_unmanaged
     let (inbox, _messages) = mpsc::unbounded_channel();
     let (net, _net_task) = net_link::link(mpsc::unbounded_channel().0);
     let collector = Collector::new(directory.path().to_owned(), CollectorSettings::default());
-    let examination = Examination::new(collector, EmsDial::default(), mpsc::unbounded_channel().0);
+    let examination = Examination::new(collector, EmsDial::default(), unwatched());
     let (settings, jobs) = (Settings::default(), mpsc::unbounded_channel().0);
     let mut hub = Hub::new(Parts {
         paths,

@@ -6,6 +6,7 @@ use super::ems_dial::EmsDial;
 use super::hub::{Hub, Message};
 use super::scan;
 use super::settling::Settling;
+use super::watching::{Watched, Watching};
 use crate::compliance::clock::{LEASE, SteadyClock};
 use crate::compliance::{Decreed, EmsView};
 use crate::connection::{Connection, Input};
@@ -18,16 +19,14 @@ use postern_api::event::Event;
 use postern_api::fault::{Fault, FaultName};
 use postern_api::posture::TagReport;
 use postern_api::state::PostureStanding;
-use posture::collect::Collector;
+use posture::collect::{Collector, Glimpse};
 use posture::ems::{Cache, Delivery, EmsClient, Identity, Knowledge, SessionSettings, Telemetry, TelemetryState};
 use posture::facts::Facts;
 use posture::rules::Asked;
 use posture::vulnerability::{ScanResult, inventory};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tokio::sync::mpsc;
 
 /// A look at the whole system that took longer is worth a line in the log.
 const SLOW_LOOK: Duration = Duration::from_secs(2);
@@ -49,14 +48,16 @@ pub struct Examination {
     /// When the next look is due.
     next: Timestamp,
     asked: Asked,
-    /// The files that are watched.
-    watching: Vec<PathBuf>,
+    /// What is watched.
+    pub(super) watching: Watching,
     /// What time it is.
     clock: SteadyClock,
     /// Until when unknown tags alone take no tunnel down, because new rules ask for what was not looked at yet.
     pub(super) settling: Option<Settling>,
-    /// Names the files that are watched.
-    pub watched: mpsc::UnboundedSender<Vec<PathBuf>>,
+    /// Since when posture has admitted tunnels that come back by themselves.
+    pub(super) admitted: BTreeMap<String, Timestamp>,
+    /// Names what is to be watched.
+    pub watched: Watched,
     pub(super) pending: Vec<Pending>,
     pub(super) tickets: u64,
     /// The conversation with EMS.
@@ -84,7 +85,7 @@ enum Gathering {
 
 impl Examination {
     /// Begins with nothing known.
-    pub fn new(collector: Collector, dial: EmsDial, watched: mpsc::UnboundedSender<Vec<PathBuf>>) -> Self {
+    pub fn new(collector: Collector, dial: EmsDial, watched: Watched) -> Self {
         Self {
             collector: Arc::new(collector),
             gathering: Gathering::Idle,
@@ -93,9 +94,10 @@ impl Examination {
             fresh_after: Timestamp::ZERO,
             next: Timestamp::ZERO,
             asked: Asked::default(),
-            watching: Vec::new(),
+            watching: Watching::default(),
             clock: SteadyClock::default(),
             settling: None,
+            admitted: BTreeMap::new(),
             watched,
             pending: Vec::new(),
             tickets: 0,
@@ -211,20 +213,19 @@ impl Hub {
         self.examination.gathering = Gathering::UnderWay;
         let tunnels = self.entries();
         let asked = self.view.asked(tunnels.iter().map(|(_, entry)| &entry.tunnel));
-        let mut files: Vec<PathBuf> = asked.files.iter().map(PathBuf::from).collect();
-        files.extend(self.examination.collector.package_database());
+        let mut files = self.examination.collector.telling_paths(&asked);
         // A directory changes when files come and go, a file when it is written in its place.
         files.push(self.paths.tunnels());
         files.extend(toml_files(&self.paths.tunnels()));
-        if self.examination.watching != files {
-            let _ = self.examination.watched.send(files.clone());
-            self.examination.watching = files;
-        }
+        let programs = self.examination.collector.telling_programs(&asked);
+        self.watch(files, programs);
         self.examination.asked.clone_from(&asked);
         let (collector, inbox, began) = (Arc::clone(&self.examination.collector), self.inbox.clone(), clock::now());
         self.examination.next = began + self.interval();
         tokio::task::spawn_blocking(move || {
-            let facts = Box::new(collector.collect(&asked));
+            // What changes most often is judged before the rest has been looked at.
+            let glimpse = |glimpse| drop(inbox.send(Message::Glimpsed(Box::new(glimpse))));
+            let facts = Box::new(collector.collect_with(&asked, glimpse));
             let took = clock::now().saturating_since(began);
             if took > SLOW_LOOK {
                 let late: Vec<String> = facts
@@ -243,6 +244,14 @@ impl Hub {
         let profile = self.view.ems.as_ref().and_then(|ems| ems.knowledge.profile.as_deref());
         let of_ems = profile.map(|profile| Duration::from_secs(profile.content().compliance_interval_seconds.max(1)));
         of_ems.map_or(self.settings.compliance.interval, |of_ems| of_ems.min(self.settings.compliance.interval))
+    }
+
+    /// Judges by what was seen first of a look that is still under way.
+    pub(super) fn glimpsed(&mut self, glimpse: Glimpse) {
+        if self.view.take_glimpse(glimpse) {
+            self.report_facts();
+            self.rejudge();
+        }
     }
 
     pub(super) fn gathered(&mut self, began: Timestamp, facts: Facts) {
@@ -438,7 +447,9 @@ impl Hub {
         if self.examination.gathered.is_some() {
             for (name, _) in &tunnels {
                 let standing = self.standing(name);
-                self.feed(name, Input::Judged(standing));
+                if self.holds_steadily(name, &standing) {
+                    self.feed(name, Input::Judged(standing));
+                }
             }
         }
         self.renew_lease();
@@ -514,7 +525,7 @@ impl Hub {
         self.rescan_if_due();
         self.end_override_if_due();
         // A snapshot's time, or the grace, may have ended.
-        if self.active.is_some() || self.view.ems.is_some() {
+        if self.active.is_some() || self.view.ems.is_some() || self.returns_are_pending() {
             self.rejudge();
         } else {
             self.renew_lease();

@@ -6,6 +6,7 @@
 //! | [`hub`] | MAIN's heart: one task that owns every state and carries out every effect |
 //! | `told` | what the hub is told by the network process, and of the machine's sleep |
 //! | `waiting` | callers that wait for a tunnel |
+//! | `watching` | hearing of changes of this system |
 //! | `admission` | letting a connection begin |
 //! | `block_note` | what is remembered of a block over restarts |
 //! | [`call`] | the methods of the control socket, answered by the hub |
@@ -25,7 +26,7 @@
 //! | [`ems_dial`] | how EMS is reached under a tunnel and a block |
 //! | [`scan`] | the vulnerability scan in a process of its own |
 //! | [`engine`] | the engine of production |
-//! | `settling` | new rules that ask for what was not looked at yet |
+//! | `settling` | patience with rules that are new and tags that flap |
 //! | [`secrets`] | pre-shared keys, passwords and private keys |
 //! | [`configuration`] | from a tunnel as written to what the engine is told |
 //! | `wireguard` | the same for a WireGuard tunnel |
@@ -64,4 +65,5 @@ mod tickets;
 mod told;
 pub mod unattended;
 mod waiting;
+mod watching;
 mod wireguard;

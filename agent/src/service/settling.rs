@@ -1,10 +1,11 @@
-//! New rules of EMS that ask for what was not looked at yet.
+//! Patience with posture that changes: new rules that ask for what was not looked at yet, and tags that
+//! come and go.
 //!
-//! They leave tags unknown for the moment that looking and reporting take, in EMS's snapshot as well as
+//! New rules leave tags unknown for the moment that looking and reporting take, in EMS's snapshot as well as
 //! here. Unknown refuses; but a tunnel that is up is not taken down for a question that is being answered.
 
 use super::hub::Hub;
-use crate::connection::Connection;
+use crate::connection::{Connection, Resume};
 use crate::profile::Entry;
 use ike_client::Timestamp;
 use ike_client::tunnel::clock;
@@ -25,6 +26,15 @@ pub(super) struct Settling {
     until: Timestamp,
 }
 
+/// Tells whether a connection rests and comes back when posture admits it.
+const fn returns(connection: &Connection) -> bool {
+    matches!(
+        connection,
+        Connection::Disconnected { resume: Resume::WhenCompliant(_), .. }
+            | Connection::Blocked { resume: Resume::WhenCompliant(_), .. }
+    )
+}
+
 impl Settling {
     /// Begins.
     pub(super) fn begin(since: Timestamp) -> Self {
@@ -37,7 +47,29 @@ impl Settling {
     }
 }
 
+/// How long posture must have admitted a tunnel before it comes back by itself: tags that come and go
+/// many times a second are no reason to knock at the gateway as often.
+const STEADY: Duration = Duration::from_secs(1);
+
 impl Hub {
+    /// Tells whether a connection is to hear how posture stands: at once, but for one that would come back
+    /// by itself, which waits until posture has admitted it for a while.
+    pub(super) fn holds_steadily(&mut self, name: &str, standing: &PostureStanding) -> bool {
+        let returns = self.connections.get(name).is_some_and(returns);
+        if !returns || matches!(standing, PostureStanding::Refused { .. }) {
+            self.examination.admitted.remove(name);
+            return true;
+        }
+        let now = clock::now();
+        let since = *self.examination.admitted.entry(name.to_owned()).or_insert(now);
+        now.saturating_since(since) >= STEADY
+    }
+
+    /// Tells whether a tunnel waits to come back by itself.
+    pub(super) fn returns_are_pending(&self) -> bool {
+        self.connections.values().any(returns)
+    }
+
     /// Judges a tunnel. One that is up outlives tags that are unknown only until new rules have been
     /// looked at.
     pub(super) fn standing_now(&self, name: &str, entry: &Entry, now_unix: u64) -> PostureStanding {

@@ -7,8 +7,7 @@ use super::hub::{Hub, Message, Parts};
 use super::judge::Examination;
 use super::keeper::Keeper;
 use super::net::{self, Engine};
-use super::{inquiry, look_up, net_link, own_key, rights};
-use crate::compliance::watch;
+use super::{inquiry, look_up, net_link, own_key, rights, watching};
 use crate::control;
 use crate::platform;
 use crate::profile::{Paths, settings};
@@ -60,20 +59,7 @@ pub fn main(paths: Paths) -> anyhow::Result<()> {
         });
         let (jobs, jobs_in) = mpsc::unbounded_channel();
         let keeper = tokio::spawn(Keeper::new(paths.state.clone(), Hands::new(net.clone())).run(jobs_in));
-        let (watched, watched_in) = mpsc::unbounded_channel();
-        let (changed, mut changes) = mpsc::channel(1);
-        tokio::spawn(watch::watch(watched_in, changed.clone()));
-        tokio::spawn(async move {
-            if let Err(error) = posture::collect::network_changes(changed).await {
-                tracing::debug!(%error, "changes of the network are found by looking, not told");
-            }
-        });
-        let to_hub = inbox.clone();
-        tokio::spawn(async move {
-            while changes.recv().await.is_some() {
-                let _ = to_hub.send(Message::FilesChanged);
-            }
-        });
+        let watched = watching::begin(&inbox);
         let (asleep, mut sleeping) = mpsc::unbounded_channel();
         tokio::spawn(platform::watch_sleep(asleep));
         let to_hub = inbox.clone();

@@ -256,8 +256,9 @@ fn install_packages(endpoint: &Endpoint, vulnerable: bool) -> Result<()> {
 fn endpoint(host: &Host, folder: &Path) -> Result<Endpoint> {
     let mut endpoint = Endpoint::new(host, folder)?;
     install_packages(&endpoint, true)?;
+    // The lab's feed is as old as it is.
     let settings = format!(
-        "[posture]\ndpkg_status = {:?}\nosv_records = {:?}\n",
+        "[posture]\nadvisories_limit = \"1000000h\"\ndpkg_status = {:?}\nosv_records = {:?}\n",
         endpoint.path("dpkg/status"),
         crate::feeds::advisories()
     );
