@@ -120,6 +120,16 @@ impl OutboundBatch {
         Some(room)
     }
 
+    /// Lends each inner packet, before any is sealed.
+    pub fn inner_each(&mut self, mut change: impl FnMut(&mut [u8])) {
+        for packet in &self.packets {
+            let place = packet.start + self.layout.headroom;
+            if let Some(inner) = self.buffer.get_mut(place..place + packet.inner) {
+                change(inner);
+            }
+        }
+    }
+
     /// Hands each packet with its room to `seal`, which says whether it may leave.
     pub fn seal_each(&mut self, mut seal: impl FnMut(&mut [u8], usize) -> bool) {
         for packet in &mut self.packets {
@@ -240,6 +250,15 @@ impl InboundBatch {
             let Some(datagram) = self.buffer.get_mut(range.clone()) else { continue };
             if let Some(inner) = open(datagram, *ecn) {
                 self.opened.push(range.start + inner.start..range.start + inner.end);
+            }
+        }
+    }
+
+    /// Lends each inner packet.
+    pub fn opened_each(&mut self, mut change: impl FnMut(&mut [u8])) {
+        for range in &self.opened {
+            if let Some(inner) = self.buffer.get_mut(range.clone()) {
+                change(inner);
             }
         }
     }

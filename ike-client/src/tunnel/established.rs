@@ -10,9 +10,9 @@ use std::net::{IpAddr, SocketAddr};
 
 /// The largest inner packet that is chosen without being asked for: what passes most paths with
 /// all that lies around it.
-const LARGEST: usize = 1400;
+const LARGEST: u16 = 1400;
 /// The smallest: what IPv6 must be able to rely on (RFC 8200 §5).
-const SMALLEST: usize = 1280;
+pub const SMALLEST: u16 = 1280;
 /// The most networks that selectors are turned into; a selector may be any range of addresses.
 const MOST_NETWORKS: usize = 256;
 
@@ -80,11 +80,8 @@ fn networks(subnets: &[IpNet], selectors: &[TrafficSelector]) -> Vec<IpNet> {
 
 /// Computes the largest inner packet from the room that the first hop leaves for a sealed one.
 pub fn mtu(room: usize, layout: Layout) -> u16 {
-    let mut inner = room.min(LARGEST);
-    while inner > SMALLEST && layout.sealed_length(inner) > room {
-        inner -= 1;
-    }
-    u16::try_from(inner.clamp(SMALLEST, LARGEST)).unwrap_or(u16::MAX)
+    let fits = |inner: &u16| layout.sealed_length((*inner).into()) <= room;
+    (SMALLEST..=LARGEST).rev().find(fits).unwrap_or(SMALLEST)
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@
 //! | `gate` | the lease: whether packets may pass at this moment |
 //! | `encapsulation`, `esp`, `wireguard` | what packets travel in |
 //! | `batch`, [`offload`], `ecn` | packets by the dozen, super-packets, congestion marks |
+//! | `overhead` | what lies around a sealed packet |
 //! | `tally`, `volume`, `published` | sums and values shared between threads |
 //!
 //! The owner holds the lease: packets pass in either direction only while one is granted, and the
@@ -31,6 +32,7 @@ pub mod link;
 pub mod lookup;
 pub mod offload;
 mod outbox;
+mod overhead;
 pub mod plane;
 mod published;
 pub mod socket;

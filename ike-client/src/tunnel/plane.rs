@@ -8,6 +8,7 @@ use super::device::{Device, Reader, Writer};
 use super::encapsulation::Encapsulation;
 use super::gate::Gate;
 use super::link::{Link, Received, SLOTS};
+use super::offload::mss;
 use super::tally::{Tally, add};
 use super::wake::Wake;
 use std::io;
@@ -42,6 +43,8 @@ struct Shared {
     tally: Arc<Tally>,
     wake: Wake,
     tell: mpsc::Sender<FromPlane>,
+    /// The largest inner packet.
+    mtu: u16,
 }
 
 /// The running data plane.
@@ -63,7 +66,7 @@ impl DataPlane {
         tally: Arc<Tally>,
     ) -> io::Result<(Self, mpsc::Receiver<FromPlane>)> {
         let (tell, told) = mpsc::channel(WAITING);
-        let shared = Arc::new(Shared { link, encapsulation, gate, tally, wake: Wake::new()?, tell });
+        let shared = Arc::new(Shared { link, encapsulation, gate, tally, wake: Wake::new()?, tell, mtu: device.mtu() });
         let mut plane = Self { shared: Arc::clone(&shared), threads: Vec::with_capacity(2) };
         let reader = device.reader();
         let outbound = Arc::clone(&shared);
@@ -128,6 +131,7 @@ impl Shared {
         batch.start(layout);
         let drained = reader.fill(batch, &self.tally)?;
         if !batch.is_empty() {
+            batch.inner_each(|packet| mss::clamp(packet, self.mtu));
             self.encapsulation.seal(batch, &self.tally);
             self.link.send(batch, &self.gate, &self.wake, &self.tally);
             self.tell_events();
@@ -174,6 +178,7 @@ impl Shared {
             });
             self.tell_events();
             if !batch.is_empty() {
+                batch.opened_each(|packet| mss::clamp(packet, self.mtu));
                 match self.gate.enter() {
                     Some(_passage) => writer.deliver(batch, &self.tally),
                     None => add(&self.tally.dropped_without_lease, batch.opened().1.len()),

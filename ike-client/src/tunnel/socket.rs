@@ -9,7 +9,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 
 /// What a path offers when the system does not say: Ethernet.
-const ETHERNET: usize = 1500;
+pub const ETHERNET: usize = 1500;
 /// The receive buffer asked for: some milliseconds at several gigabits a second. The system may
 /// give less.
 const RECEIVE_BUFFER: usize = 4 << 20;

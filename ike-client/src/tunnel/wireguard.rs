@@ -30,6 +30,8 @@ const HEADER: usize = 16;
 const TAG: usize = 16;
 /// What the inner packet is padded to.
 const PADDING: usize = 16;
+/// How a packet lies in a data message.
+pub const LAYOUT: Layout = Layout { headroom: HEADER, inside: 0, alignment: PADDING, trailer: TAG };
 /// The first octet of a handshake initiation.
 const INITIATION: u8 = 1;
 /// How often boringtun looks at its timers while something happens.
@@ -289,7 +291,7 @@ impl From<TunnResult<'_>> for Noted {
 
 impl Encapsulation for WireGuardEncapsulation {
     fn layout(&self) -> Option<Layout> {
-        Some(Layout { headroom: HEADER, inside: 0, alignment: PADDING, trailer: TAG })
+        Some(LAYOUT)
     }
 
     fn seal(&self, batch: &mut OutboundBatch, tally: &Tally) {

@@ -27,6 +27,7 @@ pub struct Device {
     fd: Arc<OwnedFd>,
     name: String,
     index: u32,
+    mtu: u16,
 }
 
 impl Device {
@@ -53,7 +54,7 @@ impl Device {
         // Since 6.2; without it datagrams come one by one.
         let _ = offload(fd.as_fd(), OFFLOAD_CHECKSUM | OFFLOAD_TCP | OFFLOAD_UDP);
         device.enabled(true).map_err(io::Error::other)?;
-        Ok(Self { fd: Arc::new(fd), name, index: u32::try_from(index).unwrap_or(0) })
+        Ok(Self { fd: Arc::new(fd), name, index: u32::try_from(index).unwrap_or(0), mtu })
     }
 
     /// Returns the device's name.
@@ -64,6 +65,11 @@ impl Device {
     /// Returns the device's index.
     pub const fn index(&self) -> u32 {
         self.index
+    }
+
+    /// Returns the largest packet.
+    pub const fn mtu(&self) -> u16 {
+        self.mtu
     }
 
     /// Makes the end that reads what applications send.

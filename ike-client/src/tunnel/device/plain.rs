@@ -13,6 +13,7 @@ pub struct Device {
     device: Arc<tun::Device>,
     name: String,
     index: u32,
+    mtu: u16,
 }
 
 impl Device {
@@ -30,7 +31,7 @@ impl Device {
         let device = tun::create(&configuration).map_err(io::Error::other)?;
         let index = device.tun_index().map_err(io::Error::other)?;
         let name = device.tun_name().map_err(io::Error::other)?;
-        Ok(Self { device: Arc::new(device), name, index: u32::try_from(index).unwrap_or(0) })
+        Ok(Self { device: Arc::new(device), name, index: u32::try_from(index).unwrap_or(0), mtu })
     }
 
     /// Returns the device's name.
@@ -41,6 +42,11 @@ impl Device {
     /// Returns the device's index.
     pub const fn index(&self) -> u32 {
         self.index
+    }
+
+    /// Returns the largest packet.
+    pub const fn mtu(&self) -> u16 {
+        self.mtu
     }
 
     /// Makes the end that reads what applications send.

@@ -9,6 +9,7 @@ use crate::time::Timestamp;
 use crate::transport::{Packet, udp};
 use crate::tunnel::control::Carrier;
 use crate::tunnel::link::{Link, OtherAddresses};
+use crate::tunnel::overhead;
 use crate::tunnel::socket::{self, Sockets};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -88,11 +89,11 @@ impl Path {
 
     /// Returns how many octets an ESP packet may have not to be cut on the first hop.
     pub fn room(&self, gateway: SocketAddr) -> usize {
-        let ip = if gateway.is_ipv4() { 20 } else { 40 };
+        let ipv4 = gateway.is_ipv4();
         match self {
-            Self::Udp(path) => path.sockets.path_mtu.saturating_sub(ip + 8),
-            // TCP with timestamps, and the record's length; Ethernet, since TCP finds its own way.
-            Self::Stream(_) => 1500 - ip - 32 - 2,
+            Self::Udp(path) => path.sockets.path_mtu.saturating_sub(overhead::outside(Carrier::Udp, ipv4)),
+            // Ethernet, since TCP finds its own way.
+            Self::Stream(_) => socket::ETHERNET - overhead::outside(Carrier::Tcp { port: gateway.port() }, ipv4),
         }
     }
 

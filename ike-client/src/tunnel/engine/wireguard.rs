@@ -16,6 +16,7 @@ use crate::tunnel::device::Device;
 use crate::tunnel::encapsulation::{Encapsulation, EncapsulationEvent};
 use crate::tunnel::established;
 use crate::tunnel::link::Link;
+use crate::tunnel::overhead;
 use crate::tunnel::plane::FromPlane;
 use crate::tunnel::socket::{self, Sockets};
 use crate::tunnel::wireguard::WireGuardEncapsulation;
@@ -373,7 +374,8 @@ impl<'a> Engine<'a> {
 
     fn bring_up(&mut self, owner: &mut Owner) {
         let layout = self.peer.layout().unwrap_or_default();
-        let room = self.sockets.path_mtu.saturating_sub(if self.gateway.is_ipv4() { 28 } else { 48 });
+        let around = overhead::outside(Carrier::Udp, self.gateway.is_ipv4());
+        let room = self.sockets.path_mtu.saturating_sub(around);
         let mtu = self.tunnel.mtu.unwrap_or_else(|| established::mtu(room, layout));
         let device = match Device::create(&self.tunnel.device, mtu) {
             Ok(device) => device,

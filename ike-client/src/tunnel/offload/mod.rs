@@ -8,6 +8,7 @@
 pub mod checksum;
 pub mod coalesce;
 pub mod headers;
+pub mod mss;
 pub mod split;
 
 pub use coalesce::Coalescer;
