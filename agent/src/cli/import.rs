@@ -4,7 +4,7 @@ use super::tunnel::{absolute, invalid};
 use super::{Session, ask, output};
 use crate::profile::file::read_regular;
 use crate::profile::import::{self, Additions, Connection, Fate, Finding, Import, Outcome, SecretKind};
-use crate::profile::merge;
+use crate::profile::{document, merge, wg_quick};
 use clap::Args;
 use postern_api::PlainText;
 use postern_api::fault::{Fault, FaultName};
@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// The export, as FortiClient writes it (XML)
+    /// The export, as FortiClient writes it (XML), or a .conf of wg-quick
     file: PathBuf,
     /// Import this connection only (may be repeated)
     #[arg(long, value_name = "NAME")]
@@ -39,6 +39,9 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(session: &Session, arguments: Arguments) -> Result<(), Fault> {
+    if wg_quick::is_named_so(&arguments.file) {
+        return wireguard(session, &arguments).await;
+    }
     let mut additions = Additions {
         certificate_file: absolute(arguments.certificate_file)?,
         key_file: absolute(arguments.key_file)?,
@@ -85,6 +88,40 @@ pub(super) async fn run(session: &Session, arguments: Arguments) -> Result<(), F
     }
     let detail = "holds no connection that can be a tunnel here";
     Err(Fault::new(FaultName::ProfileInvalid, arguments.file.display().to_string(), detail, "see why above"))
+}
+
+/// Imports a file of WireGuard's as the tunnel of its name.
+async fn wireguard(session: &Session, arguments: &Arguments) -> Result<(), Fault> {
+    let text = Zeroizing::new(document::read(&arguments.file).map_err(|error| invalid(&error))?);
+    let found = wg_quick::parse(&arguments.file, &text).map_err(|error| invalid(&error))?;
+    let stem = arguments.file.file_stem().unwrap_or_default().to_string_lossy();
+    let name = import::usable_name(&stem);
+    let toml = found.tunnel.to_toml();
+    let toml = toml.map_err(|error| Fault::new(FaultName::Internal, "", error.to_string(), ""))?;
+    if !arguments.dry_run {
+        let request = TunnelAdd {
+            tunnel: name.clone(),
+            toml: toml.clone(),
+            replace: arguments.replace,
+            pre_shared_key: found.pre_shared_key.map(|key| key.to_string()),
+            password: None,
+            private_key: Some(found.private_key.to_string()),
+        };
+        session.open().await?.call::<Value>(Method::TunnelAdd, &request).await?;
+    }
+    if session.json {
+        output::json(&json!({
+            "file": arguments.file, "dry_run": arguments.dry_run, "tunnel": name, "toml": toml, "left_out": found.left_out,
+        }));
+        return Ok(());
+    }
+    output::line(format!("tunnel {name}{}", if arguments.dry_run { ":" } else { " added" }));
+    if arguments.dry_run {
+        toml.lines().for_each(|line| output::line(format!("    {}", PlainText::from(line).for_one_line())));
+    }
+    let left_out = found.left_out.iter().map(|line| PlainText::from(line.as_str()).for_one_line());
+    left_out.for_each(|line| output::line(format!("  left out: {line}")));
+    Ok(())
 }
 
 /// Reads an export from a file.

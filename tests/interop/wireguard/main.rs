@@ -1,6 +1,7 @@
 //! `posternd` against wireguard-go: the second engine behind the same gate, plan and verdicts.
 
 mod carries;
+mod guests;
 mod refusals;
 
 use anyhow::Result;
@@ -14,26 +15,28 @@ const SCENARIOS: &[Scenario] = &[
     ("wireguard: a file of wg-quick with a pre-shared key", carries::file_of_wg_quick),
     ("wireguard: a peer that has forgotten the session makes another", carries::peer_restarts),
     ("wireguard: the client's address changes and the tunnel goes on", carries::roams),
+    ("wireguard: what is too large for the tunnel is told to the host behind the client", guests::too_big),
     ("wireguard: data after pauses, as long as the soak is", carries::pauses),
     ("wireguard: a key that the peer does not know is a peer that says nothing", refusals::wrong_keys),
     ("wireguard: on lost compliance the wire is silent", refusals::teardown_on_compliance),
+    ("wireguard: a flood of forged messages costs neither memory nor the tunnel", refusals::flood),
     ("wireguard: a private key that others can read is refused", refusals::open_key_file),
 ];
 
 /// The client's addresses inside.
-pub const ADDRESSES: &str = "10.97.0.2/32,fd97::2/128";
+const ADDRESSES: &str = "10.97.0.2/32,fd97::2/128";
 
 /// A road warrior's network with a WireGuard peer in the place of the gateway.
-pub struct Lab {
-    pub network: Network,
-    pub peer: Peer,
-    pub own: KeyPair,
-    pub client: Client,
-    pub server: KeyPair,
+struct Lab {
+    network: Network,
+    peer: Peer,
+    own: KeyPair,
+    client: Client,
+    server: KeyPair,
 }
 
 impl Lab {
-    pub fn new(pre_shared_key: Option<String>) -> Result<Self> {
+    fn new(pre_shared_key: Option<String>) -> Result<Self> {
         let network = Network::new()?;
         let (own, server) = (KeyPair::new()?, KeyPair::new()?);
         let client = Client { public_key: own.public.clone(), pre_shared_key, addresses: ADDRESSES.into() };
@@ -42,7 +45,7 @@ impl Lab {
     }
 
     /// The tunnel as TOML; its private key is the file `key`.
-    pub fn tunnel(&self) -> String {
+    fn tunnel(&self) -> String {
         format!(
             "type = \"wireguard\"\ngateway = \"vpn.example.test\"\n[wireguard]\npublic_key = \"{}\"\nport = {PORT}\n\
              private_key_file = \"@/key\"\naddresses = [\"10.97.0.2/32\", \"fd97::2/128\"]\n\

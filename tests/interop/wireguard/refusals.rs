@@ -1,12 +1,14 @@
 //! Where a WireGuard tunnel does not come up, or may not stay.
 
 use crate::Lab;
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
+use lab::hostile::MemoryWatch;
 use lab::net::{Running, until};
 use lab::roadwarrior::{CORPORATE, LIMIT, connect, nothing_is_left, wait_for};
 use lab::wire::{Kind, Tap, boottime_ns};
 use lab::wireguard::KeyPair;
 use postern_api::ConnectionState;
+use std::net::{SocketAddr, UdpSocket};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -75,4 +77,33 @@ pub fn teardown_on_compliance() -> Result<()> {
     let said = endpoint.expect(3, &["connect", "work"])?;
     ensure!(said.contains("marked"), "{said}");
     tap.none_of(mark, &[Kind::WireGuard, Kind::Other])
+}
+
+/// Messages of each kind with their lengths: initiation, response, cookie, and data that is none.
+const FORGED: [(u8, usize); 5] = [(1, 148), (2, 92), (3, 64), (4, 1452), (9, 700)];
+
+pub fn flood() -> Result<()> {
+    let lab = Lab::new(None)?;
+    let mut endpoint = lab.network.endpoint(&lab.tunnel(), &[("key", &lab.own.private)])?;
+    connect(&endpoint)?;
+    lab::ping::once(&lab.network.client, CORPORATE.parse()?, LIMIT)?;
+    let client: SocketAddr = lab.peer.endpoint()?.parse()?;
+    let watch = MemoryWatch::start(*endpoint.processes()?.get(1).context("the network process")?)?;
+    lab.network.gateway.inside(|| {
+        // The peer's address, as whoever can forge it would use.
+        let socket = UdpSocket::bind("10.99.0.2:0").context("the peer's address")?;
+        for (round, (kind, length)) in (0_u32..60_000).zip(FORGED.into_iter().cycle()) {
+            let mut message = vec![0x5a; length];
+            message[..8].copy_from_slice(&[kind, 0, 0, 0, 1, 0, 0, 0]);
+            message[8..12].copy_from_slice(&round.to_le_bytes());
+            // What the network drops is no part of this.
+            let _ = socket.send_to(&message, client);
+        }
+        Ok(())
+    })?;
+    lab::ping::once(&lab.network.client, CORPORATE.parse()?, LIMIT)?;
+    let gained = watch.gained()?;
+    ensure!(gained < 16_000, "the network process has grown by {gained} kB");
+    ensure!(lab.peer.handshakes() == (1, 0), "{}", lab.peer.log());
+    Ok(())
 }

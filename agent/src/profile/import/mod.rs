@@ -149,7 +149,7 @@ pub fn is_xml(octets: &[u8]) -> bool {
 }
 
 /// Makes a name that a tunnel, and its file, can have.
-fn usable_name(name: &str) -> String {
+pub fn usable_name(name: &str) -> String {
     let mut usable: String = name
         .trim()
         .chars()
