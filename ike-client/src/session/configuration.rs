@@ -155,6 +155,7 @@ pub enum GatewayAuthentication {
 }
 
 /// How this client proves who it is.
+#[allow(clippy::large_enum_variant, reason = "one value a session, never moved about in numbers")]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "method", rename_all = "kebab-case")]
 pub enum ClientAuthentication {

@@ -68,7 +68,7 @@ pub(super) fn error_at(
     let element = document
         .descendants()
         .filter(|node| node.is_element() && node.range().contains(&offset))
-        .last()
+        .next_back()
         .map(path)
         .unwrap_or_default();
     ProfileError::at(file, document.input_text(), offset, element, problem.into(), expected)
