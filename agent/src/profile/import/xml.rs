@@ -67,8 +67,7 @@ pub(super) fn error_at(
 ) -> ProfileError {
     let element = document
         .descendants()
-        .filter(|node| node.is_element() && node.range().contains(&offset))
-        .next_back()
+        .rfind(|node| node.is_element() && node.range().contains(&offset))
         .map(path)
         .unwrap_or_default();
     ProfileError::at(file, document.input_text(), offset, element, problem.into(), expected)
