@@ -108,7 +108,8 @@ mod tests {
                 .into_iter()
                 .flat_map(|carrier| [(carrier, true), (carrier, false)])
             {
-                for first_hop in 1420..1500 {
+                // Below, the dearest suite over TCP and IPv6 would leave less than IPv6 must have inside.
+                for first_hop in 1426..1500 {
                     let around = outside(carrier, ipv4);
                     let mtu = established::mtu(first_hop - around, layout);
                     let whole = |inner: u16| layout.sealed_length(inner.into()) + around;
