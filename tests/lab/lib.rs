@@ -7,7 +7,7 @@
 //! | [`wire`] | a tap that sees what is really on the wire |
 //! | [`pki`] | authorities and certificates, good ones and bad ones |
 //! | [`ping`] | ICMP echo with a tally |
-//! | [`bench`] | what the bench measures, and the systems it measures |
+//! | [`mod@bench`] | what the bench measures, and the systems it measures |
 //! | [`bus`] | a system bus, and logind on it |
 //! | [`dns`] | a resolver that counts what it is asked |
 //! | [`ems`] | the endpoint management server |
