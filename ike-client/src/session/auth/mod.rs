@@ -1,8 +1,7 @@
 //! IKE_AUTH: both sides prove who they are, and the first CHILD SA is made (RFC 7296 §1.2, §2.15).
 //!
 //! The gateway's proof is checked before anything else in its answer is used. Only what
-//! [`gateway`] returns for a good proof opens the way on: to the CHILD SA, or
-//! to EAP.
+//! `verification` returns for a good proof opens the way on: to the CHILD SA, or to EAP.
 //!
 //! | module | holds |
 //! |---|---|
