@@ -56,8 +56,10 @@ pub fn costs_its_own_fact_only() -> Result<()> {
     let removed = Instant::now();
     wait_for(&endpoint, ConnectionState::Blocked)?;
     ensure!(removed.elapsed() < NOTICED, "the change was noticed after {} ms", removed.elapsed().as_millis());
-    let health = endpoint.postern(&["doctor"])?.1;
-    ensure!(health.contains("changes of files") && health.contains("/run/dead/file"), "{health}");
+    until("the doctor to name the mount", LIMIT, || {
+        let health = endpoint.postern(&["doctor"])?.1;
+        Ok((health.contains("changes of files") && health.contains("/run/dead/file")).then_some(()))
+    })?;
 
     // Once it answers, if only with an error, it is no longer unknown for silence.
     drop(server);
