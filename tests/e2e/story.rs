@@ -3,6 +3,7 @@
 
 mod asleep;
 mod decree;
+mod flapping;
 mod guard;
 mod hung;
 mod left_over;
@@ -30,6 +31,10 @@ const SCENARIOS: &[Scenario] = &[
     (
         "decree: break-glass, quarantine with a release code, and deregistration reach the wire and people",
         decree::decreed,
+    ),
+    (
+        "story: a fact and a tag that flap, and an EMS that dies, let no packet out a second after a violation began",
+        flapping::violations_are_short,
     ),
     (
         "story: a stopped network process is replaced, and `disconnect` does not wait for it",
