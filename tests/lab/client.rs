@@ -112,7 +112,7 @@ impl Endpoint {
         Ok(found)
     }
 
-    /// Returns the process that moves packets: the first that the service has started.
+    /// Returns the process that moves packets: the child `posternd net`, among others that come and go.
     ///
     /// # Errors
     /// When there is none.
@@ -121,9 +121,13 @@ impl Endpoint {
         // Children are listed by the thread that started them.
         let threads = std::fs::read_dir(format!("/proc/{main}/task")).context("listing the service's threads")?;
         let children = threads.filter_map(|thread| std::fs::read_to_string(thread.ok()?.path().join("children")).ok());
-        let mut ids =
+        let ids =
             children.flat_map(|ids| ids.split_whitespace().filter_map(|id| id.parse().ok()).collect::<Vec<u32>>());
-        ids.next().context("the service has no network process")
+        let moves_packets = |id: &u32| {
+            let line = std::fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
+            line.split(|octet| *octet == 0).nth(1) == Some(b"net")
+        };
+        ids.into_iter().find(moves_packets).context("the service has no network process")
     }
 
     /// Returns a `postern` command on this endpoint.

@@ -203,8 +203,8 @@ fn of_base32(text: &str) -> Option<Vec<u8>> {
             return None;
         }
     }
-    // What is left over of the last character carries nothing.
-    (held == 0).then_some(bytes)
+    // What is left over of the last character carries nothing, and no whole character is left over.
+    (held == 0 && bits < 5).then_some(bytes)
 }
 
 #[cfg(test)]

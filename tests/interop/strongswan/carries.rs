@@ -94,10 +94,10 @@ pub fn data_flows_on() -> Result<()> {
     let network = Network::new()?;
     let gateway = network.strongswan(&psk_gateway())?;
     let tunnel = format!("{PSK_TUNNEL}\n[proposals]\nike_lifetime = \"9s\"\nesp_lifetime = \"4s\"\n");
-    let mut endpoint = network.endpoint(&tunnel, &[("psk", PSK)])?;
+    let endpoint = network.endpoint(&tunnel, &[("psk", PSK)])?;
     connect(&endpoint)?;
     transfer(&network, CORPORATE.parse()?, 10)?;
-    let net = *endpoint.processes()?.get(1).context("the network process")?;
+    let net = endpoint.network_process()?;
     let memory = lab::hostile::MemoryWatch::start(net)?;
     let end = std::time::Instant::now() + lab::scenario::soak();
     loop {

@@ -103,7 +103,7 @@ pub fn oversized_certificates() -> Result<()> {
 
 /// Watches the memory of the network process.
 fn watch_network(endpoint: &mut Endpoint) -> Result<MemoryWatch> {
-    MemoryWatch::start(*endpoint.processes()?.get(1).context("the network process")?)
+    MemoryWatch::start(endpoint.network_process()?)
 }
 
 pub fn honest() -> Result<()> {

@@ -84,11 +84,11 @@ const FORGED: [(u8, usize); 5] = [(1, 148), (2, 92), (3, 64), (4, 1452), (9, 700
 
 pub fn flood() -> Result<()> {
     let lab = Lab::new(None)?;
-    let mut endpoint = lab.network.endpoint(&lab.tunnel(), &[("key", &lab.own.private)])?;
+    let endpoint = lab.network.endpoint(&lab.tunnel(), &[("key", &lab.own.private)])?;
     connect(&endpoint)?;
     lab::ping::once(&lab.network.client, CORPORATE.parse()?, LIMIT)?;
     let client: SocketAddr = lab.peer.endpoint()?.parse()?;
-    let watch = MemoryWatch::start(*endpoint.processes()?.get(1).context("the network process")?)?;
+    let watch = MemoryWatch::start(endpoint.network_process()?)?;
     lab.network.gateway.inside(|| {
         // The peer's address, as whoever can forge it would use.
         let socket = UdpSocket::bind("10.99.0.2:0").context("the peer's address")?;
