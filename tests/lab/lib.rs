@@ -49,6 +49,8 @@ pub mod matrix {}
 pub mod net;
 pub mod ping;
 pub mod pki;
+#[cfg(test)]
+mod primes;
 pub mod radius;
 pub mod relay;
 pub mod responder;

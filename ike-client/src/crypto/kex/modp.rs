@@ -70,8 +70,9 @@ impl Drop for Modp {
 #[cfg(test)]
 mod tests {
     //! NIST's values for a key agreement over a safe prime: ACVP's sample of KAS-FFC-SSC (SP 800-56A,
-    //! revision 3), group ffdhe2048, first test. The sample has no prime of RFC 3526; the arithmetic
-    //! is the same for all.
+    //! revision 3), group ffdhe2048, first test; and for a pair of keys of group 14: ACVP's sample of safePrimes-keyVer,
+    //! MODP-2048, test 12. The samples have no values of the longer groups; every group is held against OpenSSL by
+    //! the lab's tests.
 
     use super::*;
 
@@ -120,6 +121,34 @@ mod tests {
         "FE551FE8A748D3F93ED323D01888BCA0C87AEBD0E3BBB48F6836E46D5558F2889EAAB86804C68C1509243C63A24DDEFF",
         "0566FF726AD3385ADD44C811CB09B46F",
     ];
+
+    /// x of MODP-2048
+    const PRIVATE_14: &[&str] = &[
+        "60FCAB62332180058C17976D33CEC3498A17052DF51F368B50A92B7A83F5D17BD28AED4A827D6ED617FE1552F78A0C1D",
+        "61E533424E1F77DE8B61BCE2D64AEA984A5AA8C5DE01FA8D5A9EC3611AA595442E3EDB540D4CEDFAA43312FD08565C1B",
+        "B66CF51EBDAA66CC39D707F12A5A4D9B77E0A14904880CB2DC2665B2534E7769F913745ECBCE0968FF96CB2C6187FC66",
+        "A4FCA558F4F6CFBDBBE5AFCBF5F2A5DCDA2E3B9B0ED4A05973AAA78786A3E49D08CAB9E13A3503F996429148978A518D",
+        "D2B308925F9EBABA03E2CD84B2496B6F935294758F9191477BD4B46DC9BC176F702D136D10A61FD8BA8B1A17B34329F9",
+        "8445903CDEF25C2C15D7FD45C83782C3",
+    ];
+    /// y of MODP-2048
+    const PUBLIC_14: &[&str] = &[
+        "EE688171E85CB65AD9611B0AD4F3E637AB00A962185CAC3193AAFBC46E062602E2F40689A8557BAA0C1F1779B48179FE",
+        "D32D6616BD889179A6FBDF232A1EC7D357BDE3DB5A1C76C2C41F153A4CEAC4AC54BD5EB05797530AD0B581C1E2FB7AA3",
+        "AA4F6B9658CC625179285F3F7720A7285AABC5940E14E83DE1B1BF8B3CCF2C2D2491D177D5D1FD1BB74D6CF9BAFCDE44",
+        "D418AD654FF834504EF6A640B08B59A4D97CFC8651B642C91F8906C2D3DAE2B659BB738CABC805B9781B1809863A7994",
+        "3070E5AF333E780E786C7A16FC83D0163710BE657FBE236F675E3426B8BFEC9E696864A006B7D3152FE27220E7D102B6",
+        "1A7E47FA32D2197C5CB2DE52B18B53DC",
+    ];
+
+    #[test]
+    fn group_14_gives_the_public_value_of_nist() {
+        let prime = BoxedUint::from_be_hex(super::super::primes::MODP_2048, 2048).unwrap().into_odd().unwrap();
+        let exponent = BoxedUint::from_be_hex(&PRIVATE_14.concat(), 2048).unwrap();
+        let modp = Modp { params: BoxedMontyParams::new_vartime(prime.clone()), prime, exponent };
+        let public = modp.power(BoxedUint::from(2_u8).resize(2048));
+        assert_eq!(hex::encode_upper(&*public), PUBLIC_14.concat());
+    }
 
     #[test]
     fn a_safe_prime_gives_the_values_of_nist() {
