@@ -371,6 +371,11 @@ impl EstablishedSa {
         self.children.iter_mut().find(|child| child.inbound == inbound)
     }
 
+    /// Returns the own SPI of the CHILD SA that is being asked for.
+    pub(super) fn expected_child(&self) -> Option<EspSpi> {
+        self.task().and_then(Task::expected_child)
+    }
+
     /// Renews the IKE SA on its owner's wish.
     pub(super) fn rekey_ike(mut self: Box<Self>, context: &mut Context, now: Timestamp) -> State {
         self.enqueue(Operation::RekeyIke);

@@ -73,6 +73,7 @@ pub use request::{Answer, Request, RequestId};
 pub use resume::Ticket;
 pub use trace::TraceRecord;
 
+use crate::esp::EspSpi;
 use crate::random::Random;
 use crate::time::Timestamp;
 use crate::wire::Message;
@@ -297,6 +298,15 @@ impl Session {
     /// §3.6).
     pub fn other_addresses(&self) -> &[IpAddr] {
         &self.context.alternatives
+    }
+
+    /// Returns the SPI of the CHILD SA that the gateway was asked for on the established SA and that is not made
+    /// yet here: the gateway may send on it before its answer arrives (RFC 7296 §2.8).
+    pub fn expected_child(&self) -> Option<EspSpi> {
+        match &self.state {
+            State::Established(state) => state.expected_child(),
+            _ => None,
+        }
     }
 
     /// Tells whether the gateway has answered IKE_SA_INIT in a way that led to keys, or the session

@@ -1,6 +1,7 @@
 //! What packets travel in: the seam between the data plane and an engine's cryptography.
 
 use super::batch::{InboundBatch, OutboundBatch};
+use super::early::EarlyPacket;
 use super::tally::Tally;
 use crate::Timestamp;
 
@@ -20,6 +21,12 @@ pub trait Encapsulation: Send + Sync {
     /// sealed again; too old ones are forgotten.
     fn restore_held(&self, batch: &mut OutboundBatch) {
         let _ = batch;
+    }
+
+    /// Gives the packets back that [`Self::open`] has kept because their key was not there yet, to be opened
+    /// again now that it is.
+    fn take_early(&self) -> Vec<EarlyPacket> {
+        Vec::new()
     }
 
     /// Returns when [`Self::handle_timeout`] wants to be called.

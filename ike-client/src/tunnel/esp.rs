@@ -2,10 +2,12 @@
 //!
 //! A renewed SA is opened with at once. It is sealed with at once, or, where the peer asked for
 //! the renewal, after the first packet on it (RFC 7296 §2.8). A retired SA is still opened with
-//! for a grace, because packets on the way overtake the negotiation.
+//! for a grace, because packets on the way overtake the negotiation; what overtakes the key itself is
+//! kept until it is here ([`Early`]).
 
 use super::batch::{InboundBatch, OutboundBatch};
 use super::control::VolumeLimits;
+use super::early::{Early, EarlyPacket};
 use super::encapsulation::{Encapsulation, EncapsulationEvent, Layout};
 use super::published::Published;
 use super::tally::{Tally, add};
@@ -34,6 +36,7 @@ pub struct EspEncapsulation {
     inbound: Published<Vec<Arc<Inbound>>>,
     renewal_asked: AtomicBool,
     retiring: Mutex<Vec<(EspSpi, Timestamp)>>,
+    early: Early,
 }
 
 /// An outbound SA, and what it has carried.
@@ -56,6 +59,11 @@ impl EspEncapsulation {
     /// Makes one without SAs, each of which may carry so much.
     pub fn new(limits: VolumeLimits) -> Self {
         Self { limits, ..Self::default() }
+    }
+
+    /// Says which SPI was proposed to the gateway and is not answered yet: what it sends there is kept.
+    pub fn expect(&self, spi: Option<EspSpi>) {
+        self.early.expect(spi);
     }
 
     /// Takes a CHILD SA into use. `wait` holds the sending half back until the first packet on the
@@ -106,7 +114,7 @@ impl EspEncapsulation {
         &self,
         table: &'a [Arc<Inbound>],
         current: &mut Option<(&'a Inbound, Opening<'a>)>,
-        packet: &mut [u8],
+        (packet, ecn): (&mut [u8], u8),
         tally: &Tally,
     ) -> Option<Range<usize>> {
         let spi = packet.first_chunk::<4>().map(|spi| EspSpi(u32::from_be_bytes(*spi)));
@@ -117,7 +125,9 @@ impl EspEncapsulation {
                 table.iter().find(|entry| Some(entry.sa.spi()) == spi).map(|entry| (&**entry, entry.sa.opening()));
         }
         let Some((entry, opening)) = current else {
-            add(&tally.dropped_inbound, 1);
+            if !self.early.keep(spi, packet, ecn) {
+                add(&tally.dropped_inbound, 1);
+            }
             return None;
         };
         match opening.open_in_place(packet) {
@@ -187,7 +197,7 @@ impl Encapsulation for EspEncapsulation {
                     return None;
                 }
             }
-            let range = self.open_one(&table, &mut current, datagram, tally)?;
+            let range = self.open_one(&table, &mut current, (&mut *datagram, ecn), tally)?;
             let inner = datagram.get_mut(range.clone())?;
             if !super::ecn::decapsulate(ecn, inner) {
                 add(&tally.dropped_inbound, 1);
@@ -195,6 +205,10 @@ impl Encapsulation for EspEncapsulation {
             }
             Some(range)
         });
+    }
+
+    fn take_early(&self) -> Vec<EarlyPacket> {
+        self.early.take()
     }
 
     fn poll_timeout(&self) -> Option<Timestamp> {
@@ -308,6 +322,30 @@ mod tests {
         let (outbound, inbound) = child(0x2000);
         esp.install(outbound, inbound, false);
         assert!(seal(&esp, &tally).is_some(), "the renewed SA begins at nothing");
+    }
+
+    #[test]
+    fn what_comes_before_its_key_is_opened_once_the_key_is_here_and_not_a_second_time() {
+        let tally = Tally::default();
+        let gateway = EspEncapsulation::default();
+        let (outbound, inbound) = child(0x2000);
+        gateway.install(outbound, inbound, false);
+        let esp = EspEncapsulation::default();
+        let (outbound, inbound) = child(0x1000);
+        esp.install(outbound, inbound, false);
+        let [unexpected, early, forged, late] = std::array::from_fn(|_| seal(&gateway, &tally).unwrap());
+        assert_eq!((open(&esp, &unexpected, &tally), tally.read().dropped_inbound), (0, 1));
+        esp.expect(Some(EspSpi(0x2000)));
+        let forged: Vec<u8> = forged.iter().enumerate().map(|(place, octet)| octet ^ u8::from(place > 20)).collect();
+        assert_eq!((open(&esp, &early, &tally), open(&esp, &forged, &tally)), (0, 0));
+        assert_eq!(tally.read().dropped_inbound, 1, "kept");
+        let (outbound, inbound) = child(0x2000);
+        esp.install(outbound, inbound, false);
+        let kept = esp.take_early();
+        assert_eq!(kept.iter().map(|packet| open(&esp, &packet.sealed, &tally)).collect::<Vec<_>>(), [1, 0]);
+        assert_eq!(tally.read().unauthenticated, 1);
+        assert_eq!((open(&esp, &early, &tally), tally.read().replayed), (0, 1), "a repetition is still one");
+        assert_eq!((open(&esp, &late, &tally), esp.take_early()), (1, Vec::new()));
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! | `plane`, `link`, `device` | the threads that move packets, and the two ends they move them between |
 //! | `gate` | the lease: whether packets may pass at this moment |
 //! | `encapsulation`, `esp`, `wireguard` | what packets travel in |
+//! | [`early`] | what came before its key |
 //! | `batch`, [`offload`], `ecn` | packets by the dozen, super-packets, congestion marks |
 //! | `overhead` | what lies around a sealed packet |
 //! | `tally`, `volume`, `published` | sums and values shared between threads |
@@ -22,6 +23,7 @@ pub mod batch;
 pub mod clock;
 pub mod control;
 pub mod device;
+pub mod early;
 mod ecn;
 pub mod encapsulation;
 pub mod engine;

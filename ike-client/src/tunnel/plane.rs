@@ -5,6 +5,7 @@
 
 use super::batch::{InboundBatch, OutboundBatch};
 use super::device::{Device, Reader, Writer};
+use super::early::EarlyPacket;
 use super::encapsulation::Encapsulation;
 use super::gate::Gate;
 use super::link::{Link, Received, SLOTS};
@@ -86,6 +87,23 @@ impl DataPlane {
         if !batch.is_empty() {
             encapsulation.seal(&mut batch, tally);
             link.send(&batch, gate, wake, tally);
+        }
+    }
+
+    /// Opens what came before its key, and delivers it as far as the gate lets it.
+    pub fn deliver_early(&self, device: &Device) {
+        let early = self.shared.encapsulation.take_early();
+        if early.is_empty() {
+            return;
+        }
+        let (mut writer, mut batch) = (device.writer(), InboundBatch::new(1));
+        for EarlyPacket { sealed, ecn } in early {
+            batch.start();
+            let Some(room) = batch.buffer.get_mut(..sealed.len()) else { continue };
+            room.copy_from_slice(&sealed);
+            batch.push(0, sealed.len(), sealed.len(), ecn);
+            self.shared.encapsulation.open(&mut batch, &self.shared.tally, &mut |_| {});
+            self.shared.pass_on(&mut writer, &mut batch);
         }
     }
 
@@ -177,16 +195,22 @@ impl Shared {
                 let _ = self.tell.try_send(FromPlane::Ike(message.to_vec()));
             });
             self.tell_events();
-            if !batch.is_empty() {
-                batch.opened_each(|packet| mss::clamp(packet, self.mtu));
-                match self.gate.enter() {
-                    Some(_passage) => writer.deliver(batch, &self.tally),
-                    None => add(&self.tally.dropped_without_lease, batch.opened().1.len()),
-                }
-            }
+            self.pass_on(writer, batch);
             if received == Received::All {
                 return Ok(());
             }
+        }
+    }
+
+    /// Delivers what was opened, if the gate is open.
+    fn pass_on(&self, writer: &mut Writer, batch: &mut InboundBatch) {
+        if batch.is_empty() {
+            return;
+        }
+        batch.opened_each(|packet| mss::clamp(packet, self.mtu));
+        match self.gate.enter() {
+            Some(_passage) => writer.deliver(batch, &self.tally),
+            None => add(&self.tally.dropped_without_lease, batch.opened().1.len()),
         }
     }
 }

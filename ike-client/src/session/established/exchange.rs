@@ -66,6 +66,16 @@ impl Task {
     pub(super) const fn is_about_sas(&self) -> bool {
         !matches!(self, Self::Liveness | Self::UpdateAddresses(_))
     }
+
+    /// Returns the own SPI of the CHILD SA that comes of it.
+    pub(super) fn expected_child(&self) -> Option<EspSpi> {
+        match self {
+            Self::CreateChild(creation) => Some(creation.offer.inbound),
+            Self::RekeyChild(rekey) => Some(rekey.offer.inbound),
+            Self::Followup(followup) => followup.original().expected_child(),
+            _ => None,
+        }
+    }
 }
 
 /// Which IKE SA a message came in on.

@@ -46,6 +46,13 @@ pub(super) struct Followup {
     left: VecDeque<Group>,
 }
 
+impl Followup {
+    /// Returns what CREATE_CHILD_SA was for.
+    pub(super) const fn original(&self) -> &Task {
+        &self.original
+    }
+}
+
 /// The peer's negotiation that goes on.
 pub(super) struct Pending {
     link: Vec<u8>,

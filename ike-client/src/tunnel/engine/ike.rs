@@ -337,6 +337,8 @@ impl<'a> Engine<'a> {
                 self.hear(event, outbox);
             }
             self.hear_succession(outbox);
+            // Before the request leaves whose answer may be overtaken.
+            self.esp.expect(self.session.expected_child());
             let requests =
                 std::iter::from_fn(|| self.session.poll_request().or_else(|| self.succession.poll_request()));
             for (id, request, deadline) in requests {
@@ -373,6 +375,7 @@ impl<'a> Engine<'a> {
                 let renewed = child.replaces.is_some();
                 let wait = child.outbound_from == OutboundFrom::FirstInbound;
                 self.esp.install(child.outbound, child.inbound, wait);
+                self.traffic.deliver_early();
                 if let Some(negotiated) = self.negotiated.take() {
                     self.assigned.clone_from(&negotiated.addresses);
                     self.bring_up(&negotiated, &shown, outbox, now);

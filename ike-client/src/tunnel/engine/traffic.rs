@@ -42,6 +42,8 @@ pub struct Traffic {
     lapse_told: bool,
     tally: Arc<Tally>,
     told: Counters,
+    /// How many packets had come in at the last look.
+    seen: u64,
     counters_due: Option<Timestamp>,
     running: Option<Running>,
     /// The device after the data plane was stopped.
@@ -64,6 +66,7 @@ impl Traffic {
             lapse_told: true,
             tally: Arc::default(),
             told: Counters::default(),
+            seen: 0,
             counters_due: None,
             running: None,
             idle: None,
@@ -135,6 +138,13 @@ impl Traffic {
         }
     }
 
+    /// Delivers what came before its key.
+    pub fn deliver_early(&self) {
+        if let Some(running) = &self.running {
+            running.plane.deliver_early(&running.device);
+        }
+    }
+
     /// Returns whether packets may pass at `now`.
     pub fn is_leased(&self, now: Timestamp) -> bool {
         !self.stopped && self.lease.runs_at(now)
@@ -196,7 +206,8 @@ impl Traffic {
 
     /// Tells counters and a lapse of the lease. Returns whether packets came in since the last look.
     pub fn do_what_is_due(&mut self, now: Timestamp, outbox: &mut Outbox) -> bool {
-        let received = self.tally.read().packets_received != self.told.packets_received;
+        let received = self.tally.read().packets_received;
+        let received = std::mem::replace(&mut self.seen, received) != received;
         if self.counters_due.is_some_and(|at| at <= now) {
             self.counters_due = Some(now + COUNTERS_INTERVAL);
             self.tell_counters(outbox);
