@@ -79,6 +79,11 @@ impl Prompts {
         }
     }
 
+    /// Returns the questions of a tunnel, in the order in which they were asked.
+    pub fn of<'a>(&'a self, tunnel: &'a str) -> impl Iterator<Item = &'a Prompt> {
+        self.asked.values().filter(move |asked| asked.tunnel == tunnel).map(|asked| &asked.prompt)
+    }
+
     /// Forgets the questions of a tunnel and returns their numbers.
     pub fn forget(&mut self, tunnel: &str) -> Vec<u64> {
         let gone: Vec<u64> = self.asked.iter().filter(|(_, asked)| asked.tunnel == tunnel).map(|(id, _)| *id).collect();

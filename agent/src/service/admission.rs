@@ -130,6 +130,14 @@ impl Hub {
     fn admit(&mut self, pending: Pending) {
         let Pending { tunnel, owner, waiter, limit, .. } = pending;
         let posture = self.standing(&tunnel);
+        // Who comes second, while the first was being judged, joins.
+        let joins = matches!(self.connections.get(&tunnel), Some(Connection::Connected(_) | Connection::Connecting(_)));
+        if joins {
+            self.ask_latecomer(&tunnel, &waiter);
+            self.waiters.entry(tunnel).or_default().push(waiter);
+            return;
+        }
+        self.owners.insert(tunnel.clone(), owner.uid);
         match limit {
             Some(limit) => drop(self.limits.insert(tunnel.clone(), limit)),
             None => drop(self.limits.remove(&tunnel)),

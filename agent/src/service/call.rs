@@ -180,6 +180,13 @@ impl Hub {
         {
             return refuse(reply, fault);
         }
+        // Another's tunnel that is up, or on its way, is joined; where it waits, comes down or left a
+        // block, it is not taken from its user.
+        let joinable =
+            matches!(self.connections.get(&request.tunnel), Some(Connection::Connected(_) | Connection::Connecting(_)));
+        if !joinable && !self.may_end(&caller, &request.tunnel) {
+            return refuse(reply, self.anothers(&request.tunnel));
+        }
         let owner = Self::owner(caller.uid, &entry);
         let name = request.tunnel;
         let key_reader = request.disclose_keys.then(|| caller.events.clone());
@@ -189,10 +196,10 @@ impl Hub {
         match self.connections.get(&name) {
             // Already up is a success; under way is joined.
             Some(Connection::Connected(_) | Connection::Connecting(_)) => {
+                self.ask_latecomer(&name, &waiter);
                 self.waiters.entry(name).or_default().push(waiter);
             }
             _ => {
-                self.owners.insert(name.clone(), owner.uid);
                 match listener {
                     Some(listener) => drop(self.listeners.insert(name.clone(), listener)),
                     None => drop(self.listeners.remove(&name)),
@@ -275,7 +282,7 @@ impl Hub {
 
     /// A tunnel, and the block after it, belong to the user for whom the tunnel was made, unless the
     /// profile shares it.
-    fn may_end(&self, caller: &Caller, name: &str) -> bool {
+    pub(super) fn may_end(&self, caller: &Caller, name: &str) -> bool {
         let idle = self.connections.get(name).is_none_or(|state| matches!(state, Connection::Disconnected { .. }));
         let shared = self.catalogue.find(name).is_some_and(|entry| entry.tunnel.shared);
         let owner = self.owners.get(name).copied().flatten();

@@ -512,3 +512,6 @@ async fn while_ems_s_profile_is_not_known_no_local_tunnel_can_pass_for_unmanaged
     hub.view.ems = Some(ems(TelemetryState::Up { push: true }));
     assert_eq!(hub.policy_problem(), None, "an EMS that is there and gives no profile manages nothing");
 }
+
+#[path = "hub_joining_tests.rs"]
+mod joining;

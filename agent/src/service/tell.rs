@@ -3,6 +3,7 @@
 use super::hub::{Hub, Message};
 use super::judge::unix_now;
 use super::secrets::{self, Kind};
+use super::waiting::Waiter;
 use super::{inquiry, own_key};
 use crate::connection::{Connection, Input, Session, Told, sign_of};
 use crate::fault;
@@ -193,9 +194,12 @@ impl Hub {
         };
         let tunnel = entry.tunnel;
         let waiting = self.waiters.get(name).map(Vec::as_slice).unwrap_or_default();
+        let owner = self.owner_of(name);
         let kept = |kind: Kind, file: &Option<std::path::PathBuf>| match file {
-            // What somebody brings along for this very connection goes before what is kept.
-            _ if waiting.iter().any(|waiter| waiter.supplied.contains(&kind.into())) => Ok(None),
+            // What its user brings along for this very connection goes before what is kept.
+            _ if waiting.iter().any(|waiter| waiter.answers_for(owner) && waiter.supplied.contains(&kind.into())) => {
+                Ok(None)
+            }
             Some(file) => secrets::read_private(file).map(Some).map_err(|error| error.to_string()),
             None => Ok(self.secrets.read(name, kind)),
         };
@@ -288,21 +292,17 @@ impl Hub {
         text: String,
         within: Duration,
     ) -> bool {
-        let asking = self.waiters.get(name).into_iter().flatten().filter(|waiter| waiter.for_up);
-        let (mut interactive, mut askers) = (false, Vec::new());
-        for waiter in asking {
-            interactive |= waiter.interactive;
-            if waiter.interactive {
-                askers.push(waiter.caller.events.clone());
-            }
-        }
+        let uid = self.owner_of(name);
+        let waiting = self.waiters.get(name).into_iter().flatten();
+        let those: Vec<&Waiter> = waiting.filter(|waiter| waiter.answers_for(uid)).collect();
+        let asked = those.iter().filter(|waiter| waiter.for_up && waiter.interactive);
+        let askers: Vec<_> = asked.map(|waiter| waiter.caller.events.clone()).collect();
         // A tunnel that is made again by itself has nobody at a terminal, but perhaps a tray.
-        let unattended = self.waiters.get(name).is_none_or(Vec::is_empty);
-        let somebody_listens = interactive || (unattended && self.events.receiver_count() > 0);
+        let unattended = those.is_empty();
+        let somebody_listens = !askers.is_empty() || (unattended && self.events.receiver_count() > 0);
         if !somebody_listens {
             return false;
         }
-        let uid = self.owner_of(name);
         let prompt = self.prompts.ask(name, id, kind, text, within, uid);
         for asker in askers {
             let _ = asker.try_send(Event::Prompt { prompt: prompt.clone() });
@@ -310,6 +310,15 @@ impl Hub {
         let _ = self.events.send(Event::Prompt { prompt });
         self.feed(name, Input::InputNeeded);
         true
+    }
+
+    /// Asks one who joins what the others were asked before: they may be gone in a moment.
+    pub(super) fn ask_latecomer(&self, name: &str, waiter: &Waiter) {
+        if waiter.interactive && waiter.answers_for(self.owner_of(name)) {
+            for prompt in self.prompts.of(name) {
+                let _ = waiter.caller.events.try_send(Event::Prompt { prompt: prompt.clone() });
+            }
+        }
     }
 
     /// Hands a message of the conversation to whoever asked for it; one who is slow misses it, one

@@ -5,6 +5,7 @@ use crate::connection::{Connection, Input};
 use crate::control::Caller;
 use crate::fault;
 use postern_api::fault::{Fault, FaultName};
+use postern_api::method::Role;
 use postern_api::prompt::PromptKind;
 use serde_json::Value;
 
@@ -17,6 +18,13 @@ pub(super) struct Waiter {
     pub(super) supplied: Vec<PromptKind>,
     /// Whether the wait is for the tunnel to be up; otherwise for it to rest.
     pub(super) for_up: bool,
+}
+
+impl Waiter {
+    /// Tells whether the caller may answer for the user for whom the tunnel is made.
+    pub(super) fn answers_for(&self, owner: Option<u32>) -> bool {
+        self.caller.uid == owner || self.caller.role == Role::Administrator
+    }
 }
 
 impl Hub {
@@ -32,7 +40,8 @@ impl Hub {
             let (mut kept, mut hung_up) = (Vec::new(), false);
             for waiter in waiters {
                 if waiter.reply.is_closed() {
-                    hung_up |= waiter.for_up;
+                    // Who only joined ends nothing of another's by leaving.
+                    hung_up |= waiter.for_up && self.may_end(&waiter.caller, &name);
                 } else if waiter.for_up && is_up {
                     let status = self.tunnel_status(&name);
                     let _ = waiter.reply.send(serde_json::to_value(status).map_err(super::call::unserialisable));
@@ -46,7 +55,7 @@ impl Hub {
                     kept.push(waiter);
                 }
             }
-            let nobody_waits = !kept.iter().any(|waiter| waiter.for_up);
+            let nobody_waits = !kept.iter().any(|waiter| waiter.for_up && self.may_end(&waiter.caller, &name));
             if !kept.is_empty() {
                 self.waiters.insert(name.clone(), kept);
             }
