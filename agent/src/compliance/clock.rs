@@ -3,11 +3,13 @@
 use ike_client::Timestamp;
 use std::time::Duration;
 
-/// How often the service looks.
+/// How often the service looks at the clock while packets pass, or may soon.
 pub const BEAT: Duration = Duration::from_secs(1);
-/// A gap between two looks that is no longer taken for a busy machine.
-const GAP: Duration = Duration::from_secs(3);
-/// How long the engine may move packets after a renewal. Longer than a gap that is forgiven,
+/// How often it does so while nothing passes.
+pub const RESTING_BEAT: Duration = Duration::from_secs(5);
+/// How late a look may come and still be taken for one of a busy machine.
+const LATE: Duration = Duration::from_secs(2);
+/// How long the engine may move packets after a renewal. Longer than a gap that is forgiven then,
 /// shorter than any loop: whatever sleeps longer finds the lease lapsed.
 pub const LEASE: Duration = Duration::from_secs(5);
 
@@ -15,19 +17,23 @@ pub const LEASE: Duration = Duration::from_secs(5);
 #[derive(Clone, Copy, Debug)]
 pub struct WakeDetector {
     last: Timestamp,
+    /// When the next beat is to come, after the last.
+    expected: Duration,
 }
 
 impl WakeDetector {
     /// Begins at a moment.
     pub const fn new(now: Timestamp) -> Self {
-        Self { last: now }
+        Self { last: now, expected: BEAT }
     }
 
-    /// Takes a beat; returns how long the service was away, where it was.
-    pub fn beat(&mut self, now: Timestamp) -> Option<Duration> {
+    /// Takes a beat, after which another is to come within `next`; returns how long the service was
+    /// away, where it was.
+    pub fn beat(&mut self, now: Timestamp, next: Duration) -> Option<Duration> {
         let passed = now.saturating_since(self.last);
-        self.last = now;
-        (passed > GAP).then_some(passed)
+        let away = passed > self.expected + LATE;
+        (self.last, self.expected) = (now, next);
+        away.then_some(passed)
     }
 }
 
@@ -87,12 +93,17 @@ mod tests {
     fn a_gap_is_noticed_once_and_a_late_beat_is_not_one() {
         let mut detector = WakeDetector::new(Timestamp::ZERO);
         let mut now = Timestamp::ZERO + Duration::from_secs(1);
-        assert_eq!(detector.beat(now), None);
+        assert_eq!(detector.beat(now, BEAT), None);
         now = now + Duration::from_millis(2900);
-        assert_eq!(detector.beat(now), None);
+        assert_eq!(detector.beat(now, BEAT), None);
         now = now + Duration::from_secs(60);
-        assert_eq!(detector.beat(now), Some(Duration::from_secs(60)));
+        assert_eq!(detector.beat(now, BEAT), Some(Duration::from_secs(60)));
         now = now + BEAT;
-        assert_eq!(detector.beat(now), None);
+        assert_eq!(detector.beat(now, RESTING_BEAT), None);
+        now = now + RESTING_BEAT + Duration::from_secs(1);
+        assert_eq!(detector.beat(now, BEAT), None, "none sooner was to come");
+        now = now + RESTING_BEAT;
+        assert_eq!(detector.beat(now, BEAT), Some(RESTING_BEAT), "one sooner was to come");
+        assert!(LEASE > BEAT + LATE, "a gap that is forgiven ends no lease");
     }
 }

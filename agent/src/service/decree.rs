@@ -128,7 +128,7 @@ impl Hub {
         Ok(Shown { number: used.number, until: fault::at(used.until_unix).unwrap_or_default() })
     }
 
-    /// Once a second: an override ends by its time, whatever the clock of the wall says.
+    /// At each beat: an override ends by its time, whatever the clock of the wall says.
     pub(super) fn end_override_if_due(&mut self) {
         let Some(until) = self.examination.codes.until else { return };
         let Some(used) = self.view.ems.as_ref().map(|ems| ems.decreed.break_glass) else { return };

@@ -19,7 +19,7 @@ use super::unattended::Unattended;
 use super::waiting::Waiter;
 use super::wireguard;
 use crate::compliance::View;
-use crate::compliance::clock::{BEAT, WakeDetector};
+use crate::compliance::clock::{BEAT, RESTING_BEAT, WakeDetector};
 use crate::connection::{Connection, Effect, Input, Owner, Resume, Told};
 use crate::control::Caller;
 use crate::network::plan::TunnelNetworkSettings;
@@ -256,22 +256,24 @@ impl Hub {
     pub async fn run(mut self, mut messages: mpsc::UnboundedReceiver<Message>) {
         self.begin();
         let mut wake = WakeDetector::new(clock::now());
-        let mut beat = tokio::time::interval(BEAT);
-        beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut beaten = None;
         loop {
-            let next = self.next_deadline();
+            let beat = beaten.map_or_else(clock::now, |beaten| beaten + self.pace());
+            let next = self.next_deadline().map_or(beat, |next| next.min(beat));
             tokio::select! {
                 message = messages.recv() => match message {
                     Some(message) => self.take(message, &mut wake),
                     None => return,
                 },
-                _ = beat.tick() => {
-                    self.notice_gap(&mut wake);
-                    self.beat();
-                    self.enrol_unattended();
-                }
-                () = tokio::time::sleep(next) => {}
+                () = tokio::time::sleep(next.saturating_since(clock::now())) => {}
             }
+            if clock::now() >= beat {
+                beaten = Some(clock::now());
+                self.notice_gap(&mut wake);
+                self.beat();
+                self.enrol_unattended();
+            }
+            self.examine_if_due();
             self.fire_timers();
             self.end_settling();
             self.admit_pending();
@@ -288,7 +290,7 @@ impl Hub {
 
     /// Whatever arrives after the service was away: nothing may leave before posture was judged.
     fn notice_gap(&mut self, wake: &mut WakeDetector) {
-        if let Some(away) = wake.beat(clock::now()) {
+        if let Some(away) = wake.beat(clock::now(), self.pace()) {
             tracing::info!(seconds = away.as_secs(), "awake after a gap: posture is judged anew");
             self.net.engine(Command::RevokeLease);
             self.woke_up();
@@ -348,11 +350,20 @@ impl Hub {
         }
     }
 
-    fn next_deadline(&self) -> Duration {
-        let now = clock::now();
+    fn next_deadline(&self) -> Option<Timestamp> {
         let timers = self.timers.values().copied();
-        let next = timers.chain(self.examination.deadlines()).min();
-        next.map_or(BEAT, |next| next.saturating_since(now)).min(BEAT)
+        timers.chain(self.examination.deadlines()).chain(self.next_look()).min()
+    }
+
+    /// How often the clock is looked at.
+    fn pace(&self) -> Duration {
+        let overridden = self.view.break_glass(self.now_unix()).is_some();
+        if self.passes_nothing() && !overridden && self.stopping.is_none() { RESTING_BEAT } else { BEAT }
+    }
+
+    /// Tells whether no packet passes, and none will before posture was judged anew.
+    pub(super) fn passes_nothing(&self) -> bool {
+        self.active.is_none() && self.examination.pending.is_empty() && !self.returns_are_pending()
     }
 
     fn fire_timers(&mut self) {

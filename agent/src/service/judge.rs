@@ -32,6 +32,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 const SLOW_LOOK: Duration = Duration::from_secs(2);
 /// What gathering may take beyond the interval before what is known counts as stale.
 const GATHERING_LIMIT: Duration = Duration::from_secs(10);
+/// How much less often the system is looked at by itself while nothing passes and nobody is told: what
+/// is watched is looked at as soon as it changes all the same, and everything before a connection.
+const RESTING: u32 = 4;
 
 /// What the hub holds for posture.
 pub struct Examination {
@@ -45,8 +48,8 @@ pub struct Examination {
     pub asleep: bool,
     /// Facts must be younger than this for anything to leave.
     fresh_after: Timestamp,
-    /// When the next look is due.
-    next: Timestamp,
+    /// When the last look began.
+    looked: Option<Timestamp>,
     asked: Asked,
     /// What is watched.
     pub(super) watching: Watching,
@@ -92,7 +95,7 @@ impl Examination {
             gathered: None,
             asleep: false,
             fresh_after: Timestamp::ZERO,
-            next: Timestamp::ZERO,
+            looked: None,
             asked: Asked::default(),
             watching: Watching::default(),
             clock: SteadyClock::default(),
@@ -122,7 +125,7 @@ impl Examination {
     /// Returns the moments at which something is due.
     pub fn deadlines(&self) -> impl Iterator<Item = Timestamp> {
         let pending = self.pending.iter().map(|pending| pending.asked + SNAPSHOT_LIMIT);
-        pending.chain([self.next]).chain(self.settling.map(Settling::until))
+        pending.chain(self.settling.map(Settling::until))
     }
 }
 
@@ -221,7 +224,7 @@ impl Hub {
         self.watch(files, programs);
         self.examination.asked.clone_from(&asked);
         let (collector, inbox, began) = (Arc::clone(&self.examination.collector), self.inbox.clone(), clock::now());
-        self.examination.next = began + self.interval();
+        self.examination.looked = Some(began);
         tokio::task::spawn_blocking(move || {
             // What changes most often is judged before the rest has been looked at.
             let glimpse = |glimpse| drop(inbox.send(Message::Glimpsed(Box::new(glimpse))));
@@ -237,6 +240,21 @@ impl Hub {
             }
             let _ = inbox.send(Message::Gathered { began, facts });
         });
+    }
+
+    /// When the system is to be looked at by itself; none while it is being looked at.
+    pub(super) fn next_look(&self) -> Option<Timestamp> {
+        let unheard = self.passes_nothing() && self.view.ems.is_none();
+        let after = if unheard { self.interval() * RESTING } else { self.interval() };
+        let looked = self.examination.looked.filter(|_| self.examination.gathering == Gathering::Idle)?;
+        Some(looked + after)
+    }
+
+    /// The clock tick of the loop.
+    pub(super) fn examine_if_due(&mut self) {
+        if self.next_look().is_some_and(|next| clock::now() >= next) {
+            self.examine();
+        }
     }
 
     /// EMS's interval where it has one, else the service's.
@@ -383,8 +401,11 @@ impl Hub {
             }
             Delivery::Telemetry(state) => {
                 tracing::info!(?state, "telemetry");
-                if state.is_up() {
+                // Until now, where it was up.
+                if state.is_up() || ems.telemetry.is_up() {
                     ems.confirmed = Some(clock::now());
+                }
+                if state.is_up() {
                     ems.decreed.deregistered = false;
                 }
                 let removed = state == TelemetryState::Removed;
@@ -514,13 +535,10 @@ impl Hub {
         self.examine();
     }
 
-    /// Once a second: the clock's own triggers.
+    /// At each beat: the clock's own triggers.
     pub(super) fn beat(&mut self) {
         if let Some(ems) = self.view.ems.as_mut().filter(|ems| ems.telemetry.is_up()) {
             ems.confirmed = Some(clock::now());
-        }
-        if clock::now() >= self.examination.next && self.examination.gathering == Gathering::Idle {
-            self.examine();
         }
         self.rescan_if_due();
         self.end_override_if_due();

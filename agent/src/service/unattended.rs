@@ -83,7 +83,7 @@ impl Unattended {
 }
 
 impl Hub {
-    /// Once a second: enrols, where an invitation lies ready and nobody has enrolled yet.
+    /// At each beat: enrols, where an invitation lies ready and nobody has enrolled yet.
     pub(super) fn enrol_unattended(&mut self) {
         let enrolled = self.view.ems.as_ref().is_some_and(|ems| !ems.decreed.deregistered);
         if enrolled || self.unattended.under_way.is_some() || clock::now() < self.unattended.next {
