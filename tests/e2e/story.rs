@@ -7,6 +7,7 @@ mod flapping;
 mod guard;
 mod hung;
 mod left_over;
+mod unattended;
 
 use anyhow::{Context, Result, ensure};
 use lab::net::until;
@@ -31,6 +32,10 @@ const SCENARIOS: &[Scenario] = &[
     (
         "decree: break-glass, quarantine with a release code, and deregistration reach the wire and people",
         decree::decreed,
+    ),
+    (
+        "enrolment: without a person by a file and by a credential, once; the report is what is shown; leaving",
+        unattended::enrolled_and_left,
     ),
     (
         "story: a fact and a tag that flap, and an EMS that dies, let no packet out a second after a violation began",

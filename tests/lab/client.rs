@@ -24,6 +24,7 @@ pub fn program(name: &str) -> Result<PathBuf> {
 pub struct Endpoint {
     host: Host,
     folder: PathBuf,
+    credentials: Option<PathBuf>,
     service: Option<Running>,
 }
 
@@ -36,7 +37,7 @@ impl Endpoint {
         for name in ["config/tunnels.d", "config/postern.d", "state", "run"] {
             std::fs::create_dir_all(folder.join(name)).with_context(|| format!("making {name}"))?;
         }
-        Ok(Self { host: host.clone(), folder: folder.to_owned(), service: None })
+        Ok(Self { host: host.clone(), folder: folder.to_owned(), credentials: None, service: None })
     }
 
     /// Returns the path of a file below the endpoint's folder.
@@ -62,6 +63,11 @@ impl Endpoint {
             .with_context(|| format!("writing {}", path.display()))
     }
 
+    /// Names the folder of credentials that the service is started with from now on, as systemd does.
+    pub fn give_credentials(&mut self, folder: &Path) {
+        self.credentials = Some(folder.to_owned());
+    }
+
     /// Starts the service and waits until it answers.
     ///
     /// # Errors
@@ -71,6 +77,9 @@ impl Endpoint {
         let mut command = self.host.command(program("posternd")?);
         for (option, name) in [("--config", "config"), ("--state", "state"), ("--runtime", "run")] {
             command.arg(option).arg(self.path(name));
+        }
+        if let Some(folder) = &self.credentials {
+            command.env("CREDENTIALS_DIRECTORY", folder);
         }
         command.env("RUST_LOG", std::env::var("RUST_LOG").unwrap_or_else(|_| "info".into()));
         let mut service = Running::start("posternd", command.stdout(log.try_clone()?).stderr(log))?;
