@@ -7,6 +7,7 @@ mod flapping;
 mod guard;
 mod hung;
 mod left_over;
+mod local;
 mod unattended;
 
 use anyhow::{Context, Result, ensure};
@@ -36,6 +37,10 @@ const SCENARIOS: &[Scenario] = &[
     (
         "enrolment: without a person by a file and by a credential, once; the report is what is shown; leaving",
         unattended::enrolled_and_left,
+    ),
+    (
+        "local: the README's tunnel without an EMS is refused, connects and is torn down by its own rules",
+        local::by_its_own_rules,
     ),
     (
         "story: a fact and a tag that flap, and an EMS that dies, let no packet out a second after a violation began",
