@@ -27,27 +27,18 @@ pub fn confined() -> Result<()> {
 
     let network = Network::new()?;
     let _gateway = network.strongswan(&gateway())?;
-    let mut endpoint = network.endpoint(TUNNEL, &[("psk", PSK)])?;
+    let endpoint = network.endpoint(TUNNEL, &[("psk", PSK)])?;
     connect(&endpoint)?;
     lab::ping::once(&network.client, CORPORATE.parse()?, LIMIT)?;
     let resolver = network.client.shell("cat /etc/resolv.conf")?;
     ensure!(resolver.contains("nameserver 10.98.0.53"), "the tunnel's resolver is not asked: {resolver}");
 
-    as_the_kernel_sees_it(net_process(&mut endpoint)?)?;
+    as_the_kernel_sees_it(endpoint.network_process()?)?;
     as_an_intruder_finds_it(&network, &endpoint)?;
     as_the_doctor_tells(&endpoint)?;
 
     endpoint.expect(0, &["disconnect", "work"])?;
     nothing_is_left(&network)
-}
-
-/// Returns the number of the process that hosts the engine.
-fn net_process(endpoint: &mut Endpoint) -> Result<u32> {
-    let is_net = |id: &u32| {
-        std::fs::read(format!("/proc/{id}/cmdline"))
-            .is_ok_and(|line| line.split(|octet| *octet == 0).any(|word| word == b"net"))
-    };
-    endpoint.processes()?.into_iter().find(is_net).context("posternd has no process `net`")
 }
 
 fn as_the_kernel_sees_it(id: u32) -> Result<()> {

@@ -8,7 +8,7 @@
 
 mod room;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::io::Read;
 use std::os::unix::process::CommandExt;
@@ -18,6 +18,8 @@ use std::time::Duration;
 
 /// Names the scenario to run in the child.
 const SCENARIO_VARIABLE: &str = "POSTERN_LAB_SCENARIO";
+/// Set in the copy that [`alone`] starts.
+const ALONE_VARIABLE: &str = "POSTERN_LAB_ALONE";
 /// How long one scenario may take before it counts as hung.
 const LIMIT: Duration = Duration::from_secs(180);
 
@@ -127,7 +129,7 @@ pub fn isolated(program: &str) -> Command {
 ///
 /// Whatever ends the thread that starts the command, `kill -9` of its process too, ends the
 /// namespaces and all that runs in them: `setpriv` asks the kernel for that, and `unshare` hands it on.
-pub fn isolated_here(program: &str) -> Command {
+fn isolated_here(program: &str) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "unshare"]);
     if !nix::unistd::geteuid().is_root() {
@@ -138,11 +140,32 @@ pub fn isolated_here(program: &str) -> Command {
     command
 }
 
+/// Runs `work` in a copy of this program that has namespaces of its own, given the same arguments.
+///
+/// # Errors
+/// What `work` said, in the copy; here, that the copy failed (it has said why) or could not be
+/// started, with what to do.
+pub fn alone(work: impl FnOnce() -> Result<()>) -> Result<()> {
+    if std::env::var_os(ALONE_VARIABLE).is_some() {
+        make_private()?;
+        return work();
+    }
+    let program = std::env::current_exe().context("finding this program")?;
+    let mut command = isolated_here(&program.to_string_lossy());
+    let status = command
+        .args(std::env::args_os().skip(1))
+        .env(ALONE_VARIABLE, "1")
+        .status()
+        .with_context(|| format!("starting setpriv and unshare (package util-linux). {ADVICE}"))?;
+    ensure!(status.success(), "see above; if nothing is there: {ADVICE}");
+    Ok(())
+}
+
 /// Gives this process its own `/run` and `/etc` and brings its loopback interface up.
 ///
 /// # Errors
 /// When the system forbids it; the text says what to do.
-pub fn make_private() -> Result<()> {
+fn make_private() -> Result<()> {
     for line in [
         "mount -t tmpfs tmpfs /run",
         "mkdir -p /run/netns /run/private-etc",

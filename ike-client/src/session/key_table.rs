@@ -25,7 +25,7 @@ use zeroize::Zeroizing;
 /// The most lines that wait to be polled; older ones give way.
 const MOST: usize = 64;
 
-/// One of Wireshark's tables.
+/// One of Wireshark's tables; whoever writes the lines names its file, as above.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum KeyTable {
@@ -33,16 +33,6 @@ pub enum KeyTable {
     Ike,
     /// ESP SAs, one line a direction.
     Esp,
-}
-
-impl KeyTable {
-    /// Returns the name of the file that Wireshark looks for in its configuration folder.
-    pub const fn file(self) -> &'static str {
-        match self {
-            Self::Ike => "ikev2_decryption_table",
-            Self::Esp => "esp_sa",
-        }
-    }
 }
 
 /// A line of a table: keys in hexadecimal digits.

@@ -140,7 +140,8 @@ fn browser(network: &Network, pin: &str, address: &str) -> Result<Running> {
         .arg(format!("--ignore-certificate-errors-spki-list={pin}"))
         .arg(format!("--user-data-dir={}", profile.display()))
         .arg(address)
-        .env("HOME", &network.folder);
+        .env("HOME", &network.folder)
+        .env("TMPDIR", &network.folder);
     let log = std::fs::File::create(network.folder.join("browser.log"))?;
     Running::start("chromium", command.stdout(log.try_clone()?).stderr(log))
 }

@@ -4,11 +4,11 @@
 use super::figures::Figures;
 use super::process;
 use super::stream::{self, Way};
-use crate::client::{Endpoint, program};
+use crate::client::program;
 use crate::net::{Host, output_of, until};
 use crate::roadwarrior::{CORPORATE, ESP_PROPOSALS, IKE_PROPOSALS, LIMIT, Network, POOLS};
 use crate::strongswan::{Gateway, Settings};
-use anyhow::{Context, Result};
+use anyhow::Result;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -38,7 +38,7 @@ pub fn measure(rounds: usize, seconds: u32, figures: &mut Figures) -> Result<()>
     })?;
     let tunnel = "gateway = \"vpn.example.test\"\n[auth]\nkind = \"psk\"\nidentity = \"psk@example.test\"\npsk_file = \"@/psk\"\n\
          [proposals]\nike = [\"chacha20poly1305-prfsha256-x25519\"]\nesp = [\"aes256gcm16\"]\n";
-    let mut endpoint = network.endpoint(tunnel, &[("psk", PSK)])?;
+    let endpoint = network.endpoint(tunnel, &[("psk", PSK)])?;
     let mut rival = rival(&network)?;
     let server = stream::serve(&network.corporate)?;
     for _ in 0..rounds {
@@ -47,7 +47,7 @@ pub fn measure(rounds: usize, seconds: u32, figures: &mut Figures) -> Result<()>
             answered(&network.client)
         })?;
         figures.note("command to the first ping answered, PSK", OURS, "ms", time);
-        let id = network_process(&mut endpoint)?;
+        let id = endpoint.network_process()?;
         let before = process::switches(id)?;
         std::thread::sleep(REST);
         let switches = (process::switches(id)? - before) / REST.as_secs_f64();
@@ -129,9 +129,4 @@ fn rival(network: &Network) -> Result<Gateway> {
             ..Settings::default()
         },
     )
-}
-
-/// Returns the process that moves packets: the one that the service has started.
-fn network_process(endpoint: &mut Endpoint) -> Result<u32> {
-    endpoint.processes()?.get(1).copied().context("the service has no network process")
 }

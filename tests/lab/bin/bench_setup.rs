@@ -20,8 +20,6 @@ use lab::strongswan::{Gateway, Settings};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-/// Set in the child that is inside the namespaces.
-const INSIDE: &str = "POSTERN_LAB_BENCH_INSIDE";
 const PSK: &str = "correct horse battery staple";
 /// What both initiators offer, and the gateway takes.
 const IKE: &str = "chacha20poly1305-prfsha256-x25519";
@@ -43,26 +41,13 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let outcome = if std::env::var_os(INSIDE).is_some() {
-        scenario::make_private().and_then(|()| measure(&arguments))
-    } else {
-        outside()
-    };
-    match outcome {
+    match scenario::alone(|| measure(&arguments)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("the bench failed: {error:#}");
             ExitCode::FAILURE
         }
     }
-}
-
-fn outside() -> Result<()> {
-    let own = std::env::current_exe()?;
-    let mut command = scenario::isolated_here(&own.to_string_lossy());
-    let status = command.args(std::env::args_os().skip(1)).env(INSIDE, "1").status()?;
-    ensure!(status.success(), "{}", scenario::ADVICE);
-    Ok(())
 }
 
 /// Prints one figure.

@@ -9,8 +9,6 @@ use lab::scenario;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Set in the child that is inside the namespaces.
-const INSIDE: &str = "POSTERN_LAB_BENCH_INSIDE";
 /// What is measured beside what is measured on every system: with the real service, and without a
 /// network.
 const BESIDE: &[&str] = &["connect", "tag", "micro"];
@@ -76,10 +74,8 @@ fn main() -> ExitCode {
             println!("measures: {}\nsystems:", choice.measures.join(" "));
             choice.systems.iter().for_each(|system| println!("  {}", system.name));
             Ok(())
-        } else if std::env::var_os(INSIDE).is_some() {
-            scenario::make_private().and_then(|()| measure(&arguments, &choice))
         } else {
-            outside()
+            scenario::alone(|| measure(&arguments, &choice))
         }
     });
     match outcome {
@@ -89,14 +85,6 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-fn outside() -> Result<()> {
-    let own = std::env::current_exe()?;
-    let mut command = scenario::isolated_here(&own.to_string_lossy());
-    let status = command.args(std::env::args_os().skip(1)).env(INSIDE, "1").status()?;
-    ensure!(status.success(), "see above; if nothing is there: {}", scenario::ADVICE);
-    Ok(())
 }
 
 fn measure(arguments: &Arguments, choice: &Choice) -> Result<()> {
