@@ -10,13 +10,14 @@ use std::path::PathBuf;
 use std::process::Command;
 use tempfile::TempDir;
 
-struct Office {
-    lab: Lab,
-    base: String,
-    token: String,
+/// An EMS whose administrator is reached by HTTP.
+pub struct Desk {
+    pub lab: Lab,
+    pub base: String,
+    pub token: String,
 }
 
-async fn office() -> Office {
+pub async fn desk() -> Desk {
     let state = TempDir::new().unwrap();
     let mut settings = settings(state.path());
     settings.administration = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
@@ -24,17 +25,17 @@ async fn office() -> Office {
     let administrator = Administrator::new(ems.administrator_socket()).unwrap();
     let base = format!("http://{}/admin/v1", ems.administration().unwrap());
     let token = std::fs::read_to_string(state.path().join(ADMINISTRATOR_TOKEN)).unwrap();
-    Office { lab: Lab { ems, administrator, state }, base, token }
+    Desk { lab: Lab { ems, administrator, state }, base, token }
 }
 
-fn http() -> reqwest::Client {
+pub fn http() -> reqwest::Client {
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder().no_proxy().build().unwrap()
 }
 
 #[tokio::test]
 async fn only_the_token_makes_an_administrator() {
-    let Office { lab, base, token } = office().await;
+    let Desk { lab, base, token } = desk().await;
     let places = serde_json::from_str::<Value>(ADMINISTRATION).unwrap();
     let shown = [None, Some("Bearer ".to_owned()), Some(format!("Bearer {token}x")), Some(format!("Basic {token}"))];
     for (path, methods) in places["paths"].as_object().unwrap() {
@@ -77,7 +78,7 @@ async fn the_interface_does_not_leave_the_loopback() {
 
 #[tokio::test]
 async fn resources_do_what_commands_do() {
-    let Office { lab, base, token } = office().await;
+    let Desk { lab, base, token } = desk().await;
     let mut endpoint = Endpoint::start(&lab.enrol("pc").await, &Network::default());
     endpoint.telemetry.report(facts(true));
     endpoint.until_up().await;
@@ -107,7 +108,7 @@ fn schemathesis() -> PathBuf {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn schemathesis_finds_the_running_server_to_be_what_its_description_says() {
-    let Office { lab, base, token } = office().await;
+    let Desk { lab, base, token } = desk().await;
     // Something to find, of each kind.
     let mut endpoint = Endpoint::start(&lab.enrol("pc").await, &Network::default());
     endpoint.telemetry.report(facts(true));

@@ -7,6 +7,7 @@ use posture::ems::session::TelemetryState;
 use posture::ems::{EmsError, Introduction, Network, enrol};
 use posture::rules::Presence;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -80,4 +81,54 @@ async fn what_ems_answered_survives_its_death() {
     assert!(endpoint.others.is_empty(), "nothing was refused: {:?}", endpoint.others);
     let error = enrol(&used, &introduction, &Network::default()).await.unwrap_err();
     assert!(matches!(error, EmsError::Refused { code: RefusalCode::InvitationUsed, .. }), "{error}");
+}
+
+/// `kill -9` in the middle of changes: each that lasts is in the account, and nothing else is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_and_its_entry_in_the_account_survive_together_or_not_at_all() {
+    let state = tempfile::TempDir::new().unwrap();
+    let mut ems = Process::start(state.path(), "127.0.0.1:0");
+    let address = ems.address.clone();
+    let request = json!({"do": "make-invitation", "label": "", "valid_seconds": 600});
+    let invitation = invitation(&ask(state.path(), request).await);
+    let introduction = Introduction { host_name: "pc".into(), ..Introduction::default() };
+    enrol(&invitation, &introduction, &Network::default()).await.unwrap();
+    let mut most = 0;
+    for round in 0..4_usize {
+        let administrator = Administrator::of_state(state.path()).unwrap();
+        let storm = tokio::spawn(async move {
+            let mut answered = Vec::new();
+            for number in 0.. {
+                let tag = format!("{round}.{number}");
+                let request = serde_json::from_value(json!({"do": "set-tag", "endpoint": "pc", "tag": tag})).unwrap();
+                if administrator.ask(&request).await.is_err() {
+                    break;
+                }
+                answered.push(tag);
+            }
+            answered
+        });
+        // At another place of the work each time: once so many changes were begun.
+        let given = || async { tags(state.path()).await.len() };
+        while given().await < most + 3 * (round + 1) {
+            tokio::task::yield_now().await;
+        }
+        ems.kill();
+        let answered = storm.await.unwrap();
+        ems = Process::start(state.path(), &address);
+        let held = tags(state.path()).await;
+        let account = ask(state.path(), json!({"do": "list-audit", "after": 0})).await;
+        let entries = account["audit"].as_array().unwrap().iter().filter(|entry| entry["action"] == "set-tag");
+        let noted: BTreeSet<String> = entries.map(|entry| entry["detail"].as_str().unwrap().to_owned()).collect();
+        assert_eq!(held, noted);
+        assert!(answered.iter().all(|tag| held.contains(tag)), "what was answered is lost: {answered:?}");
+        most = held.len();
+    }
+}
+
+/// The tags that the endpoint carries by hand.
+async fn tags(state: &Path) -> BTreeSet<String> {
+    let listed = ask(state, json!({"do": "list-endpoints"})).await;
+    let tags = listed["endpoints"][0]["tags"].as_array().unwrap().iter();
+    tags.filter(|tag| tag["presence"] == "present").map(|tag| tag["name"].as_str().unwrap().to_owned()).collect()
 }

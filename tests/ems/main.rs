@@ -2,6 +2,7 @@
 //! the loopback and in temporary directories; no root is needed.
 
 mod administration;
+mod audit;
 mod conversation;
 mod crash;
 mod decree;

@@ -65,6 +65,12 @@ impl Authority {
         };
         let issuer = Issuer::from_ca_cert_der(&certificate, authority_key)?;
         let announcements = announcements(directory)?;
+        // A rotation that was cut short may have left the older key.
+        for older in (0..announcements.len()).map(|number| directory.join(signing_key_name(number))) {
+            if older.exists() {
+                fs::remove_file(older)?;
+            }
+        }
         let signing_key = ed25519(&directory.join(signing_key_name(announcements.len())))?;
         let place = directory.join(FIRST_PUBLIC);
         let first_public = match read(&place)? {
@@ -107,6 +113,11 @@ impl Authority {
     /// Returns the first public key of documents: the one that endpoints pin.
     pub fn signing_key(&self) -> Vec<u8> {
         self.first_public.clone()
+    }
+
+    /// Returns the public key of what is signed now.
+    pub fn public_key(&self) -> &[u8] {
+        self.signing_key.public_key().as_ref()
     }
 
     /// Returns how each key announced the next, oldest first.
@@ -265,4 +276,65 @@ fn write(place: &Path, bytes: &[u8]) -> Result<()> {
     file.persist(place)?;
     fs::File::open(directory)?.sync_all()?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use posture::ems::signed::{Fingerprint, Verifier};
+    use tempfile::TempDir;
+
+    const NOW: u64 = 1_800_000_000;
+
+    /// Makes a copy of a state directory with some of another's files beside its own.
+    fn copy(state: &Path, beside: &[&Path]) -> TempDir {
+        let made = TempDir::new().unwrap();
+        for entry in fs::read_dir(state).unwrap() {
+            let entry = entry.unwrap();
+            fs::copy(entry.path(), made.path().join(entry.file_name())).unwrap();
+        }
+        for file in beside {
+            fs::copy(file, made.path().join(file.file_name().unwrap())).unwrap();
+        }
+        made
+    }
+
+    /// What an endpoint believes that enrolled before any key was followed by another.
+    fn is_believed(authority: &Authority) -> bool {
+        let first = authority.signing_key().try_into().unwrap();
+        let mut endpoint = Verifier::new(authority.ems(), first, Fingerprint([7; 32]));
+        for announcement in authority.announcements() {
+            endpoint.follow(announcement).unwrap();
+        }
+        let signed = authority.sign(b"{}".to_vec());
+        // After every overlap: the newest key alone counts.
+        endpoint.is_signed(&Signed::message(&signed.body), &signed.signature, NOW + 1_000)
+    }
+
+    #[test]
+    fn a_rotation_that_is_cut_short_at_any_step_leaves_keys_that_sign_and_are_followed() {
+        let before = TempDir::new().unwrap();
+        let ems = Authority::open(before.path()).unwrap().ems();
+        let after = copy(before.path(), &[]);
+        Authority::open(after.path()).unwrap().rotate_signing_key(NOW + 10).unwrap();
+        let (key, announcement) = (after.path().join("signing-1.key"), after.path().join("signing-1.announcement"));
+        assert!(!after.path().join(SIGNING_KEY).exists(), "the older key goes");
+        // The files as each step of the rotation leaves them.
+        let steps: [(&str, TempDir, usize); 4] = [
+            ("nothing yet", copy(before.path(), &[]), 0),
+            ("the new key", copy(before.path(), &[&key]), 0),
+            ("its announcement", copy(before.path(), &[&key, &announcement]), 1),
+            ("all of it", copy(after.path(), &[]), 1),
+        ];
+        for (step, state, announced) in steps {
+            let mut again = Authority::open(state.path()).unwrap();
+            assert_eq!((again.announcements().len(), again.ems()), (announced, ems.clone()), "{step}");
+            assert!(is_believed(&again), "{step}");
+            assert_eq!(state.path().join(SIGNING_KEY).exists(), announced == 0, "{step}");
+            again.rotate_signing_key(NOW + 20).unwrap();
+            assert!(is_believed(&again), "{step}, and one more");
+            let reopened = Authority::open(state.path()).unwrap();
+            assert!(is_believed(&reopened) && reopened.announcements().len() == announced + 1, "{step}, opened again");
+        }
+    }
 }

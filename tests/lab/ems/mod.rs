@@ -3,7 +3,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`authority`] | the certificate authority, the TLS key, the key that signs documents |
-//! | [`store`] | SQLite: what must survive `kill -9` |
+//! | [`store`] | what must survive `kill -9`, behind an interface; SQLite behind that |
 //! | [`office`] | every decision, as one synchronous state machine without a network |
 //! | [`server`] | HTTPS for endpoints and gateways, the administrator's local socket |
 //! | [`administration`] | the administrator's client: what `lab-ems admin` and the demo call |

@@ -1,9 +1,10 @@
 //! What the administrator can do: one request, one change, one answer with the moment of the change.
 
+use super::audit::{Note, Subject};
 use super::decision::SETTING_PROFILE;
-use super::enrolment::{hash, random_code};
+use super::enrolment::{hash, invitation_name, random_code};
 use super::group::check_profile;
-use super::{Denial, Office, Sharing};
+use super::{Actor, Denial, Office, Sharing};
 use crate::ems::stamp::Stamp;
 use crate::ems::store::{EndpointRow, GroupRow, Store};
 use posture::ems::protocol::{EndpointId, Profile, PushMessage, RefusalCode};
@@ -197,12 +198,24 @@ pub enum AdministratorRequest {
     ShowAuthority,
 }
 
+/// What an endpoint is told of a change once it lasts.
+pub(super) enum Consequence {
+    /// It is none of this EMS's any more.
+    Removed(EndpointId),
+    /// It is to scan.
+    Scan(EndpointId),
+}
+
 impl Office {
     /// Does what the administrator wants. The answer is an object with the moment at which the change
     /// was stored; what follows from it is already in the channels of the open streams.
-    pub fn administer(&mut self, request: AdministratorRequest, now: Stamp) -> Result<Value, Denial> {
-        let mut answer = self.change(request, now)?;
+    pub fn administer(&mut self, request: AdministratorRequest, actor: &Actor, now: Stamp) -> Result<Value, Denial> {
+        let mut answer = match self.note_of(&request)? {
+            Some(note) => self.account(note, actor, now, |office, note| office.carry_out(request, Some(note), now))?,
+            None => self.carry_out(request, None, now)?,
+        };
         let changed = Stamp::now();
+        self.follow(now)?;
         self.push_news(now)?;
         self.refresh_fabric(now)?;
         if let Value::Object(members) = &mut answer {
@@ -212,20 +225,27 @@ impl Office {
         Ok(answer)
     }
 
-    fn change(&mut self, request: AdministratorRequest, now: Stamp) -> Result<Value, Denial> {
+    fn carry_out(
+        &mut self,
+        request: AdministratorRequest,
+        note: Option<&mut Note>,
+        now: Stamp,
+    ) -> Result<Value, Denial> {
         use AdministratorRequest as Request;
         match request {
             Request::MakeInvitation { label, valid_seconds, uses, group } => {
                 let invitation = self.invite(&label, valid_seconds, uses, group.as_deref(), now)?;
-                self.audit(now, "make-invitation", None, &label)?;
-                Ok(json!({"invitation": invitation.to_string(), "valid_seconds": valid_seconds}))
+                let id = invitation_name(&invitation.code);
+                if let Some(note) = note {
+                    note.subject = Subject::Invitation(id.clone());
+                }
+                Ok(json!({"id": id, "invitation": invitation.to_string(), "valid_seconds": valid_seconds}))
             }
             Request::ListInvitations => Ok(json!({"invitations": self.store.invitations()?})),
             Request::RevokeInvitation { id } => {
                 if !self.store.revoke_invitation(&id, now.unix_seconds())? {
                     return Err(Denial::missing(format!("there is no invitation {id}")));
                 }
-                self.audit(now, "revoke-invitation", None, &id)?;
                 Ok(json!({"id": id}))
             }
             Request::PutProfile { profile } => self.put_profile(&profile),
@@ -265,15 +285,13 @@ impl Office {
             }
             Request::RemoveEndpoint { endpoint } => {
                 let endpoint = self.named(&endpoint)?;
-                self.audit(now, "remove", Some(&endpoint.id), &endpoint.host_name)?;
                 self.remove(&endpoint.id, now)?;
                 Ok(json!({"endpoint": endpoint.id}))
             }
-            Request::Quarantine { endpoint, on: true, message } => self.quarantine(&endpoint, message, now),
+            Request::Quarantine { endpoint, on: true, message } => self.quarantine(&endpoint, message, note),
             Request::Quarantine { endpoint, on: false, .. } => {
                 let endpoint = self.named(&endpoint)?;
                 self.store.set_quarantine(&endpoint.id, None)?;
-                self.audit(now, "release", Some(&endpoint.id), "")?;
                 Ok(json!({"endpoint": endpoint.id, "quarantined": false}))
             }
             Request::MakeBreakGlass { endpoint, use_within_seconds, lasts_seconds, reason } => {
@@ -282,7 +300,7 @@ impl Office {
             Request::ListAudit { after } => Ok(json!({"audit": self.store.audit_after(after)?})),
             Request::Scan { endpoint } => {
                 let endpoint = self.named(&endpoint)?;
-                self.command(&endpoint.id, PushMessage::Scan);
+                self.consequences.push(Consequence::Scan(endpoint.id.clone()));
                 Ok(json!({"endpoint": endpoint.id}))
             }
             Request::AddDevice { device } => {
@@ -321,7 +339,7 @@ impl Office {
     /// Changes what endpoints are told, and the version of it, as one.
     pub(super) fn change_policy(
         &mut self,
-        change: impl FnOnce(&mut Store) -> Result<(), Denial>,
+        change: impl FnOnce(&mut (dyn Store + 'static)) -> Result<(), Denial>,
     ) -> Result<Value, Denial> {
         let version = self.store.transaction(|store| {
             change(store)?;
@@ -368,14 +386,27 @@ impl Office {
         Ok(json!({"endpoints": listed}))
     }
 
-    /// Removes an endpoint and tells it so, where it listens.
+    /// Removes an endpoint; it is told once that lasts.
     pub(super) fn remove(&mut self, endpoint: &EndpointId, now: Stamp) -> Result<(), Denial> {
         self.store.remove_endpoint(endpoint, now.unix_seconds())?;
-        self.command(endpoint, PushMessage::Removed);
-        self.streams.retain(|_, stream| stream.endpoint != *endpoint);
-        self.backlog.remove(endpoint);
-        self.reported.remove(endpoint);
-        self.heard_unix.remove(endpoint);
+        self.consequences.push(Consequence::Removed(endpoint.clone()));
+        Ok(())
+    }
+
+    /// Does what follows from changes that last now.
+    pub(super) fn follow(&mut self, now: Stamp) -> Result<(), Denial> {
+        for consequence in std::mem::take(&mut self.consequences) {
+            match consequence {
+                Consequence::Scan(endpoint) => self.command(&endpoint, PushMessage::Scan),
+                Consequence::Removed(endpoint) => {
+                    self.command(&endpoint, PushMessage::Removed);
+                    self.streams.retain(|_, stream| stream.endpoint != endpoint);
+                    self.backlog.remove(&endpoint);
+                    self.reported.remove(&endpoint);
+                    self.heard_unix.remove(&endpoint);
+                }
+            }
+        }
         self.refresh_connected(now)
     }
 }

@@ -1,11 +1,13 @@
 //! Certificates of endpoints: issued, renewed under the one that holds, revoked; and the key that signs
 //! documents, which another follows.
 
-use super::{Denial, Office};
+use super::administrator::Consequence;
+use super::audit::{Note, Subject};
+use super::{Actor, Denial, Office};
 use crate::ems::authority::Issued;
 use crate::ems::stamp::Stamp;
 use crate::ems::store::{CertificateRow, EndpointRow};
-use posture::ems::protocol::{EndpointId, PushMessage, RefusalCode, RenewReply, RenewRequest};
+use posture::ems::protocol::{EndpointId, RefusalCode, RenewReply, RenewRequest};
 use posture::ems::signed::{Fingerprint, MOST_ANNOUNCEMENTS};
 use serde_json::{Value, json};
 use std::net::IpAddr;
@@ -63,17 +65,10 @@ impl Office {
     pub(super) fn revoke_certificate(&mut self, serial: &str, now: Stamp) -> Result<Value, Denial> {
         let found = self.store.certificate_of_serial(serial)?;
         let row = found.ok_or_else(|| Denial::missing(format!("there is no certificate {serial}")))?;
-        self.store.transaction(|store| {
-            store.end_certificate(row.fingerprint, "revoked", now.unix_seconds())?;
-            store.add_audit(now.unix_milliseconds, "revoke-certificate", Some(&row.endpoint), serial)
-        })?;
+        self.store.end_certificate(row.fingerprint, "revoked", now.unix_seconds())?;
         let current = self.store.endpoints_named(&row.endpoint.0)?;
         if current.iter().any(|endpoint| endpoint.fingerprint == row.fingerprint) {
-            self.command(&row.endpoint, PushMessage::Removed);
-            self.streams.retain(|_, stream| stream.endpoint != row.endpoint);
-            self.backlog.remove(&row.endpoint);
-            self.heard_unix.remove(&row.endpoint);
-            self.refresh_connected(now)?;
+            self.consequences.push(Consequence::Removed(row.endpoint.clone()));
         }
         Ok(json!({"serial": serial, "endpoint": row.endpoint}))
     }
@@ -97,22 +92,28 @@ impl Office {
             tracing::error!(%error, "the signing key cannot be changed");
             Denial::new(RefusalCode::ServerFailed, "the signing key could not be changed")
         })?;
-        self.audit(now, "rotate-signing-key", None, &format!("key {number}, overlap {overlap_seconds} s"))?;
         self.sign_with_the_newest_key()?;
         Ok(json!({"key": number, "overlap_until_unix": until}))
     }
 
-    /// Forgets what an older key signed. A rotation that was cut short by a crash is finished here.
-    pub(super) fn sign_with_the_newest_key(&mut self) -> Result<(), Denial> {
+    /// Forgets what an older key signed.
+    fn sign_with_the_newest_key(&mut self) -> Result<(), Denial> {
+        let newest = self.authority.announcements().len().to_string();
+        Ok(self.store.transaction(|store| {
+            store.forget_documents()?;
+            store.set_setting(SETTING_SIGNING_KEY, &newest)
+        })?)
+    }
+
+    /// Finishes a rotation that a crash has cut short once the new key was announced.
+    pub(super) fn finish_rotation(&mut self) -> Result<(), Denial> {
         let newest = self.authority.announcements().len().to_string();
         let last = self.store.setting(SETTING_SIGNING_KEY)?.unwrap_or_else(|| "0".into());
         if newest == last {
             return Ok(());
         }
-        Ok(self.store.transaction(|store| {
-            store.forget_documents()?;
-            store.set_setting(SETTING_SIGNING_KEY, &newest)
-        })?)
+        let note = Note::new("rotate-signing-key", Subject::SigningKey).with("finished after a restart");
+        self.account(note, &Actor::Ems, Stamp::now(), |office, _| office.sign_with_the_newest_key())
     }
 }
 

@@ -1,10 +1,11 @@
 //! What an administrator decrees over one endpoint: quarantine, and its opposite, the break-glass code.
 
+use super::audit::Note;
 use super::enrolment::{grouped, random_code};
 use super::{Denial, Office};
 use crate::ems::stamp::Stamp;
 use posture::ems::break_glass::{BreakGlass, MOST_SECONDS};
-use posture::ems::protocol::{EndpointId, Quarantine, release_digest};
+use posture::ems::protocol::{Quarantine, release_digest};
 use serde_json::{Value, json};
 
 /// The longest message or reason, in bytes.
@@ -15,7 +16,12 @@ const RELEASE_CODE: usize = 16;
 impl Office {
     /// Puts an endpoint into quarantine. Of the code only a digest is kept: the answer is the only
     /// place where it stands.
-    pub(super) fn quarantine(&mut self, endpoint: &str, message: Option<String>, now: Stamp) -> Result<Value, Denial> {
+    pub(super) fn quarantine(
+        &mut self,
+        endpoint: &str,
+        message: Option<String>,
+        note: Option<&mut Note>,
+    ) -> Result<Value, Denial> {
         let endpoint = self.named(endpoint)?;
         if message.as_ref().is_some_and(|message| message.len() > LONGEST_TEXT) {
             return Err(Denial::invalid("the message is too long"));
@@ -24,10 +30,10 @@ impl Office {
         let code: String = code.chars().take(RELEASE_CODE).collect();
         let message = message.filter(|message| !message.trim().is_empty());
         let quarantine = Quarantine { release: Some(release_digest(&id, &code)), id, message };
-        self.store.transaction(|store| {
-            store.set_quarantine(&endpoint.id, Some(&quarantine))?;
-            store.add_audit(now.unix_milliseconds, "quarantine", Some(&endpoint.id), &quarantine.id)
-        })?;
+        self.store.set_quarantine(&endpoint.id, Some(&quarantine))?;
+        if let Some(note) = note {
+            note.detail.clone_from(&quarantine.id);
+        }
         Ok(json!({
             "endpoint": endpoint.id,
             "quarantined": true,
@@ -52,25 +58,9 @@ impl Office {
         if reason.trim().is_empty() || reason.len() > LONGEST_TEXT {
             return Err(Denial::invalid("a break-glass code needs a reason"));
         }
-        let number = self.store.transaction(|store| {
-            let number = store.next_break_glass(&endpoint.id)?;
-            let detail = format!("number {number}, lasts {lasts_seconds} s: {reason}");
-            store.add_audit(now.unix_milliseconds, "break-glass", Some(&endpoint.id), &detail)?;
-            Ok::<_, Denial>(number)
-        })?;
+        let number = self.store.next_break_glass(&endpoint.id)?;
         let code = BreakGlass { number, issued_unix: now.unix_seconds(), use_within_seconds, lasts_seconds };
         let signature = self.authority.sign_bytes(&code.message(&self.authority.ems(), &endpoint.id));
         Ok(json!({"endpoint": endpoint.id, "number": number, "code": code.to_text(&signature)}))
-    }
-
-    /// Notes what an administrator did.
-    pub(super) fn audit(
-        &mut self,
-        now: Stamp,
-        action: &str,
-        endpoint: Option<&EndpointId>,
-        detail: &str,
-    ) -> Result<(), Denial> {
-        Ok(self.store.add_audit(now.unix_milliseconds, action, endpoint, detail)?)
     }
 }

@@ -1,6 +1,7 @@
 //! What endpoints ask for. Each request begins with the certificate that TLS verified.
 
-use super::{Denial, Office, Reported};
+use super::audit::{Note, Subject};
+use super::{Actor, Denial, Office, Reported};
 use crate::ems::stamp::Stamp;
 use crate::ems::store::EndpointRow;
 use posture::ems::protocol::{
@@ -144,10 +145,9 @@ impl Office {
         if !quarantine.is_released_by(&release.code) {
             return Err(Denial::new(RefusalCode::NotAllowed, "the code does not release this quarantine"));
         }
-        self.store.transaction(|store| {
-            store.set_quarantine(&endpoint.id, None)?;
-            store.add_audit(now.unix_milliseconds, "release-by-code", Some(&endpoint.id), &quarantine.id)
-        })?;
+        let actor = Actor::Endpoint(endpoint.id.clone());
+        let note = Note::new("release-by-code", Subject::Endpoint(endpoint.id.clone())).with(quarantine.id);
+        self.account(note, &actor, now, |office, _| Ok(office.store.set_quarantine(&endpoint.id, None)?))?;
         self.push_news(now)
     }
 
@@ -160,6 +160,9 @@ impl Office {
         if endpoint.quarantine.is_some() {
             return Err(Denial::new(RefusalCode::NotAllowed, "an endpoint in quarantine does not leave"));
         }
-        self.remove(&endpoint.id, now)
+        let actor = Actor::Endpoint(endpoint.id.clone());
+        let note = Note::new("unenrol", Subject::Endpoint(endpoint.id.clone())).with(endpoint.host_name);
+        self.account(note, &actor, now, |office, _| office.remove(&endpoint.id, now))?;
+        self.follow(now)
     }
 }

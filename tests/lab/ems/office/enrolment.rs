@@ -73,6 +73,11 @@ pub(super) fn hash(code: &str) -> [u8; 32] {
     Fingerprint::of(code.as_bytes()).0
 }
 
+/// Returns by what an administrator names the invitation of a code: the first digits of its hash.
+pub(super) fn invitation_name(code: &str) -> String {
+    hash(code).iter().take(8).map(|octet| format!("{octet:02x}")).collect()
+}
+
 impl Office {
     /// Makes an invitation that can be used `uses` times (0: without a limit), into a group.
     pub fn invite(

@@ -6,6 +6,7 @@
 
 mod addresses;
 mod administrator;
+mod audit;
 mod certificate;
 mod decision;
 mod decree;
@@ -17,6 +18,7 @@ mod push;
 
 pub use addresses::{DeviceCredentials, FabricTag, FabricView, Sharing};
 pub use administrator::AdministratorRequest;
+pub use audit::Actor;
 pub use denial::Denial;
 pub use enrolment::random_token;
 pub use push::{Pushed, StreamId};
@@ -24,6 +26,7 @@ pub use push::{Pushed, StreamId};
 use super::authority::Authority;
 use super::store::Store;
 use addresses::Watcher;
+use administrator::Consequence;
 use enrolment::Attempts;
 use posture::ems::invitation::EmsAddress;
 use posture::ems::protocol::{EndpointId, FactsObject};
@@ -89,7 +92,7 @@ struct Reported {
 pub struct Office {
     conduct: Conduct,
     authority: Authority,
-    store: Store,
+    store: Box<dyn Store>,
     reported: HashMap<EndpointId, Reported>,
     heard_unix: HashMap<EndpointId, u64>,
     connected: HashSet<EndpointId>,
@@ -99,12 +102,14 @@ pub struct Office {
     backlog: HashMap<EndpointId, VecDeque<Pushed>>,
     watchers: HashMap<StreamId, Watcher>,
     attempts: Attempts,
+    /// What is to be told once the change that is being made lasts.
+    consequences: Vec<Consequence>,
     last_number: u64,
 }
 
 impl Office {
     /// Opens for business.
-    pub fn new(conduct: Conduct, authority: Authority, store: Store) -> Result<Self, Denial> {
+    pub fn new(conduct: Conduct, authority: Authority, store: Box<dyn Store>) -> Result<Self, Denial> {
         let mut office = Self {
             conduct,
             authority,
@@ -117,10 +122,11 @@ impl Office {
             backlog: HashMap::new(),
             watchers: HashMap::new(),
             attempts: Attempts::default(),
+            consequences: Vec::new(),
             // Push ids go on growing when EMS starts again, without a place of their own.
             last_number: super::stamp::Stamp::now().unix_milliseconds,
         };
-        office.sign_with_the_newest_key()?;
+        office.finish_rotation()?;
         Ok(office)
     }
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::ems::stamp::Stamp;
+use crate::ems::store::Sqlite;
 use posture::ems::identity::identifier;
 use posture::ems::protocol::{
     DocumentKind, DocumentSet, EnrolRequest, Have, PushMessage, RefusalCode, Report, ReportBody, TagSnapshot,
@@ -13,6 +14,7 @@ use serde_json::{Value, json};
 use std::net::IpAddr;
 use tempfile::TempDir;
 
+const OWNER: Actor = Actor::User(0);
 const START: u64 = 1_800_000_000_000;
 
 fn at(seconds: u64) -> Stamp {
@@ -33,8 +35,10 @@ impl Desk {
         let keys = TempDir::new().unwrap();
         let authority = Authority::open(keys.path()).unwrap();
         let conduct = Conduct::new("https://192.0.2.1:8443".parse().unwrap());
-        let mut desk =
-            Self { office: Office::new(conduct, authority, Store::in_memory().unwrap()).unwrap(), _keys: keys };
+        let mut desk = Self {
+            office: Office::new(conduct, authority, Box::new(Sqlite::in_memory().unwrap())).unwrap(),
+            _keys: keys,
+        };
         desk.ask(json!({"do": "set-rules", "rule_sets": [
             {"name": "t", "tag": "Telemetry connected",
              "systems": {"linux": {"rules": [{"id": 1, "type": "ems-management"}]}}}]}));
@@ -42,7 +46,7 @@ impl Desk {
     }
 
     fn ask(&mut self, request: Value) -> Value {
-        self.office.administer(serde_json::from_value(request).unwrap(), at(0)).unwrap()
+        self.office.administer(serde_json::from_value(request).unwrap(), &OWNER, at(0)).unwrap()
     }
 
     /// Enrols and returns the endpoint's certificate.
@@ -162,7 +166,7 @@ fn telemetry_is_connected_while_a_stream_is_open_or_a_report_is_fresh() {
     let (id, _stream) = desk.office.subscribe(&who, Have::default(), None, address(3), at(2)).unwrap();
     let connected = |desk: &mut Desk, now: Stamp| {
         desk.office.tick(now).unwrap();
-        let listed = desk.office.administer(AdministratorRequest::ListEndpoints, now).unwrap();
+        let listed = desk.office.administer(AdministratorRequest::ListEndpoints, &OWNER, now).unwrap();
         listed["endpoints"][0]["telemetry_connected"].as_bool().unwrap()
     };
     assert!(connected(&mut desk, at(120)), "between two reports the stream counts");
@@ -230,7 +234,7 @@ fn a_host_name_that_two_endpoints_have_names_none() {
     desk.enrol("pc", 3, at(0));
     desk.enrol("pc", 4, at(0));
     let request = AdministratorRequest::SetTag { endpoint: "pc".into(), tag: "x".into() };
-    let denial = desk.office.administer(request, at(1)).unwrap_err();
+    let denial = desk.office.administer(request, &OWNER, at(1)).unwrap_err();
     assert!(denial.detail.contains("identifier"), "{denial}");
 }
 
@@ -260,7 +264,7 @@ fn rules_that_mean_nothing_are_refused_before_they_are_stored() {
     let mut desk = Desk::new();
     let request = serde_json::from_value(json!({"do": "set-rules", "rule_sets": [
         {"name": "x", "tag": "X", "systems": {"linux": {"rules": [{"id": 1, "type": "astrology"}]}}}]}));
-    let denial = desk.office.administer(request.unwrap(), at(1)).unwrap_err();
+    let denial = desk.office.administer(request.unwrap(), &OWNER, at(1)).unwrap_err();
     assert_eq!(denial.code, RefusalCode::RequestInvalid);
     assert_eq!(desk.office.rules().unwrap().rule_sets.len(), 1);
 }
@@ -306,7 +310,7 @@ fn a_group_decides_profile_and_rules_of_its_endpoints_and_of_no_others() {
     assert_eq!(both, ("Default".to_owned(), vec!["Antivirus".to_owned(), "Telemetry connected".to_owned()]));
     // What is in use is not taken away; without its group an endpoint has what everybody has.
     let removal = AdministratorRequest::RemoveProfile { name: "Field".into() };
-    assert_eq!(desk.office.administer(removal, at(2)).unwrap_err().code, RefusalCode::RequestInvalid);
+    assert_eq!(desk.office.administer(removal, &OWNER, at(2)).unwrap_err().code, RefusalCode::RequestInvalid);
     desk.ask(json!({"do": "remove-group", "name": "field"}));
     assert_eq!(names(&mut desk, &mine, 3).0, "Default");
 }
@@ -367,7 +371,7 @@ fn an_endpoint_that_is_offline_keeps_its_tags_for_the_tag_timeout_and_is_in_no_l
     assert!(watched.has_changed().unwrap(), "a gateway that watches is told");
     let after = watched.borrow_and_update().clone();
     assert_eq!((carried(&after, "Here"), carried(&after, "By hand")), (0, 0));
-    let listed = desk.office.administer(AdministratorRequest::ListEndpoints, at(offline + timeout)).unwrap();
+    let listed = desk.office.administer(AdministratorRequest::ListEndpoints, &OWNER, at(offline + timeout)).unwrap();
     let here = listed["endpoints"][0]["tags"].as_array().unwrap().iter().find(|tag| tag["name"] == "Here").unwrap();
     assert_eq!(here["presence"], "unknown");
     // It comes back as if it had not been away.

@@ -2,12 +2,15 @@
 
 use super::Door;
 use super::reply::{read, write};
+use crate::ems::office::{Actor, Denial};
 use anyhow::{Context, Result};
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::State;
+use axum::extract::connect_info::Connected;
+use axum::extract::{ConnectInfo, State};
 use axum::response::Response;
 use axum::routing::post;
+use axum::serve::IncomingStream;
 use std::fs::Permissions;
 use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
@@ -21,9 +24,20 @@ pub(super) fn routes(door: Door) -> Router {
     Router::new().route(PATH_ADMINISTER, post(administer)).with_state(door)
 }
 
-async fn administer(State(door): State<Door>, body: Bytes) -> Response {
+/// Who calls, as the kernel says.
+#[derive(Clone)]
+pub(super) struct Caller(Option<u32>);
+
+impl Connected<IncomingStream<'_, UnixListener>> for Caller {
+    fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
+        Self(stream.io().peer_cred().ok().map(|caller| caller.uid()))
+    }
+}
+
+async fn administer(State(door): State<Door>, ConnectInfo(caller): ConnectInfo<Caller>, body: Bytes) -> Response {
+    let Some(uid) = caller.0 else { return write(Err::<(), _>(Denial::stranger())) };
     write(match read(&body) {
-        Ok(request) => door.enter(move |office, now| office.administer(request, now)).await,
+        Ok(request) => door.enter(move |office, now| office.administer(request, &Actor::User(uid), now)).await,
         Err(denial) => Err(denial),
     })
 }

@@ -13,7 +13,7 @@ pub use rest::{ADMINISTRATION, ADMINISTRATOR_TOKEN};
 use super::authority::Authority;
 use super::office::{Conduct, Denial, Office};
 use super::stamp::Stamp;
-use super::store::Store;
+use super::store::Sqlite;
 use anyhow::{Context, Result};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -135,8 +135,8 @@ impl LabEms {
         let tls = tls(&authority, &names)?;
         let authority_pem = authority.certificate_pem();
         std::fs::write(settings.state.join(AUTHORITY_PEM), &authority_pem)?;
-        let store = Store::open(&settings.state.join("ems.sqlite"))?;
-        let office = Office::new(conduct(&settings, &names, address)?, authority, store)?;
+        let store = Sqlite::open(&settings.state.join("ems.sqlite"))?;
+        let office = Office::new(conduct(&settings, &names, address)?, authority, Box::new(store))?;
         let door = Door { office: Arc::new(Mutex::new(office)) };
 
         let socket = settings.state.join(ADMINISTRATOR_SOCKET);
@@ -157,6 +157,7 @@ impl LabEms {
         }
         let local = administrator::routes(door.clone()).merge(resources).layer(DefaultBodyLimit::max(MOST_BYTES));
         tasks.spawn(async move {
+            let local = local.into_make_service_with_connect_info::<administrator::Caller>();
             if let Err(error) = axum::serve(administrator, local).await {
                 tracing::error!(%error, "the administrator's socket");
             }

@@ -6,7 +6,7 @@
 
 use super::Door;
 use super::reply::{read, write};
-use crate::ems::office::{AdministratorRequest as Request, Denial, Sharing};
+use crate::ems::office::{Actor, AdministratorRequest as Request, Denial, Sharing};
 use crate::ems::store::GroupRow;
 use anyhow::{Context, Result};
 use axum::Router;
@@ -62,9 +62,17 @@ impl Token {
     }
 }
 
+/// What stands behind each resource: the office, and whose word comes to it.
+#[derive(Clone)]
+struct Desk {
+    door: Door,
+    actor: Arc<Actor>,
+}
+
 pub(super) fn routes(door: Door, token: Token) -> Router {
+    let desk = Desk { door, actor: Arc::new(Actor::Token(*token.0)) };
     let resources = Router::new()
-        .route("/endpoints", get(|State(door)| ask(door, Ok(Request::ListEndpoints))))
+        .route("/endpoints", get(|State(desk)| ask(desk, Ok(Request::ListEndpoints))))
         .route("/endpoints/{endpoint}", delete(remove_endpoint))
         .route("/endpoints/{endpoint}/facts", get(facts))
         .route("/endpoints/{endpoint}/certificates", get(certificates))
@@ -73,14 +81,14 @@ pub(super) fn routes(door: Door, token: Token) -> Router {
         .route("/endpoints/{endpoint}/quarantine", put(quarantine).delete(release))
         .route("/endpoints/{endpoint}/break-glass", post(break_glass))
         .route("/endpoints/{endpoint}/scan", post(scan))
-        .route("/invitations", get(|State(door)| ask(door, Ok(Request::ListInvitations))).post(invite))
+        .route("/invitations", get(|State(desk)| ask(desk, Ok(Request::ListInvitations))).post(invite))
         .route("/invitations/{id}", delete(revoke_invitation))
-        .route("/profile", get(|State(door)| ask(door, Ok(Request::ShowProfile))).put(set_profile))
-        .route("/profiles", get(|State(door)| ask(door, Ok(Request::ListProfiles))))
+        .route("/profile", get(|State(desk)| ask(desk, Ok(Request::ShowProfile))).put(set_profile))
+        .route("/profiles", get(|State(desk)| ask(desk, Ok(Request::ListProfiles))))
         .route("/profiles/{name}", put(put_profile).delete(remove_profile))
-        .route("/rule-sets", get(|State(door)| ask(door, Ok(Request::ShowRules))).put(set_rules))
+        .route("/rule-sets", get(|State(desk)| ask(desk, Ok(Request::ShowRules))).put(set_rules))
         .route("/rule-sets/{name}", put(put_rule_set).delete(remove_rule_set))
-        .route("/groups", get(|State(door)| ask(door, Ok(Request::ListGroups))))
+        .route("/groups", get(|State(desk)| ask(desk, Ok(Request::ListGroups))))
         .route("/groups/{name}", put(put_group).delete(remove_group))
         .route("/certificates/{serial}", delete(revoke_certificate))
         .route("/signing-key", post(rotate_signing_key))
@@ -89,11 +97,11 @@ pub(super) fn routes(door: Door, token: Token) -> Router {
         .route("/devices/{device}/addresses", get(addresses))
         .route("/events", get(events))
         .route("/audit", get(audit))
-        .route("/authority", get(|State(door)| ask(door, Ok(Request::ShowAuthority))))
+        .route("/authority", get(|State(desk)| ask(desk, Ok(Request::ShowAuthority))))
         .route_layer(middleware::from_fn_with_state(token, authorised))
         .route("/openapi.json", get(|| async { ([(header::CONTENT_TYPE, "application/json")], ADMINISTRATION) }))
         .fallback(|| async { Denial::missing("there is no such resource").into_response() })
-        .with_state(door);
+        .with_state(desk);
     Router::new().nest("/admin/v1", resources)
 }
 
@@ -105,9 +113,12 @@ async fn authorised(State(token): State<Token>, request: HttpRequest, next: Next
     (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Bearer")], axum::Json(denial)).into_response()
 }
 
-async fn ask(door: Door, request: Result<Request, Denial>) -> Response {
+async fn ask(desk: Desk, request: Result<Request, Denial>) -> Response {
     write(match request {
-        Ok(request) => door.enter(move |office, now| office.administer(request, now)).await,
+        Ok(request) => {
+            let actor = desk.actor;
+            desk.door.enter(move |office, now| office.administer(request, &actor, now)).await
+        }
         Err(denial) => Err(denial),
     })
 }
@@ -118,37 +129,37 @@ fn named(name: Named) -> Result<String, Denial> {
     name.map(|Path(name)| name).map_err(Denial::invalid)
 }
 
-async fn remove_endpoint(State(door): State<Door>, name: Named) -> Response {
-    ask(door, named(name).map(|endpoint| Request::RemoveEndpoint { endpoint })).await
+async fn remove_endpoint(State(desk): State<Desk>, name: Named) -> Response {
+    ask(desk, named(name).map(|endpoint| Request::RemoveEndpoint { endpoint })).await
 }
 
-async fn facts(State(door): State<Door>, name: Named) -> Response {
-    ask(door, named(name).map(|endpoint| Request::ShowFacts { endpoint })).await
+async fn facts(State(desk): State<Desk>, name: Named) -> Response {
+    ask(desk, named(name).map(|endpoint| Request::ShowFacts { endpoint })).await
 }
 
-async fn certificates(State(door): State<Door>, name: Named) -> Response {
-    ask(door, named(name).map(|endpoint| Request::ListCertificates { endpoint })).await
+async fn certificates(State(desk): State<Desk>, name: Named) -> Response {
+    ask(desk, named(name).map(|endpoint| Request::ListCertificates { endpoint })).await
 }
 
-async fn scan(State(door): State<Door>, name: Named) -> Response {
-    ask(door, named(name).map(|endpoint| Request::Scan { endpoint })).await
+async fn scan(State(desk): State<Desk>, name: Named) -> Response {
+    ask(desk, named(name).map(|endpoint| Request::Scan { endpoint })).await
 }
 
-async fn release(State(door): State<Door>, name: Named) -> Response {
+async fn release(State(desk): State<Desk>, name: Named) -> Response {
     let request = |endpoint| Request::Quarantine { endpoint, on: false, message: None };
-    ask(door, named(name).map(request)).await
+    ask(desk, named(name).map(request)).await
 }
 
 type TwoNames = Result<Path<(String, String)>, PathRejection>;
 
-async fn set_tag(State(door): State<Door>, names: TwoNames) -> Response {
+async fn set_tag(State(desk): State<Desk>, names: TwoNames) -> Response {
     let names = names.map_err(Denial::invalid);
-    ask(door, names.map(|Path((endpoint, tag))| Request::SetTag { endpoint, tag: TagName::new(tag) })).await
+    ask(desk, names.map(|Path((endpoint, tag))| Request::SetTag { endpoint, tag: TagName::new(tag) })).await
 }
 
-async fn unset_tag(State(door): State<Door>, names: TwoNames) -> Response {
+async fn unset_tag(State(desk): State<Desk>, names: TwoNames) -> Response {
     let names = names.map_err(Denial::invalid);
-    ask(door, names.map(|Path((endpoint, tag))| Request::UnsetTag { endpoint, tag: TagName::new(tag) })).await
+    ask(desk, names.map(|Path((endpoint, tag))| Request::UnsetTag { endpoint, tag: TagName::new(tag) })).await
 }
 
 #[derive(Deserialize)]
@@ -156,12 +167,12 @@ struct Assignment {
     group: Option<String>,
 }
 
-async fn assign_group(State(door): State<Door>, name: Named, body: Bytes) -> Response {
+async fn assign_group(State(desk): State<Desk>, name: Named, body: Bytes) -> Response {
     let request = || {
         let Assignment { group } = read(&body)?;
         Ok(Request::AssignGroup { endpoint: named(name)?, group })
     };
-    ask(door, request()).await
+    ask(desk, request()).await
 }
 
 #[derive(Deserialize)]
@@ -170,12 +181,12 @@ struct Words {
     message: Option<String>,
 }
 
-async fn quarantine(State(door): State<Door>, name: Named, body: Bytes) -> Response {
+async fn quarantine(State(desk): State<Desk>, name: Named, body: Bytes) -> Response {
     let request = || {
         let Words { message } = read(&body)?;
         Ok(Request::Quarantine { endpoint: named(name)?, on: true, message })
     };
-    ask(door, request()).await
+    ask(desk, request()).await
 }
 
 #[derive(Deserialize)]
@@ -185,12 +196,12 @@ struct Emergency {
     reason: String,
 }
 
-async fn break_glass(State(door): State<Door>, name: Named, body: Bytes) -> Response {
+async fn break_glass(State(desk): State<Desk>, name: Named, body: Bytes) -> Response {
     let request = || {
         let Emergency { use_within_seconds, lasts_seconds, reason } = read(&body)?;
         Ok(Request::MakeBreakGlass { endpoint: named(name)?, use_within_seconds, lasts_seconds, reason })
     };
-    ask(door, request()).await
+    ask(desk, request()).await
 }
 
 #[derive(Deserialize)]
@@ -208,20 +219,20 @@ fn once() -> u64 {
     1
 }
 
-async fn invite(State(door): State<Door>, body: Bytes) -> Response {
+async fn invite(State(desk): State<Desk>, body: Bytes) -> Response {
     let request = || {
         let Invite { label, valid_seconds, uses, group } = read(&body)?;
         Ok(Request::MakeInvitation { label, valid_seconds, uses, group })
     };
-    ask(door, request()).await
+    ask(desk, request()).await
 }
 
-async fn revoke_invitation(State(door): State<Door>, name: Named) -> Response {
-    ask(door, named(name).map(|id| Request::RevokeInvitation { id })).await
+async fn revoke_invitation(State(desk): State<Desk>, name: Named) -> Response {
+    ask(desk, named(name).map(|id| Request::RevokeInvitation { id })).await
 }
 
-async fn set_profile(State(door): State<Door>, body: Bytes) -> Response {
-    ask(door, read::<Profile>(&body).map(|profile| Request::SetProfile { profile: Box::new(profile) })).await
+async fn set_profile(State(desk): State<Desk>, body: Bytes) -> Response {
+    ask(desk, read::<Profile>(&body).map(|profile| Request::SetProfile { profile: Box::new(profile) })).await
 }
 
 /// What is written under a name says that name itself, or another one was meant.
@@ -232,17 +243,17 @@ fn same_name(path: &str, own: &str) -> Result<(), Denial> {
     }
 }
 
-async fn put_profile(State(door): State<Door>, name: Named, body: Bytes) -> Response {
+async fn put_profile(State(desk): State<Desk>, name: Named, body: Bytes) -> Response {
     let request = || {
         let profile: Profile = read(&body)?;
         same_name(&named(name)?, &profile.name)?;
         Ok(Request::PutProfile { profile: Box::new(profile) })
     };
-    ask(door, request()).await
+    ask(desk, request()).await
 }
 
-async fn remove_profile(State(door): State<Door>, name: Named) -> Response {
-    ask(door, named(name).map(|name| Request::RemoveProfile { name })).await
+async fn remove_profile(State(desk): State<Desk>, name: Named) -> Response {
+    ask(desk, named(name).map(|name| Request::RemoveProfile { name })).await
 }
 
 #[derive(Deserialize)]
@@ -250,38 +261,38 @@ struct RuleSets {
     rule_sets: Vec<TaggingRuleSet>,
 }
 
-async fn set_rules(State(door): State<Door>, body: Bytes) -> Response {
-    ask(door, read::<RuleSets>(&body).map(|RuleSets { rule_sets }| Request::SetRules { rule_sets })).await
+async fn set_rules(State(desk): State<Desk>, body: Bytes) -> Response {
+    ask(desk, read::<RuleSets>(&body).map(|RuleSets { rule_sets }| Request::SetRules { rule_sets })).await
 }
 
-async fn put_rule_set(State(door): State<Door>, name: Named, body: Bytes) -> Response {
+async fn put_rule_set(State(desk): State<Desk>, name: Named, body: Bytes) -> Response {
     let request = || {
         let rule_set: TaggingRuleSet = read(&body)?;
         same_name(&named(name)?, &rule_set.name)?;
         Ok(Request::PutRuleSet { rule_set: Box::new(rule_set) })
     };
-    ask(door, request()).await
+    ask(desk, request()).await
 }
 
-async fn remove_rule_set(State(door): State<Door>, name: Named) -> Response {
-    ask(door, named(name).map(|name| Request::RemoveRuleSet { name })).await
+async fn remove_rule_set(State(desk): State<Desk>, name: Named) -> Response {
+    ask(desk, named(name).map(|name| Request::RemoveRuleSet { name })).await
 }
 
-async fn put_group(State(door): State<Door>, name: Named, body: Bytes) -> Response {
+async fn put_group(State(desk): State<Desk>, name: Named, body: Bytes) -> Response {
     let request = || {
         let group: GroupRow = read(&body)?;
         same_name(&named(name)?, &group.name)?;
         Ok(Request::PutGroup { group })
     };
-    ask(door, request()).await
+    ask(desk, request()).await
 }
 
-async fn remove_group(State(door): State<Door>, name: Named) -> Response {
-    ask(door, named(name).map(|name| Request::RemoveGroup { name })).await
+async fn remove_group(State(desk): State<Desk>, name: Named) -> Response {
+    ask(desk, named(name).map(|name| Request::RemoveGroup { name })).await
 }
 
-async fn revoke_certificate(State(door): State<Door>, name: Named) -> Response {
-    ask(door, named(name).map(|serial| Request::RevokeCertificate { serial })).await
+async fn revoke_certificate(State(desk): State<Desk>, name: Named) -> Response {
+    ask(desk, named(name).map(|serial| Request::RevokeCertificate { serial })).await
 }
 
 #[derive(Deserialize)]
@@ -289,13 +300,13 @@ struct Rotation {
     overlap_seconds: u64,
 }
 
-async fn rotate_signing_key(State(door): State<Door>, body: Bytes) -> Response {
+async fn rotate_signing_key(State(desk): State<Desk>, body: Bytes) -> Response {
     let request = |Rotation { overlap_seconds }| Request::RotateSigningKey { overlap_seconds };
-    ask(door, read(&body).map(request)).await
+    ask(desk, read(&body).map(request)).await
 }
 
-async fn add_device(State(door): State<Door>, name: Named) -> Response {
-    ask(door, named(name).map(|device| Request::AddDevice { device })).await
+async fn add_device(State(desk): State<Desk>, name: Named) -> Response {
+    ask(desk, named(name).map(|device| Request::AddDevice { device })).await
 }
 
 #[derive(Deserialize)]
@@ -303,16 +314,16 @@ struct Shared {
     sharing: Sharing,
 }
 
-async fn set_sharing(State(door): State<Door>, name: Named, body: Bytes) -> Response {
+async fn set_sharing(State(desk): State<Desk>, name: Named, body: Bytes) -> Response {
     let request = || {
         let Shared { sharing } = read(&body)?;
         Ok(Request::SetSharing { device: named(name)?, sharing })
     };
-    ask(door, request()).await
+    ask(desk, request()).await
 }
 
-async fn addresses(State(door): State<Door>, name: Named) -> Response {
-    ask(door, named(name).map(|device| Request::ShowAddresses { device })).await
+async fn addresses(State(desk): State<Desk>, name: Named) -> Response {
+    ask(desk, named(name).map(|device| Request::ShowAddresses { device })).await
 }
 
 #[derive(Deserialize)]
@@ -325,12 +336,12 @@ struct After {
 
 type Wanted = Result<Query<After>, QueryRejection>;
 
-async fn events(State(door): State<Door>, wanted: Wanted) -> Response {
+async fn events(State(desk): State<Desk>, wanted: Wanted) -> Response {
     let wanted = wanted.map_err(Denial::invalid);
-    ask(door, wanted.map(|Query(After { after, endpoint })| Request::ListEvents { after, endpoint })).await
+    ask(desk, wanted.map(|Query(After { after, endpoint })| Request::ListEvents { after, endpoint })).await
 }
 
-async fn audit(State(door): State<Door>, wanted: Wanted) -> Response {
+async fn audit(State(desk): State<Desk>, wanted: Wanted) -> Response {
     let wanted = wanted.map_err(Denial::invalid);
-    ask(door, wanted.map(|Query(After { after, .. })| Request::ListAudit { after })).await
+    ask(desk, wanted.map(|Query(After { after, .. })| Request::ListAudit { after })).await
 }

@@ -1,8 +1,7 @@
-//! What administrators did.
+//! The account of what was changed.
 
-use super::{Store, StoreError, integer, unsigned};
+use super::StoreError;
 use posture::ems::protocol::EndpointId;
-use rusqlite::params;
 use serde::Serialize;
 
 /// One thing that was done.
@@ -10,48 +9,37 @@ use serde::Serialize;
 pub struct AuditRow {
     /// Grows by one with each.
     pub number: u64,
-    /// When.
-    pub unix_milliseconds: u64,
-    /// What.
-    pub action: String,
-    /// To which endpoint.
-    pub endpoint: Option<EndpointId>,
-    /// More of it: a name, a number, a reason. Never a secret.
-    pub detail: String,
+    /// What is told of it.
+    #[serde(flatten)]
+    pub entry: AuditEntry,
 }
 
-impl Store {
+/// What is told of one thing that was done. Never a secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct AuditEntry {
+    /// When.
+    pub unix_milliseconds: u64,
+    /// By whom.
+    pub actor: String,
+    /// What was done.
+    pub action: String,
+    /// To what.
+    pub subject: String,
+    /// To which endpoint.
+    pub endpoint: Option<EndpointId>,
+    /// More of it: a number, a reason.
+    pub detail: String,
+    /// The digest of the subject before; none where there was nothing.
+    pub before: Option<String>,
+    /// The digest of the subject after; none where there is nothing any more.
+    pub after: Option<String>,
+}
+
+/// What was done, for good: nothing of it is changed or taken away.
+pub trait Audit {
     /// Notes what was done.
-    pub fn add_audit(
-        &mut self,
-        unix_milliseconds: u64,
-        action: &str,
-        endpoint: Option<&EndpointId>,
-        detail: &str,
-    ) -> Result<(), StoreError> {
-        self.connection.execute(
-            "INSERT INTO audit (unix_milliseconds, action, endpoint, detail) VALUES (?1, ?2, ?3, ?4)",
-            params![integer(unix_milliseconds), action, endpoint.map(|endpoint| &endpoint.0), detail],
-        )?;
-        Ok(())
-    }
+    fn add_audit(&mut self, entry: &AuditEntry) -> Result<(), StoreError>;
 
     /// Lists what was done after a number, oldest first, at most a thousand.
-    pub fn audit_after(&self, number: u64) -> Result<Vec<AuditRow>, StoreError> {
-        self.connection
-            .prepare(
-                "SELECT number, unix_milliseconds, action, endpoint, detail FROM audit WHERE number > ?1 \
-                 ORDER BY number LIMIT 1000",
-            )?
-            .query_map([integer(number)], |row| {
-                Ok(AuditRow {
-                    number: unsigned(row.get(0)?),
-                    unix_milliseconds: unsigned(row.get(1)?),
-                    action: row.get(2)?,
-                    endpoint: row.get::<_, Option<String>>(3)?.map(EndpointId),
-                    detail: row.get(4)?,
-                })
-            })?
-            .collect()
-    }
+    fn audit_after(&self, number: u64) -> Result<Vec<AuditRow>, StoreError>;
 }

@@ -1,9 +1,8 @@
 //! The certificates that EMS issued: which hold, and why others no longer do.
 
-use super::{Store, StoreError, integer, unsigned};
+use super::StoreError;
 use posture::ems::protocol::EndpointId;
 use posture::ems::signed::Fingerprint;
-use rusqlite::{OptionalExtension, Row, params};
 use serde::Serialize;
 
 /// One certificate.
@@ -25,74 +24,29 @@ pub struct CertificateRow {
     pub ended_because: Option<String>,
 }
 
-const COLUMNS: &str = "fingerprint, endpoint, serial, issued_unix, expires_unix, ended_unix, ended_because";
-
-fn certificate(row: &Row<'_>) -> rusqlite::Result<CertificateRow> {
-    Ok(CertificateRow {
-        fingerprint: Fingerprint(row.get(0)?),
-        endpoint: EndpointId(row.get(1)?),
-        serial: row.get(2)?,
-        issued_unix: unsigned(row.get(3)?),
-        expires_unix: unsigned(row.get(4)?),
-        ended_unix: row.get::<_, Option<i64>>(5)?.map(unsigned),
-        ended_because: row.get(6)?,
-    })
-}
-
-impl Store {
+/// The certificates that were issued.
+pub trait Certificates {
     /// Adds a certificate.
-    pub fn add_certificate(&mut self, new: &CertificateRow) -> Result<(), StoreError> {
-        self.connection.execute(
-            "INSERT INTO certificate (fingerprint, endpoint, serial, issued_unix, expires_unix) \
-             VALUES (?1, ?2, ?3, ?4, ?5)",
-            params![new.fingerprint.0, new.endpoint.0, new.serial, integer(new.issued_unix), integer(new.expires_unix)],
-        )?;
-        Ok(())
-    }
+    fn add_certificate(&mut self, new: &CertificateRow) -> Result<(), StoreError>;
 
     /// Finds a certificate by its serial number.
-    pub fn certificate_of_serial(&self, serial: &str) -> Result<Option<CertificateRow>, StoreError> {
-        let query = format!("SELECT {COLUMNS} FROM certificate WHERE serial = ?1");
-        self.connection.query_row(&query, [serial], certificate).optional()
-    }
+    fn certificate_of_serial(&self, serial: &str) -> Result<Option<CertificateRow>, StoreError>;
 
     /// Lists the certificates of an endpoint, oldest first.
-    pub fn certificates_of(&self, endpoint: &EndpointId) -> Result<Vec<CertificateRow>, StoreError> {
-        let query = format!("SELECT {COLUMNS} FROM certificate WHERE endpoint = ?1 ORDER BY issued_unix, rowid");
-        self.connection.prepare(&query)?.query_map([&endpoint.0], certificate)?.collect()
-    }
+    fn certificates_of(&self, endpoint: &EndpointId) -> Result<Vec<CertificateRow>, StoreError>;
 
     /// Ends a certificate that holds.
-    pub fn end_certificate(&mut self, fingerprint: Fingerprint, why: &str, now_unix: u64) -> Result<(), StoreError> {
-        self.connection.execute(
-            "UPDATE certificate SET ended_unix = ?2, ended_because = ?3 WHERE fingerprint = ?1 AND ended_unix IS NULL",
-            params![fingerprint.0, integer(now_unix), why],
-        )?;
-        Ok(())
-    }
+    fn end_certificate(&mut self, fingerprint: Fingerprint, why: &str, now_unix: u64) -> Result<(), StoreError>;
 
     /// Makes a certificate the one of its endpoint: every other one is over, and what was signed for an
     /// earlier one is signed anew.
-    pub fn adopt_certificate(
+    fn adopt_certificate(
         &mut self,
         endpoint: &EndpointId,
         fingerprint: Fingerprint,
         now_unix: u64,
-    ) -> Result<(), StoreError> {
-        self.connection.execute(
-            "UPDATE certificate SET ended_unix = ?3, ended_because = 'replaced' \
-             WHERE endpoint = ?1 AND fingerprint <> ?2 AND ended_unix IS NULL",
-            params![endpoint.0, fingerprint.0, integer(now_unix)],
-        )?;
-        self.connection
-            .execute("UPDATE endpoint SET fingerprint = ?2 WHERE id = ?1", params![endpoint.0, fingerprint.0])?;
-        self.connection.execute("DELETE FROM document WHERE endpoint = ?1", [&endpoint.0])?;
-        Ok(())
-    }
+    ) -> Result<(), StoreError>;
 
     /// Forgets every document: all are signed anew.
-    pub fn forget_documents(&mut self) -> Result<(), StoreError> {
-        self.connection.execute("DELETE FROM document", [])?;
-        Ok(())
-    }
+    fn forget_documents(&mut self) -> Result<(), StoreError>;
 }

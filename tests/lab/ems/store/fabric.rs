@@ -1,9 +1,8 @@
 //! Manual tags, fabric devices and their sessions.
 
-use super::{Store, StoreError, integer};
+use super::StoreError;
 use posture::ems::protocol::EndpointId;
 use posture::rules::TagName;
-use rusqlite::{OptionalExtension, params};
 use std::net::IpAddr;
 
 /// A gateway that EMS shares tags with.
@@ -13,114 +12,42 @@ pub struct FabricDevice {
     pub name: String,
     /// Whether it is told of every endpoint, or of those connected through it alone.
     pub share_all: bool,
+    /// The digest of its token.
+    pub token_hash: Vec<u8>,
 }
 
-/// Tag names are equal as [`TagName`] says; the folded form is the key.
-fn folded(tag: &TagName) -> String {
-    tag.as_str().to_lowercase()
-}
-
-impl Store {
+/// Manual tags, fabric devices and their sessions.
+pub trait Fabric {
     /// Makes a tag known that people give by hand.
-    pub fn add_manual_tag(&mut self, tag: &TagName) -> Result<(), StoreError> {
-        self.connection.execute(
-            "INSERT INTO manual_tag (folded, name) VALUES (?1, ?2) ON CONFLICT (folded) DO NOTHING",
-            [folded(tag).as_str(), tag.as_str()],
-        )?;
-        Ok(())
-    }
+    fn add_manual_tag(&mut self, tag: &TagName) -> Result<(), StoreError>;
 
     /// Lists the tags that people give by hand.
-    pub fn manual_tags(&self) -> Result<Vec<TagName>, StoreError> {
-        self.connection
-            .prepare("SELECT name FROM manual_tag ORDER BY folded")?
-            .query_map([], |row| row.get::<_, String>(0).map(TagName::new))?
-            .collect()
-    }
+    fn manual_tags(&self) -> Result<Vec<TagName>, StoreError>;
 
     /// Lists the tags that people gave to an endpoint.
-    pub fn tags_of(&self, id: &EndpointId) -> Result<Vec<TagName>, StoreError> {
-        self.connection
-            .prepare("SELECT name FROM tagged JOIN manual_tag USING (folded) WHERE endpoint = ?1")?
-            .query_map([&id.0], |row| row.get::<_, String>(0).map(TagName::new))?
-            .collect()
-    }
+    fn tags_of(&self, id: &EndpointId) -> Result<Vec<TagName>, StoreError>;
 
     /// Gives a tag to an endpoint or takes it away.
-    pub fn set_tagged(&mut self, id: &EndpointId, tag: &TagName, given: bool) -> Result<(), StoreError> {
-        let statement = if given {
-            "INSERT INTO tagged (endpoint, folded) VALUES (?1, ?2) ON CONFLICT DO NOTHING"
-        } else {
-            "DELETE FROM tagged WHERE endpoint = ?1 AND folded = ?2"
-        };
-        self.connection.execute(statement, [&id.0, &folded(tag)])?;
-        Ok(())
-    }
+    fn set_tagged(&mut self, id: &EndpointId, tag: &TagName, given: bool) -> Result<(), StoreError>;
 
     /// Adds a fabric device, or gives it a new token.
-    pub fn set_device(&mut self, name: &str, token_hash: &[u8]) -> Result<(), StoreError> {
-        self.connection.execute(
-            "INSERT INTO fabric_device (name, token_hash) VALUES (?1, ?2) \
-             ON CONFLICT (name) DO UPDATE SET token_hash = ?2",
-            params![name, token_hash],
-        )?;
-        Ok(())
-    }
+    fn set_device(&mut self, name: &str, token_hash: &[u8]) -> Result<(), StoreError>;
 
     /// Sets how much a device is told. Tells whether there is such a device.
-    pub fn set_sharing(&mut self, name: &str, share_all: bool) -> Result<bool, StoreError> {
-        let changed = self
-            .connection
-            .execute("UPDATE fabric_device SET share_all = ?2 WHERE name = ?1", params![name, share_all])?;
-        Ok(changed == 1)
-    }
+    fn set_sharing(&mut self, name: &str, share_all: bool) -> Result<bool, StoreError>;
 
     /// Finds the device that a token belongs to.
-    pub fn device_of(&self, token_hash: &[u8]) -> Result<Option<FabricDevice>, StoreError> {
-        self.connection
-            .query_row("SELECT name, share_all FROM fabric_device WHERE token_hash = ?1", [token_hash], |row| {
-                Ok(FabricDevice { name: row.get(0)?, share_all: row.get(1)? })
-            })
-            .optional()
-    }
+    fn device_of(&self, token_hash: &[u8]) -> Result<Option<FabricDevice>, StoreError>;
 
     /// Finds a device.
-    pub fn device(&self, name: &str) -> Result<Option<FabricDevice>, StoreError> {
-        self.connection
-            .query_row("SELECT name, share_all FROM fabric_device WHERE name = ?1", [name], |row| {
-                Ok(FabricDevice { name: row.get(0)?, share_all: row.get(1)? })
-            })
-            .optional()
-    }
+    fn device(&self, name: &str) -> Result<Option<FabricDevice>, StoreError>;
 
     /// Notes that an address has a tunnel through a device, or has it no longer.
-    pub fn set_session(&mut self, device: &str, address: IpAddr, up: bool, now_unix: u64) -> Result<(), StoreError> {
-        let address = address.to_string();
-        if up {
-            self.connection.execute(
-                "INSERT INTO fabric_session (device, address, since_unix) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
-                params![device, address, integer(now_unix)],
-            )?;
-        } else {
-            self.connection
-                .execute("DELETE FROM fabric_session WHERE device = ?1 AND address = ?2", params![device, address])?;
-        }
-        Ok(())
-    }
+    fn set_session(&mut self, device: &str, address: IpAddr, up: bool, now_unix: u64) -> Result<(), StoreError>;
 
     /// Forgets every session of a device: it restarted.
-    pub fn clear_sessions(&mut self, device: &str) -> Result<(), StoreError> {
-        self.connection.execute("DELETE FROM fabric_session WHERE device = ?1", [device])?;
-        Ok(())
-    }
+    fn clear_sessions(&mut self, device: &str) -> Result<(), StoreError>;
 
     /// Lists the addresses that have a tunnel through a device.
-    pub fn sessions(&self, device: &str) -> Result<Vec<IpAddr>, StoreError> {
-        let texts: Vec<String> = self
-            .connection
-            .prepare("SELECT address FROM fabric_session WHERE device = ?1")?
-            .query_map([device], |row| row.get(0))?
-            .collect::<Result<_, _>>()?;
-        Ok(texts.iter().filter_map(|text| text.parse().ok()).collect())
-    }
+    fn sessions(&self, device: &str) -> Result<Vec<IpAddr>, StoreError>;
 }

@@ -1,87 +1,76 @@
-//! SQLite: what must survive `kill -9`. Every statement is parameterised.
+//! What EMS keeps, behind an interface: [`Store`] is all that the office knows of it, [`Sqlite`] is a file.
 //!
-//! A commit is in the system's hands when it returns, and on the disk a little later: that outlives
-//! the process, and not a power cut of the machine. A lab can live with that, and a change need not
-//! wait for a disk before it is pushed. Counters, which must never be given twice, skip ahead
-//! whenever the file is opened.
-//!
-//! Rows in, rows out: no decision is made here. Calls block; the server makes them on threads for
-//! blocking work.
+//! Rows in, rows out: no decision is made here. Calls block; the server makes them on threads for blocking
+//! work. What is committed outlives the process, `kill -9` included.
 
 mod audit;
 mod certificate;
 mod endpoint;
 mod fabric;
 mod policy;
-mod schema;
+mod sqlite;
 
-pub use audit::AuditRow;
-pub use certificate::CertificateRow;
-pub use endpoint::{EndpointRow, IssuedDocument, NewEndpoint, StoredEvent};
-pub use fabric::FabricDevice;
-pub use policy::{GroupRow, InvitationRow, NewInvitation};
+pub use audit::{Audit, AuditEntry, AuditRow};
+pub use certificate::{CertificateRow, Certificates};
+pub use endpoint::{EndpointRow, Endpoints, IssuedDocument, NewEndpoint, StoredEvent};
+pub use fabric::{Fabric, FabricDevice};
+pub use policy::{GroupRow, InvitationRow, NewInvitation, Policies};
+pub use sqlite::Sqlite;
 
-use rusqlite::Connection;
-use std::path::Path;
-use std::time::Duration;
+/// What goes wrong in a store: for EMS's log.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct StoreError(Box<dyn std::error::Error + Send + Sync>);
 
-/// What goes wrong in the store.
-pub type StoreError = rusqlite::Error;
-
-/// By how much counters skip ahead: more than can be lost in a power cut.
-const COUNTERS_SKIPPED: u64 = 1_000;
-
-/// The database.
-pub struct Store {
-    connection: Connection,
+impl StoreError {
+    /// Wraps what a kind of store calls its errors.
+    pub fn new(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self(error.into())
+    }
 }
 
-impl Store {
-    /// Opens the file and brings its schema up to date.
-    pub fn open(file: &Path) -> Result<Self, StoreError> {
-        Self::prepare(Connection::open(file)?)
-    }
+/// Everything that EMS keeps.
+pub trait Store: Audit + Certificates + Endpoints + Fabric + Policies + Send {
+    /// Begins changes that hold together. Begun within others they are undone alone, and last with those.
+    fn begin(&mut self) -> Result<(), StoreError>;
 
-    /// Opens a database that ends with the process: for tests of decisions.
-    pub fn in_memory() -> Result<Self, StoreError> {
-        Self::prepare(Connection::open_in_memory()?)
-    }
+    /// Makes the changes since the last [`Self::begin`] last.
+    fn commit(&mut self) -> Result<(), StoreError>;
 
-    fn prepare(mut connection: Connection) -> Result<Self, StoreError> {
-        connection.busy_timeout(Duration::from_secs(5))?;
-        connection.pragma_update(None, "journal_mode", "WAL")?;
-        connection.pragma_update(None, "synchronous", "NORMAL")?;
-        connection.pragma_update(None, "foreign_keys", "ON")?;
-        schema::migrate(&mut connection)?;
-        let mut store = Self { connection };
-        store.skip_counters(COUNTERS_SKIPPED)?;
-        Ok(store)
-    }
+    /// Takes them back.
+    fn roll_back(&mut self) -> Result<(), StoreError>;
+}
 
-    /// Runs changes as one transaction: all of them or none.
+impl dyn Store {
+    /// Runs changes as one: all of them or none, however it ends.
     pub fn transaction<T, E: From<StoreError>>(
         &mut self,
-        change: impl FnOnce(&mut Self) -> Result<T, E>,
+        change: impl FnOnce(&mut (dyn Store + 'static)) -> Result<T, E>,
     ) -> Result<T, E> {
-        self.connection.execute_batch("BEGIN IMMEDIATE")?;
-        match change(self) {
-            Ok(value) => {
-                self.connection.execute_batch("COMMIT")?;
-                Ok(value)
-            }
-            Err(error) => {
-                self.connection.execute_batch("ROLLBACK")?;
-                Err(error)
-            }
+        self.begin()?;
+        let mut changes = Changes { store: self, kept: false };
+        let value = change(&mut *changes.store)?;
+        changes.store.commit()?;
+        changes.kept = true;
+        Ok(value)
+    }
+}
+
+/// Changes that are taken back unless they are kept.
+struct Changes<'a> {
+    store: &'a mut (dyn Store + 'static),
+    kept: bool,
+}
+
+impl Drop for Changes<'_> {
+    fn drop(&mut self) {
+        if !self.kept
+            && let Err(error) = self.store.roll_back()
+        {
+            tracing::error!(%error, "changes could not be taken back");
         }
     }
 }
 
-/// SQLite's integers are signed; what is larger than they can hold is held as their largest.
-fn integer(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
-}
-
-fn unsigned(value: i64) -> u64 {
-    u64::try_from(value).unwrap_or(0)
-}
+#[cfg(test)]
+mod tests;

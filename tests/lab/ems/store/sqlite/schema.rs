@@ -1,6 +1,6 @@
 //! The schema and its versions (SQLite's `user_version`).
 
-use super::StoreError;
+use crate::ems::store::StoreError;
 use rusqlite::Connection;
 
 /// One entry a version; an entry is never changed once it was released.
@@ -108,6 +108,16 @@ const MIGRATIONS: &[&str] = &[
         SELECT fingerprint, id, lower(hex(fingerprint)), enrolled_unix, 253402300799, removed_unix,
                iif(removed_unix IS NULL, NULL, 'removed') FROM endpoint;
 ",
+    "
+    ALTER TABLE audit ADD COLUMN actor TEXT NOT NULL DEFAULT 'unknown';
+    ALTER TABLE audit ADD COLUMN subject TEXT NOT NULL DEFAULT '';
+    ALTER TABLE audit ADD COLUMN before TEXT;
+    ALTER TABLE audit ADD COLUMN after TEXT;
+    CREATE TRIGGER audit_is_not_changed BEFORE UPDATE ON audit
+        BEGIN SELECT RAISE(ABORT, 'the account is not changed'); END;
+    CREATE TRIGGER audit_is_not_shortened BEFORE DELETE ON audit
+        BEGIN SELECT RAISE(ABORT, 'the account is not shortened'); END;
+",
 ];
 
 /// Brings a database to the newest version; refuses one that is newer than this program.
@@ -115,9 +125,7 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
     let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     let done = usize::try_from(version).unwrap_or(usize::MAX);
     if done > MIGRATIONS.len() {
-        return Err(StoreError::InvalidParameterName(format!(
-            "the database has version {version}, newer than this program"
-        )));
+        return Err(StoreError::new(format!("the database has version {version}, newer than this program")));
     }
     for (number, migration) in MIGRATIONS.iter().enumerate().skip(done) {
         let transaction = connection.transaction()?;
@@ -163,6 +171,26 @@ mod tests {
         let rows: Vec<(String, Option<String>)> =
             rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap().map(Result::unwrap).collect();
         assert_eq!(rows, [("a".into(), Some(r#"{"id":"a"}"#.into())), ("b".into(), None)]);
+    }
+
+    #[test]
+    fn an_account_of_an_earlier_version_is_kept_and_never_changed() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        for migration in &MIGRATIONS[..3] {
+            connection.execute_batch(migration).unwrap();
+        }
+        connection.pragma_update(None, "user_version", 3).unwrap();
+        let add = "INSERT INTO audit (unix_milliseconds, action, detail) VALUES (5, 'quarantine', 'q')";
+        connection.execute_batch(add).unwrap();
+        migrate(&mut connection).unwrap();
+        let kept: (String, String, Option<String>) = connection
+            .query_row("SELECT action, actor, before FROM audit", [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+            .unwrap();
+        assert_eq!(kept, ("quarantine".into(), "unknown".into(), None));
+        for change in ["UPDATE audit SET detail = ''", "DELETE FROM audit"] {
+            let error = connection.execute_batch(change).unwrap_err();
+            assert!(error.to_string().contains("account"), "{error}");
+        }
     }
 
     #[test]
