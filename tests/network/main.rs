@@ -8,6 +8,7 @@
 mod client;
 mod leaks;
 mod offload;
+mod overhead;
 mod resolved;
 mod undo;
 
@@ -29,10 +30,12 @@ const SCENARIOS: &[Scenario] = &[
     ("network: packets to the tunnel's address on another link are dropped", leaks::strangers_are_dropped),
     ("network: answers reach marked sockets under a strict reverse-path check", leaks::strict_reverse_path),
     ("network: super-packets are cut as the kernel cuts them", offload::cuts_as_the_kernel_does),
+    ("network: fragments of IPv4 pass as the kernel passes them", offload::fragments_pass_as_the_kernel_passes_them),
     (
         "network: joined packets are cut again by the kernel to what they were",
         offload::joins_what_the_kernel_cuts_again,
     ),
+    ("network: what lies around a packet on the wire is what the suite says", overhead::on_the_wire),
     ("network: systemd-resolved is told per link and reverted", resolved::is_told_and_reverted),
 ];
 

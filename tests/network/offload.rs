@@ -281,6 +281,47 @@ pub fn joins_what_the_kernel_cuts_again() -> Result<()> {
     Ok(())
 }
 
+/// What says that an IPv4 packet is a fragment: the first, one in the middle, the last.
+const FRAGMENTS: [u16; 3] = [0x2000, 0x2000 | 90, 180];
+
+/// Makes a fragment of an IPv4 packet.
+fn as_fragment(packet: &mut [u8], place: u16) {
+    let header = usize::from(packet[0] & 15) * 4;
+    packet[6..8].copy_from_slice(&place.to_be_bytes());
+    packet[10..12].fill(0);
+    let sum = checksum::finish(checksum::sum(&packet[..header], 0));
+    packet[10..12].copy_from_slice(&sum.to_be_bytes());
+}
+
+pub fn fragments_pass_as_the_kernel_passes_them() -> Result<()> {
+    every(|kernel, case| {
+        let case = Case { ipv6: false, ..case.clone() };
+        if !case.fits() {
+            return Ok(());
+        }
+        for place in FRAGMENTS {
+            // As fragments come: one by one, nothing to be cut and nothing to be summed up.
+            let one = Case { payload: case.payload[..case.size].to_vec(), ..case.clone() };
+            let fragment = |hops| {
+                let (_, mut packet) = one.super_packet(hops);
+                as_fragment(&mut packet, place);
+                packet
+            };
+            let ours = cut(VirtioHeader::default(), &fragment(63))?;
+            let theirs = kernel.forward(VirtioHeader::default(), &fragment(64), 1)?;
+            ensure!(ours == theirs, "{place:04x}: ours {ours:02x?}\ntheirs {theirs:02x?}");
+            // Whatever they hold looks like a segment of a stream at most: none is joined with another.
+            let (header, packet) = case.super_packet(64);
+            let mut packets = cut(header, &packet)?;
+            packets.iter_mut().for_each(|packet| as_fragment(packet, place));
+            let joined = join(&packets);
+            ensure!(joined.iter().all(|(_, _, count)| *count == 1), "{place:04x}: fragments were joined");
+            ensure!(joined.into_iter().map(|(_, packet, _)| packet).eq(packets), "{place:04x}: changed on the way");
+        }
+        Ok(())
+    })
+}
+
 /// Returns what our joining would write to a device, and of how many packets each is made.
 fn join(packets: &[Vec<u8>]) -> Vec<(VirtioHeader, Vec<u8>, usize)> {
     let mut buffer = packets.concat();
