@@ -53,6 +53,7 @@ pub const ALL: &[System] = &[
     other("bare forwarder, ChaCha20-Poly1305", Way::Forwarder("lab-bare", "chacha20poly1305", &[])),
     ours("Postern ESP/UDP, ChaCha20-Poly1305", Way::Forwarder("lab-forward", "chacha20poly1305-noesn", &["udp"])),
     ours("Postern ESP/TCP, AES-256-GCM", Way::Forwarder("lab-forward", "aes256gcm16-noesn", &["tcp"])),
+    ours("Postern WireGuard", Way::Forwarder("lab-wireguard", "wireguard", &[])),
     other(STRONGSWAN, Way::StrongSwan),
     other("wireguard-go, userspace", Way::WireGuard("wireguard-go", &["-f"])),
     other(BORINGTUN, Way::WireGuard("boringtun-cli", &["-f", "--disable-drop-privileges", "-t", "1"])),
@@ -115,7 +116,9 @@ impl System {
 fn installed(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let cargo = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cargo/bin"));
-    std::env::split_paths(&path).chain(cargo).map(|folder| folder.join(name)).find(|path| path.is_file())
+    // Where tests/bench puts what it builds for itself: beside the folder of this program.
+    let own = std::env::current_exe().ok().and_then(|own| Some(own.parent()?.parent()?.join("bench-rivals/bin")));
+    std::env::split_paths(&path).chain(own).chain(cargo).map(|folder| folder.join(name)).find(|path| path.is_file())
 }
 
 fn forwarder(pair: &Pair, name: &str, suite: &str, more: &[&str]) -> Result<Up> {
