@@ -110,6 +110,10 @@ fn run_outside(name: &str) -> Result<()> {
     let status = wait(&mut child)?;
     let text = output.recv().unwrap_or_default();
     if status.success() {
+        if !soak().is_zero() {
+            // A soak's figures are wanted when all went well, too.
+            eprint!("\n{text}");
+        }
         return Ok(());
     }
     bail!("{status}\n{text}");

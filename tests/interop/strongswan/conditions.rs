@@ -112,9 +112,11 @@ pub fn data_flows_on() -> Result<()> {
         let (start, soak) = (std::time::Instant::now(), lab::scenario::soak());
         let before = renewals();
         let memory = lab::hostile::MemoryWatch::start(endpoint.network_process()?)?;
+        let mut moved = 0;
         loop {
             // Both ways, and what arrives has the right checksum.
             transfer(&place.network, CORPORATE.parse()?, 2)?;
+            moved += 4;
             if start.elapsed() >= soak {
                 break;
             }
@@ -124,6 +126,7 @@ pub fn data_flows_on() -> Result<()> {
         let due = usize::try_from(start.elapsed().as_secs() / 40)?;
         ensure!(renewals() >= before + due, "{} renewals in {:?}", renewals() - before, start.elapsed());
         let toll = lab::weather::end(place.gateway.guest())?;
+        eprintln!("{moved} MB, {} renewals, {gained} kB gained, {toll:?}", renewals() - before);
         ensure!(toll.lost_in > 0 && toll.lost_out > 0, "there was no weather: {toll:?}");
         ensure!(work(endpoint)?.state == ConnectionState::Connected);
         no_ping_is_lost(&place.network)
