@@ -48,13 +48,14 @@ pub fn engine(name: &str, tunnel: &Tunnel, opened: &[Vec<u8>]) -> Result<TunnelC
         AuthenticationKind::Psk => ClientAuthentication::PreSharedKey,
         // Its name is the UID, which is put in with the rest of what a FortiGate wants.
         AuthenticationKind::Saml => ClientAuthentication::Eap { identity: None, profile: EapProfile::default() },
-        AuthenticationKind::Eap => ClientAuthentication::Eap {
+        AuthenticationKind::Eap => {
+            ClientAuthentication::Eap { identity: auth.user.clone(), profile: login(tunnel, opened).map_err(invalid)? }
+        }
+        AuthenticationKind::CertificateThenEap => ClientAuthentication::CertificateThenEap {
+            chain: own_chain(auth, opened).map_err(invalid)?,
+            second_identity: auth.user.as_ref().and_then(|user| user.parse().ok()),
             identity: auth.user.clone(),
-            profile: EapProfile {
-                methods: auth.eap_methods.clone(),
-                tls: login_tls(tunnel, opened).map_err(invalid)?,
-                ..EapProfile::default()
-            },
+            profile: login(tunnel, opened).map_err(invalid)?,
         },
         AuthenticationKind::Certificate => {
             ClientAuthentication::Certificate { chain: own_chain(auth, opened).map_err(invalid)? }
@@ -162,6 +163,11 @@ fn everything(tunnel: &Tunnel) -> Vec<IpNet> {
 fn lifetime(whole: Duration) -> Lifetime {
     let rekey_after = whole.mul_f64(0.9);
     Lifetime { rekey_after, jitter: rekey_after.mul_f64(0.1), expire_after: whole }
+}
+
+fn login(tunnel: &Tunnel, opened: &[Vec<u8>]) -> Result<EapProfile, String> {
+    let methods = tunnel.auth.eap_methods.clone();
+    Ok(EapProfile { methods, tls: login_tls(tunnel, opened)?, ..EapProfile::default() })
 }
 
 /// Makes what the methods that run in TLS are told; none where no such method is named.

@@ -166,6 +166,21 @@ pub enum ClientAuthentication {
         /// The own certificate and its intermediates, DER, leaf first.
         chain: Vec<Vec<u8>>,
     },
+    /// By a certificate, and then by EAP in a second exchange (RFC 4739). A gateway that does not announce that it can
+    /// do so is refused before anything was shown to it.
+    CertificateThenEap {
+        /// The own certificate and its intermediates, DER, leaf first.
+        chain: Vec<Vec<u8>>,
+        /// IDi of the second exchange; none: that of the first.
+        #[serde(default)]
+        second_identity: Option<Identity>,
+        /// The EAP identity; none: asked for.
+        #[serde(default)]
+        identity: Option<String>,
+        /// Which methods it may be, and how.
+        #[serde(default)]
+        profile: EapProfile,
+    },
     /// By EAP.
     Eap {
         /// The EAP identity; none: asked for.
@@ -175,6 +190,16 @@ pub enum ClientAuthentication {
         #[serde(default)]
         profile: EapProfile,
     },
+}
+
+impl ClientAuthentication {
+    /// Returns the own certificates, where it shows some outside EAP.
+    pub(super) fn chain(&self) -> Option<&[Vec<u8>]> {
+        match self {
+            Self::Certificate { chain } | Self::CertificateThenEap { chain, .. } => Some(chain),
+            Self::PreSharedKey | Self::Eap { .. } => None,
+        }
+    }
 }
 
 /// Which addresses are requested from the gateway.

@@ -71,7 +71,8 @@ pub(super) fn begin(
     now: Timestamp,
 ) -> State {
     let (name, profile) = match &context.configuration.client_auth {
-        ClientAuthentication::Eap { identity, profile } => (identity.clone(), profile.clone()),
+        ClientAuthentication::Eap { identity, profile }
+        | ClientAuthentication::CertificateThenEap { identity, profile, .. } => (identity.clone(), profile.clone()),
         _ => (None, EapProfile::default()),
     };
     let unix_now = context.unix(now);

@@ -77,6 +77,8 @@ pub(super) struct Negotiated {
     pub announced: SignatureHashes,
     /// Whether the gateway can do without a CHILD SA at first (RFC 6023).
     pub childless: bool,
+    /// Whether the gateway can authenticate in several exchanges (RFC 4739).
+    pub several_authentications: bool,
     pub nat: Nat,
     pub ppk: Ppk,
     pub negotiation_ends: Timestamp,

@@ -33,6 +33,9 @@ impl<'a> Payloads<'a> {
         key_exchange: KeyExchange => KeyExchange;
         /// Ni or Nr.
         nonce: Nonce => [u8];
+        /// IDi, which only a gateway reads.
+        #[cfg(test)]
+        initiator_identity: IdentificationInitiator => Identification;
         /// IDr.
         responder_identity: IdentificationResponder => Identification;
         /// AUTH.

@@ -272,6 +272,7 @@ impl AwaitingResumeResponse {
             response: datagram.to_vec(),
             announced: SignatureHashes::default(),
             ppk: if ticket.post_quantum { Ppk::InUse } else { Ppk::Unused },
+            several_authentications: false,
             childless: payloads.notify(NotifyType::CHILDLESS_IKEV2_SUPPORTED).is_some(),
             nat: nat.unwrap_or_default(),
             negotiation_ends: self.negotiation_ends,

@@ -5,7 +5,7 @@
 
 use super::auth::{
     AwaitingAuthResponse, AwaitingFinalAuth, AwaitingPreSharedKey, AwaitingResumedAuth, AwaitingRevocation,
-    AwaitingSignature,
+    AwaitingSecondExchange, AwaitingSignature,
 };
 use super::candidates::Candidates;
 use super::cause::{CloseCause, CloseReason};
@@ -41,6 +41,8 @@ pub(super) enum State {
     AwaitingAuthResponse(Box<AwaitingAuthResponse>),
     /// Those were asked who know whether the gateway's certificate was revoked.
     AwaitingRevocation(Box<AwaitingRevocation>),
+    /// IDi of the second exchange of authentication was sent.
+    AwaitingSecondExchange(Box<AwaitingSecondExchange>),
     /// An EAP answer was sent.
     AwaitingEapMessage(Box<AwaitingEapMessage>),
     /// An EAP identity or password was asked for.
@@ -73,6 +75,7 @@ impl State {
             Self::AwaitingSignature(_) => "awaiting-signature",
             Self::AwaitingAuthResponse(_) => "awaiting-auth-response",
             Self::AwaitingRevocation(_) => "awaiting-revocation",
+            Self::AwaitingSecondExchange(_) => "awaiting-second-exchange",
             Self::AwaitingEapMessage(_) => "awaiting-eap-message",
             Self::AwaitingCredential(_) => "awaiting-credential",
             Self::AwaitingFinalAuth(_) => "awaiting-final-auth",
@@ -123,6 +126,7 @@ impl State {
         match self {
             Self::AwaitingIntermediateResponse(state) => state.respond(&payloads, context, now),
             Self::AwaitingAuthResponse(state) => state.respond(&payloads, context, now),
+            Self::AwaitingSecondExchange(state) => state.respond(&payloads, context, now),
             Self::AwaitingEapMessage(state) => state.respond(&payloads, context, now),
             Self::AwaitingFinalAuth(state) => state.respond(&payloads, context, now),
             Self::AwaitingResumedAuth(state) => state.respond(&payloads, context, now),
@@ -178,6 +182,7 @@ impl State {
             Self::AwaitingEapMessage(state) => state.is_proven(),
             Self::AwaitingCredential(state) => state.is_proven(),
             // The last: it has, and refused what was offered, so that it is tried from the start.
+            Self::AwaitingRevocation(_) | Self::AwaitingSecondExchange(_) => true,
             Self::AwaitingFinalAuth(_) | Self::Established(_) | Self::Candidates(_) => true,
             _ => false,
         }
@@ -211,6 +216,7 @@ impl State {
             Self::AwaitingSignature(state) => Some(&state.negotiated),
             Self::AwaitingAuthResponse(state) => Some(&state.negotiated),
             Self::AwaitingRevocation(state) => Some(&state.state.negotiated),
+            Self::AwaitingSecondExchange(state) => Some(&state.negotiated),
             Self::AwaitingEapMessage(state) => Some(&state.negotiated),
             Self::AwaitingCredential(state) => Some(&state.negotiated),
             Self::AwaitingFinalAuth(state) => Some(&state.negotiated),
@@ -227,6 +233,7 @@ impl State {
             Self::AwaitingSignature(state) => Some(&mut state.negotiated),
             Self::AwaitingAuthResponse(state) => Some(&mut state.negotiated),
             Self::AwaitingRevocation(state) => Some(&mut state.state.negotiated),
+            Self::AwaitingSecondExchange(state) => Some(&mut state.negotiated),
             Self::AwaitingEapMessage(state) => Some(&mut state.negotiated),
             Self::AwaitingCredential(state) => Some(&mut state.negotiated),
             Self::AwaitingFinalAuth(state) => Some(&mut state.negotiated),
@@ -244,6 +251,7 @@ impl State {
             Self::AwaitingSignature(state) => state.negotiated,
             Self::AwaitingAuthResponse(state) => state.negotiated,
             Self::AwaitingRevocation(state) => state.state.negotiated,
+            Self::AwaitingSecondExchange(state) => state.negotiated,
             Self::AwaitingEapMessage(state) => state.negotiated,
             Self::AwaitingCredential(state) => state.negotiated,
             Self::AwaitingFinalAuth(state) => state.negotiated,

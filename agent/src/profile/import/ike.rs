@@ -109,6 +109,7 @@ fn login<'d>(reader: &mut Reader<'d>, draft: &mut Draft, settings: Node<'d, 'd>,
         AuthenticationKind::Certificate => "certificate",
         AuthenticationKind::Eap => "eap",
         AuthenticationKind::Saml => "saml",
+        AuthenticationKind::CertificateThenEap => "certificate+eap",
     };
     let gateway = if tunnel.uses_pre_shared_key() { "psk" } else { "certificate" };
     if let Some((node, _)) = method {

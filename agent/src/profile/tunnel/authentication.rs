@@ -117,6 +117,9 @@ pub enum AuthenticationKind {
     Psk,
     /// A certificate and its private key.
     Certificate,
+    /// A certificate, and then a user's name and password by EAP (RFC 4739); both must be accepted.
+    #[serde(rename = "certificate+eap")]
+    CertificateThenEap,
     /// A user's name and password by EAP.
     Eap,
     /// A sign-on in a browser, then EAP with what it brought; only with `peer = "fortigate"`.
@@ -144,7 +147,7 @@ fn is_container(file: &Path) -> bool {
 impl Authentication {
     /// Tells whether this end shows a certificate, to the gateway or to the login server.
     pub fn shows_certificate(&self) -> bool {
-        self.kind == AuthenticationKind::Certificate
+        matches!(self.kind, AuthenticationKind::Certificate | AuthenticationKind::CertificateThenEap)
             || (self.kind == AuthenticationKind::Eap && self.eap_methods.contains(&EapMethod::Tls))
     }
 
@@ -161,6 +164,9 @@ impl Authentication {
             if self.key_file.is_none() && self.key_uri.is_none() {
                 return complain("auth.key_file", "is missing", "a PEM file, because of auth.kind or EAP-TLS");
             }
+        }
+        if self.kind == AuthenticationKind::CertificateThenEap && self.ppk_id.is_some() {
+            return complain("auth.ppk_id", "goes with one authentication only", "another auth.kind, or no such key");
         }
         if self.key_file.is_some() && self.key_uri.is_some() {
             return complain("auth.key_uri", "is one key too many", "either auth.key_file or auth.key_uri");

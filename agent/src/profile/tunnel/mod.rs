@@ -157,9 +157,10 @@ impl Tunnel {
     pub fn gateway_authentication(&self) -> GatewayAuthentication {
         self.gateway_auth.unwrap_or(match self.auth.kind {
             AuthenticationKind::Psk => GatewayAuthentication::Psk,
-            AuthenticationKind::Certificate | AuthenticationKind::Eap | AuthenticationKind::Saml => {
-                GatewayAuthentication::Certificate
-            }
+            AuthenticationKind::Certificate
+            | AuthenticationKind::CertificateThenEap
+            | AuthenticationKind::Eap
+            | AuthenticationKind::Saml => GatewayAuthentication::Certificate,
         })
     }
 

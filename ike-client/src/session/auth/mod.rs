@@ -10,6 +10,7 @@
 //! | `response` | the gateway's answers |
 //! | `verification` | who the gateway is |
 //! | `revocation` | whether its certificate was revoked, where somebody must be asked |
+//! | `second` | the second exchange of RFC 4739 |
 //! | `establish` | what it assigned and chose |
 //! | `resumed` | all of it for a resumed session |
 
@@ -19,9 +20,11 @@ mod request;
 mod response;
 mod resumed;
 mod revocation;
+mod second;
 mod verification;
 
 pub(super) use own::{AwaitingPreSharedKey, AwaitingSignature, begin};
 pub(super) use response::{AwaitingAuthResponse, AwaitingFinalAuth};
 pub(super) use resumed::{AwaitingResumedAuth, resume};
 pub(super) use revocation::AwaitingRevocation;
+pub(super) use second::AwaitingSecondExchange;

@@ -1,6 +1,7 @@
 //! The own proof: what AUTH of this side is made from, and who is asked for it.
 
 use super::request::send;
+use super::second;
 use crate::auth::octets::signed_octets;
 use crate::auth::{Identity, certificate, psk};
 use crate::crypto::Secret;
@@ -40,6 +41,9 @@ pub(super) struct OwnProof {
 
 /// Starts with what IKE_SA_INIT brought.
 pub(in crate::session) fn begin(negotiated: Box<Negotiated>, context: &mut Context, now: Timestamp) -> State {
+    if let Err(cause) = second::possible(&negotiated, context) {
+        return closing::farewell(negotiated.sa, cause, context, now);
+    }
     if matches!(negotiated.ppk, Ppk::Agreed) {
         return ppk::ask(negotiated, context, now);
     }
@@ -91,7 +95,7 @@ fn prove(negotiated: Box<Negotiated>, psk: Option<Secret>, context: &mut Context
             let cause = CloseCause::InputRefused { because: "there is no pre-shared key".to_owned() };
             return closing::farewell(negotiated.sa, cause, context, now);
         }
-        (ClientAuthentication::Certificate { .. }, _) => {
+        (ClientAuthentication::Certificate { .. } | ClientAuthentication::CertificateThenEap { .. }, _) => {
             let request = Request::Sign { octets, announced: negotiated.announced.clone() };
             let question = context.ask(request, now);
             let state = AwaitingSignature { negotiated, question, psk, identity, first: None };
@@ -108,7 +112,7 @@ fn own_identity(context: &Context) -> Result<Identity, CloseCause> {
         return Ok(identity.clone());
     }
     match &configuration.client_auth {
-        ClientAuthentication::Certificate { chain } => {
+        ClientAuthentication::Certificate { chain } | ClientAuthentication::CertificateThenEap { chain, .. } => {
             let leaf = chain.first().ok_or_else(|| CloseCause::unusable("no certificate of this client"))?;
             certificate::subject(leaf).map_err(|error| CloseCause::unusable(error.to_string()))
         }

@@ -2,6 +2,7 @@
 
 use super::own::OwnProof;
 use super::response::AwaitingAuthResponse;
+use super::second;
 use crate::auth::certificate::{self, RevocationPolicy};
 use crate::crypto::Secret;
 use crate::session::cause::CloseCause;
@@ -53,7 +54,7 @@ pub(super) fn first_request(
     let offer = ChildOffer::first(context)?;
     let configuration = &context.configuration;
     let mut payloads = vec![Payload::IdentificationInitiator(identity.clone())];
-    if let ClientAuthentication::Certificate { chain } = &configuration.client_auth {
+    if let Some(chain) = configuration.client_auth.chain() {
         payloads.extend(certificate::payloads(chain).into_iter().map(Payload::Certificate));
     }
     if configuration.initial_contact {
@@ -78,6 +79,7 @@ pub(super) fn first_request(
         payloads.push(Payload::Authentication(authentication));
         payloads.extend(negotiated.ppk_notifies(configuration, without_ppk));
     }
+    payloads.extend(second::notifies(&configuration.client_auth));
     let continuity = &configuration.continuity;
     let preferred = &continuity.preferred_addresses;
     payloads.extend(

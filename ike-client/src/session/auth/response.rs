@@ -1,8 +1,8 @@
 //! The gateway's answers: its proof, and with EAP the one after the login.
 
 use super::establish::establish;
-use super::revocation;
 use super::verification::verify;
+use super::{revocation, second};
 use crate::auth::eap::EapKey;
 use crate::auth::gateway::ProvenBy;
 use crate::auth::signature::SignatureScheme;
@@ -104,6 +104,9 @@ impl AwaitingAuthResponse {
         if let Some(to) = followed(payloads, context) {
             return closing::farewell(negotiated.sa, CloseCause::Redirected { to }, context, now);
         }
+        if let Err(cause) = second::gateway_stops_here(payloads, context) {
+            return closing::farewell(negotiated.sa, cause, context, now);
+        }
         match (&context.configuration.client_auth, payloads.eap()) {
             (ClientAuthentication::Eap { .. }, Some(packet)) => {
                 let gateway = payloads.responder_identity().cloned();
@@ -114,7 +117,12 @@ impl AwaitingAuthResponse {
                 let cause = CloseCause::misbehaved("it lets this client in without EAP");
                 closing::farewell(negotiated.sa, cause, context, now)
             }
+            (ClientAuthentication::CertificateThenEap { .. }, None) => {
+                let first = second::First { proven, offer, warnings, identity };
+                second::begin(negotiated, first, payloads, context, now)
+            }
             (_, Some(_)) => {
+                // Where two exchanges were announced this one is over only with an IDi of the next.
                 let cause =
                     CloseCause::PeerIncompatible { what: "EAP, for which this tunnel is not set up".to_owned() };
                 closing::farewell(negotiated.sa, cause, context, now)
@@ -156,6 +164,9 @@ impl AwaitingFinalAuth {
         if let Some(to) = followed(payloads, context) {
             return closing::farewell(negotiated.sa, CloseCause::Redirected { to }, context, now);
         }
+        if let Err(cause) = second::gateway_stops_here(payloads, context) {
+            return closing::farewell(negotiated.sa, cause, context, now);
+        }
         establish(negotiated, &proven, offer, warnings, payloads, context, now)
     }
 }
@@ -169,7 +180,7 @@ fn followed(payloads: Payloads<'_>, context: &Context) -> Option<RedirectTarget>
 fn likely(negotiated: &Negotiated, context: &Context) -> Vec<LikelyCause> {
     let mut likely = match &context.configuration.client_auth {
         ClientAuthentication::PreSharedKey => vec![LikelyCause::PreSharedKeyWrong, LikelyCause::IdentityUnknown],
-        ClientAuthentication::Certificate { .. } => {
+        ClientAuthentication::Certificate { .. } | ClientAuthentication::CertificateThenEap { .. } => {
             vec![LikelyCause::CertificateNotAccepted, LikelyCause::IdentityUnknown]
         }
         ClientAuthentication::Eap { .. } => return vec![LikelyCause::IdentityUnknown],

@@ -49,6 +49,7 @@ impl AwaitingInitResponse {
             .and_then(|notify| SignatureHashes::decode(&notify.data).ok())
             .unwrap_or_default();
         let fragmentation = payloads.notify(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED).is_some();
+        let several_authentications = payloads.notify(NotifyType::MULTIPLE_AUTH_SUPPORTED).is_some();
         let childless = payloads.notify(NotifyType::CHILDLESS_IKEV2_SUPPORTED).is_some();
         intermediate::check(&suite, payloads)?;
         let ppk = ppk::agreed(&context.configuration, payloads)?;
@@ -68,6 +69,7 @@ impl AwaitingInitResponse {
             response: answer.datagram.to_vec(),
             announced,
             childless,
+            several_authentications,
             nat,
             ppk,
             negotiation_ends: self.negotiation_ends,

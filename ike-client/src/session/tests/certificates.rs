@@ -13,13 +13,13 @@ use rcgen::{
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 
 /// An authority, and what it vouches for.
-struct Authority {
-    der: Vec<u8>,
+pub(super) struct Authority {
+    pub(super) der: Vec<u8>,
     issuer: Issuer<'static, KeyPair>,
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let mut parameters = CertificateParams::new(Vec::new()).unwrap();
         parameters.distinguished_name.push(DnType::CommonName, "Root");
         parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -28,7 +28,7 @@ impl Authority {
         Self { der, issuer: Issuer::new(parameters, key) }
     }
 
-    fn issue(&self, name: &str, algorithm: &'static SignatureAlgorithm) -> (PrivateKey, Vec<Vec<u8>>) {
+    pub(super) fn issue(&self, name: &str, algorithm: &'static SignatureAlgorithm) -> (PrivateKey, Vec<Vec<u8>>) {
         let mut parameters = CertificateParams::new(vec![name.to_owned()]).unwrap();
         parameters.distinguished_name.push(DnType::CommonName, name);
         let key = KeyPair::generate_for(algorithm).unwrap();
@@ -37,7 +37,7 @@ impl Authority {
     }
 }
 
-fn by_certificate(anchors: Vec<Vec<u8>>) -> GatewayAuthentication {
+pub(super) fn by_certificate(anchors: Vec<Vec<u8>>) -> GatewayAuthentication {
     GatewayAuthentication::Certificate {
         anchors,
         spki_pins: Vec::new(),
@@ -47,7 +47,7 @@ fn by_certificate(anchors: Vec<Vec<u8>>) -> GatewayAuthentication {
 }
 
 /// Signs what the client asks to have signed.
-fn answer_signature(client: &mut Session, key: &PrivateKey, now: Timestamp) -> SignatureScheme {
+pub(super) fn answer_signature(client: &mut Session, key: &PrivateKey, now: Timestamp) -> SignatureScheme {
     let (id, request) = requested(client);
     let Request::Sign { octets, announced } = request else { panic!("a signature is asked for: {request:?}") };
     let signed = sign(key, &announced, &octets, &mut SeededRandom::new(9)).unwrap();

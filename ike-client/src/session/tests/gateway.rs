@@ -45,6 +45,8 @@ pub(super) struct Behaviour {
     /// Narrows to these instead of the assigned address and everything.
     pub selectors: Option<(Vec<TrafficSelector>, Vec<TrafficSelector>)>,
     pub eap: Option<EapServer>,
+    /// Wants EAP in a second exchange of authentication (RFC 4739), after a proof in the first.
+    pub twice: bool,
     /// Answers the MSCHAPv2 response by EAP-Failure.
     pub fails_eap: bool,
     /// Makes its last AUTH by another key than EAP's.
@@ -102,6 +104,7 @@ impl Default for Behaviour {
             ],
             selectors: None,
             eap: None,
+            twice: false,
             fails_eap: false,
             forgets_msk: false,
             skips_client_proof: false,
@@ -142,6 +145,7 @@ enum Awaited {
     /// The additional key exchange of that place among those of the suite.
     Intermediate(usize),
     Auth,
+    SecondIdentity,
     EapIdentity,
     EapResponse,
     EapAcknowledgement,
@@ -279,6 +283,9 @@ impl Gateway {
         if self.behaviour.childless {
             answer.push(Payload::Notify(Notify::new(NotifyType::CHILDLESS_IKEV2_SUPPORTED, Vec::new())));
         }
+        if self.behaviour.twice {
+            answer.push(Payload::Notify(Notify::new(NotifyType::MULTIPLE_AUTH_SUPPORTED, Vec::new())));
+        }
         if self.behaviour.knows_digital_signatures {
             let hashes = SignatureHashes::ours().encode();
             answer.push(Payload::Notify(Notify::new(NotifyType::SIGNATURE_HASH_ALGORITHMS, hashes)));
@@ -340,6 +347,11 @@ impl Gateway {
             // The client gives up.
             (ExchangeType::INFORMATIONAL, _) => (Vec::new(), Next::GiveUp),
             (_, Awaited::Auth) => self.first(&mut half_open, payloads),
+            (_, Awaited::SecondIdentity) => {
+                assert_eq!(payloads.len(), 1, "nothing but IDi: {payloads:?}");
+                half_open.identity = Payloads(&payloads).initiator_identity().cloned();
+                (vec![Payload::Eap(vec![1, 9, 0, 5, kind::IDENTITY])], Next::Await(Awaited::EapIdentity))
+            }
             (_, Awaited::EapIdentity) => self.challenge(&payloads),
             (_, Awaited::EapResponse) => self.verdict(&mut half_open, &payloads),
             (_, Awaited::EapAcknowledgement) => {
@@ -407,10 +419,7 @@ impl Gateway {
     fn first(&mut self, half_open: &mut HalfOpen, payloads: Vec<Payload>) -> (Vec<Payload>, Next) {
         self.first_auth.clone_from(&payloads);
         half_open.auth_request = payloads;
-        half_open.identity = half_open.auth_request.iter().find_map(|payload| match payload {
-            Payload::IdentificationInitiator(identity) => Some(identity.clone()),
-            _ => None,
-        });
+        half_open.identity = Payloads(&half_open.auth_request).initiator_identity().cloned();
         if let Some(forced) = self.behaviour.forced_auth.take() {
             return (forced, Next::GiveUp);
         }
@@ -418,10 +427,11 @@ impl Gateway {
             Some(_) => (half_open.auth_request.clone(), None),
             None => self.settle_ppk(half_open, half_open.auth_request.clone()),
         };
-        if self.behaviour.eap.is_none() {
+        let by_eap_alone = self.behaviour.eap.is_some() && !self.behaviour.twice;
+        if !by_eap_alone {
             self.client_proven = self.check_client(half_open, &request);
         }
-        let proves = self.behaviour.eap.is_none() && !self.behaviour.skips_client_proof;
+        let proves = !by_eap_alone && !self.behaviour.skips_client_proof;
         if proves && !self.check_client(half_open, &request) {
             let failed = Notify::new(NotifyType::AUTHENTICATION_FAILED, Vec::new());
             return (vec![Payload::Notify(failed)], Next::GiveUp);
@@ -430,6 +440,9 @@ impl Gateway {
         answer.extend(self.own_auth(half_open));
         answer.extend(self.behaviour.extra.clone());
         answer.extend(confirmed);
+        if self.behaviour.twice && self.behaviour.eap.is_some() {
+            return (answer, Next::Await(Awaited::SecondIdentity));
+        }
         let Some(server) = &self.behaviour.eap else { return (answer, Next::Establish) };
         if server.without_proof {
             answer.clear();

@@ -26,6 +26,7 @@ mod ppk;
 mod redirects;
 mod renewal;
 mod several_answers;
+mod twice;
 
 use super::*;
 use crate::crypto::Secret;
