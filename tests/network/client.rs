@@ -82,6 +82,7 @@ impl Client {
             Err(_) => shell("ip -o link show dev postern0")?.split(':').next().context("an index")?.parse()?,
         };
         Ok(Granted {
+            other_gateways: Vec::new(),
             device: Device { name: "postern0".into(), index },
             mtu: Mtu(1380),
             gateway: "10.99.0.1:4500".parse()?,

@@ -167,8 +167,9 @@ fn connected(session: Session, input: Input) -> Stepped {
 
 /// Returns what of a tunnel the network is settled by.
 fn given(tunnel: &EstablishedTunnel) -> impl PartialEq + '_ {
-    let EstablishedTunnel { addresses, dns, domains, networks, remote_selectors, mtu, device, gateway, .. } = tunnel;
-    (addresses, dns, domains, networks, remote_selectors, mtu, device, gateway.ip())
+    let EstablishedTunnel { addresses, dns, domains, networks, remote_selectors, mtu, device, .. } = tunnel;
+    let gateways = (tunnel.gateway.ip(), &tunnel.other_gateways);
+    (addresses, dns, domains, networks, remote_selectors, mtu, device, gateways)
 }
 
 fn disconnecting(ending: Ending, input: Input) -> Stepped {

@@ -13,6 +13,7 @@ fn persistent() -> Owner {
 
 fn tunnel() -> Box<EstablishedTunnel> {
     Box::new(EstablishedTunnel {
+        other_gateways: Vec::new(),
         gateway: "192.0.2.1:4500".parse().unwrap(),
         local: "192.0.2.9:4500".parse().unwrap(),
         carrier: ike_client::tunnel::control::Carrier::Udp,

@@ -125,6 +125,7 @@ pub fn granted(tunnel: &EstablishedTunnel, profile: &Tunnel) -> Granted {
         device: Device { name: tunnel.device.clone(), index: tunnel.device_index },
         mtu: Mtu(tunnel.mtu),
         gateway: tunnel.gateway,
+        other_gateways: tunnel.other_gateways.clone(),
         addresses: tunnel.addresses.iter().map(IpNet::addr).collect(),
         networks: tunnel.networks.clone(),
         dns: if own_dns.is_empty() { tunnel.dns.clone() } else { own_dns.clone() },

@@ -98,6 +98,7 @@ fn ended(cause: CloseCause) -> EngineEvent {
 
 fn established() -> Box<EstablishedTunnel> {
     Box::new(EstablishedTunnel {
+        other_gateways: Vec::new(),
         gateway: "192.0.2.1:4500".parse().unwrap(),
         local: "192.0.2.9:4500".parse().unwrap(),
         carrier: Carrier::Udp,

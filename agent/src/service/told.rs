@@ -82,6 +82,10 @@ impl Hub {
                 tracing::info!(tunnel = name, gateway = %tunnel.gateway, "a new session has taken over");
                 self.feed(name, Input::Succeeded(tunnel));
             }
+            EngineEvent::GatewayMoved { tunnel } => {
+                tracing::info!(tunnel = name, gateway = %tunnel.gateway, "the gateway is reached at another address");
+                self.feed(name, Input::Succeeded(tunnel));
+            }
             EngineEvent::Rekeyed { sa } => tracing::info!(tunnel = name, ?sa, "keys renewed"),
             EngineEvent::Warning { warning } => tracing::warn!(tunnel = name, %warning, "the engine warns"),
             EngineEvent::Counters { counters } => self.feed(name, Input::Counted(counters)),

@@ -250,6 +250,11 @@ pub enum Event {
         /// The tunnel as it is now.
         tunnel: Box<EstablishedTunnel>,
     },
+    /// The same session goes on at another of the gateway's addresses (RFC 4555 §3.5).
+    GatewayMoved {
+        /// The tunnel as it is now.
+        tunnel: Box<EstablishedTunnel>,
+    },
     /// The gateway gave a ticket: with it the next [`Command::Start`] of this tunnel need not ask for
     /// credentials, once. It holds a key, and is to be destroyed when the tunnel must not come back
     /// by itself.
@@ -342,6 +347,9 @@ impl std::fmt::Display for Progress {
 pub struct EstablishedTunnel {
     /// The gateway's address and port, after a float to port 4500.
     pub gateway: SocketAddr,
+    /// Where else it said it can be reached (RFC 4555 §3.6).
+    #[serde(default)]
+    pub other_gateways: Vec<IpAddr>,
     /// The local address that the gateway is reached from.
     pub local: SocketAddr,
     /// What IKE and ESP travel in.

@@ -41,6 +41,7 @@ pub fn describe(
 ) -> EstablishedTunnel {
     EstablishedTunnel {
         gateway: negotiated.gateway,
+        other_gateways: Vec::new(),
         local,
         carrier,
         behind_nat: negotiated.nat.here,

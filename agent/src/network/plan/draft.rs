@@ -168,12 +168,13 @@ impl<'a> Draft<'a> {
         self.resolver();
     }
 
-    /// The kernel asks whether an answer to the gateway, or to EMS, would leave where its packet came in,
+    /// The kernel asks whether an answer to the gateway, at whichever of its addresses, or to EMS, would leave where its packet came in,
     /// and asks without our mark: then it would be the tunnel or the block, and the packet would be
     /// dropped. There is no such check for IPv6.
     fn answers_under_strict_reverse_path(&mut self, purpose: Purpose) {
         let mut senders: Vec<Ipv4Addr> = Vec::new();
-        for sender in std::iter::once(self.granted.gateway.ip()).chain(self.settings.answering.iter().copied()) {
+        let gateways = std::iter::once(self.granted.gateway.ip()).chain(self.granted.other_gateways.iter().copied());
+        for sender in gateways.chain(self.settings.answering.iter().copied()) {
             if let IpAddr::V4(sender) = sender
                 && !senders.contains(&sender)
             {

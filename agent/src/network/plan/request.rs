@@ -78,6 +78,9 @@ pub struct Granted {
     pub mtu: Mtu,
     /// The gateway's outer address and port.
     pub gateway: SocketAddr,
+    /// Where else it said it can be reached.
+    #[serde(default)]
+    pub other_gateways: Vec<IpAddr>,
     /// The tunnel's own addresses.
     pub addresses: Vec<IpAddr>,
     /// The networks behind the tunnel (traffic selectors and INTERNAL_IP4_SUBNET).
@@ -94,6 +97,7 @@ impl From<&EstablishedTunnel> for Granted {
             device: Device { name: tunnel.device.clone(), index: tunnel.device_index },
             mtu: Mtu(tunnel.mtu),
             gateway: tunnel.gateway,
+            other_gateways: tunnel.other_gateways.clone(),
             addresses: tunnel.addresses.iter().map(IpNet::addr).collect(),
             networks: tunnel.networks.clone(),
             dns: tunnel.dns.clone(),

@@ -11,6 +11,7 @@ fn granted(networks: &[&str]) -> Granted {
         device: Device { name: "postern0".into(), index: 7 },
         mtu: Mtu(1380),
         gateway: "192.0.2.1:4500".parse().unwrap(),
+        other_gateways: vec!["192.0.2.2".parse().unwrap()],
         addresses: vec!["10.97.0.5".parse().unwrap()],
         networks: networks.iter().map(|network| network.parse().unwrap()).collect(),
         dns: vec!["10.98.0.1".parse().unwrap()],
@@ -171,6 +172,7 @@ fn a_strict_kernel_is_told_which_answers_are_ours() {
         });
         let text = text.unwrap();
         assert!(text.contains("ip saddr 198.51.100.9 ") && !text.contains("fd99"), "{text}");
+        assert!(text.contains("ip saddr 192.0.2.2 "), "the gateway at its other address: {text}");
     }
 }
 

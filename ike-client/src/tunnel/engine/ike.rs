@@ -349,7 +349,18 @@ impl<'a> Engine<'a> {
                 None => break,
             }
         }
-        self.path.admit(self.session.other_addresses());
+        self.admit();
+    }
+
+    /// Lets packets in from all of the gateway's addresses. The one that the session has gone over to is none of the
+    /// others any more, and not yet the data plane's own: its answer to the move is still to come.
+    fn admit(&self) {
+        let (others, remote) = (self.session.other_addresses(), self.session.remote().ip());
+        if remote == self.linked.ip() {
+            return self.path.admit(others);
+        }
+        let all: Vec<IpAddr> = others.iter().copied().chain([remote]).collect();
+        self.path.admit(&all);
     }
 
     fn tell_conversation(&mut self, outbox: &mut Outbox) {
@@ -388,6 +399,7 @@ impl<'a> Engine<'a> {
             session::Event::Moved { gateway, .. } => {
                 if gateway != self.linked && !self.path.is_stream() {
                     self.relink(gateway, outbox, now);
+                    self.show_gateway(gateway, outbox);
                 }
             }
             session::Event::ReauthenticationDue { within } => {
@@ -415,7 +427,7 @@ impl<'a> Engine<'a> {
             }
         };
         let local = self.path.local(LocalSocket::Encapsulated).unwrap_or(negotiated.gateway);
-        let tunnel = established::describe(
+        let mut tunnel = established::describe(
             negotiated,
             child,
             self.candidate.carrier,
@@ -423,6 +435,7 @@ impl<'a> Engine<'a> {
             (device.name(), device.index()),
             mtu,
         );
+        self.session.other_addresses().clone_into(&mut tunnel.other_gateways);
         match self.start(device, negotiated.gateway) {
             Ok(()) => {
                 self.shown = Some(tunnel.clone());
@@ -433,6 +446,14 @@ impl<'a> Engine<'a> {
                 self.stop(cause, CloseReason::Shutdown, outbox, now);
             }
         }
+    }
+
+    /// Tells the owner at which of the gateway's addresses the tunnel ends by now.
+    fn show_gateway(&mut self, gateway: SocketAddr, outbox: &mut Outbox) {
+        let Some(shown) = &mut self.shown else { return };
+        shown.gateway = gateway;
+        self.session.other_addresses().clone_into(&mut shown.other_gateways);
+        outbox.put(Event::GatewayMoved { tunnel: Box::new(shown.clone()) });
     }
 
     fn start(&mut self, device: Device, gateway: SocketAddr) -> io::Result<()> {

@@ -386,6 +386,7 @@ impl<'a> Engine<'a> {
             }
         };
         let tunnel = EstablishedTunnel {
+            other_gateways: Vec::new(),
             gateway: self.gateway,
             local: self.sockets.encapsulated.local_addr().unwrap_or(self.sockets.local),
             carrier: Carrier::Udp,

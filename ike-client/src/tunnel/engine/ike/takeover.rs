@@ -82,7 +82,8 @@ impl Engine<'_> {
         let Some(shown) = &self.shown else { return };
         let local = self.path.local(LocalSocket::Encapsulated).unwrap_or(shown.local);
         let device = (shown.device.as_str(), shown.device_index);
-        let tunnel = established::describe(&negotiated, child, self.candidate.carrier, local, device, shown.mtu);
+        let mut tunnel = established::describe(&negotiated, child, self.candidate.carrier, local, device, shown.mtu);
+        self.session.other_addresses().clone_into(&mut tunnel.other_gateways);
         self.shown = Some(tunnel.clone());
         outbox.put(Event::Succeeded { tunnel: Box::new(tunnel) });
     }
