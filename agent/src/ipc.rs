@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use zeroize::Zeroizing;
 
 /// The longest line, in bytes.
-const MAXIMUM_LINE: usize = 4 << 20;
+pub(crate) const MAXIMUM_LINE: usize = 4 << 20;
 
 /// From MAIN to NET.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -18,6 +18,7 @@ pub mod crypto;
 pub mod esp;
 pub mod exchange;
 pub mod fortigate;
+mod octet_strings;
 pub mod random;
 pub mod session;
 pub mod time;

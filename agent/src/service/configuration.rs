@@ -1,5 +1,6 @@
 //! From a tunnel as written to what the engine and the network plan are told.
 
+use crate::ipc;
 use crate::network::plan::{Block, DnsMode, Granted, Places, Routing, TunnelNetworkSettings};
 use crate::network::step::{Device, Mtu};
 use crate::profile::AfterLoss;
@@ -28,6 +29,9 @@ use std::time::Duration;
 const MAXIMUM_PEM: u64 = 1 << 20;
 /// The device's name where the profile names none.
 pub const DEVICE: &str = "postern0";
+
+/// The longest configuration that the engine's process can be told, as text; the rest of a line is for what goes beside.
+const LONGEST: usize = ipc::MAXIMUM_LINE - (64 << 10);
 
 /// The largest file of revocation lists that is read.
 const MAX_REVOCATION_LIST: u64 = 16 << 20;
@@ -98,7 +102,7 @@ pub fn engine(name: &str, tunnel: &Tunnel, opened: &[Vec<u8>]) -> Result<TunnelC
         initial_contact: true,
         extensions: Extensions::default(),
     };
-    Ok(TunnelConfiguration {
+    let configuration = TunnelConfiguration {
         gateways: tunnel.gateway.dialled(),
         family: tunnel.carrier.family,
         port: tunnel.carrier.port,
@@ -115,7 +119,38 @@ pub fn engine(name: &str, tunnel: &Tunnel, opened: &[Vec<u8>]) -> Result<TunnelC
         trace: false,
         disclose_keys: false,
         session,
-    })
+    };
+    fits(tunnel, &configuration).map_err(invalid)?;
+    Ok(configuration)
+}
+
+/// Refuses what could not be told to the engine's process, and names the file to which it is due.
+fn fits(tunnel: &Tunnel, configuration: &TunnelConfiguration) -> Result<(), String> {
+    let length = serde_json::to_vec(configuration).map_or(usize::MAX, |text| text.len());
+    if length <= LONGEST {
+        return Ok(());
+    }
+    let tls = &tunnel.auth.tls;
+    let files =
+        [&tunnel.gateway_crl_files, &tunnel.gateway_ca_files, &tls.crl_files, &tls.ca_files].into_iter().flatten();
+    let size = |file: &PathBuf| std::fs::metadata(file).map_or(0, |metadata| metadata.len());
+    let largest = files.max_by_key(|file| size(file));
+    let about = largest.map_or_else(
+        || "the trusted authorities and revocation lists are too long".to_owned(),
+        |file| {
+            format!(
+                "{}: with its {} KiB the authorities and revocation lists are too long",
+                file.display(),
+                size(file) >> 10
+            )
+        },
+    );
+    Err(format!(
+        "{about}: {} KiB as the engine is told, and at most {} KiB; a gateway whose lists are so long has a responder or \
+         places of lists in its certificate, which gateway_revocation_inquiry asks",
+        length >> 10,
+        LONGEST >> 10
+    ))
 }
 
 /// Makes what the network plan is told of an established tunnel.
@@ -337,6 +372,27 @@ mod tests {
         let fault = engine("work", &tunnel, &[]).unwrap_err();
         assert_eq!(fault.exit_code(), 9);
         assert!(fault.to_string().contains("/no/such/ca.pem"), "{fault}");
+    }
+
+    #[test]
+    fn lists_that_the_engine_could_not_be_told_are_named_and_shorter_ones_are_told() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let file = |name: &str, octets: usize| {
+            let text =
+                format!("-----BEGIN X509 CRL-----\n{}\n-----END X509 CRL-----\n", STANDARD.encode(vec![7; octets]));
+            std::fs::write(folder.path().join(name), text).unwrap();
+            folder.path().join(name)
+        };
+        let mut tunnel = Tunnel::to("vpn.example.com");
+        tunnel.gateway_pins = vec!["ab".repeat(32)];
+        tunnel.gateway_crl_files = vec![file("short.crl", 1000), file("long.crl", 1_500_000)];
+        let told = serde_json::to_vec(&engine("work", &tunnel, &[]).unwrap()).unwrap();
+        let heard: TunnelConfiguration = serde_json::from_slice(&told).unwrap();
+        assert_eq!(heard, engine("work", &tunnel, &[]).unwrap());
+        tunnel.gateway_crl_files.push(file("longer.crl", 2_000_000));
+        let fault = engine("work", &tunnel, &[]).unwrap_err();
+        assert_eq!(fault.exit_code(), 9);
+        assert!(fault.to_string().contains("longer.crl"), "{fault}");
     }
 
     #[test]

@@ -144,8 +144,9 @@ pub fn look_up_main(name: &str) -> anyhow::Result<()> {
 /// # Errors
 /// When the process cannot be confined, or the question cannot be read.
 pub fn inquire_main() -> anyhow::Result<()> {
+    let stock = inquiry::stock::Stock::lay_in();
     rights::confine_look_up().context("the inquiry cannot be confined")?;
-    Ok(inquiry::child::main()?)
+    Ok(inquiry::child::main(stock)?)
 }
 
 /// Does one thing with a key in a token. Called before any thread is made.

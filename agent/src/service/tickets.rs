@@ -1,9 +1,22 @@
 //! Tickets by which lost tunnels come back without asking anybody (RFC 5723).
 //!
-//! A ticket holds a key. It is kept in this process's memory alone, never on a disk, one a tunnel; it is
-//! used once, by a tunnel that comes back by itself, for the very profile under which it was given. It is
-//! destroyed when the tunnel is ended on purpose, whatever for, when posture refuses it, and when
-//! somebody asks for the tunnel: who asks proves himself, for he may be another than before.
+//! A ticket is as good as the proof in which it was given: whoever has it and its key has the tunnel,
+//! second factor and posture check included. It is used once, by a tunnel that comes back by itself, for the
+//! very profile under which it was given, and only after the pre-check. It is destroyed when the tunnel is
+//! ended on purpose, whatever for, when posture refuses it, and when somebody asks for the tunnel: who asks
+//! proves himself, for he may be another than before.
+//!
+//! Tickets are kept in this process's memory alone, one a tunnel, and never on a disk, sealed or not:
+//!
+//! - What is on a disk cannot be destroyed for certain: journals, snapshots, backups and a flash's spare blocks
+//!   keep copies. A loss of compliance has to destroy a ticket, not the name of its file.
+//! - The key of a seal would lie on the same disk, for the service starts unattended. It would keep the ticket
+//!   from nobody but those who cannot read this process's memory either, while a stolen disk, or a copy of
+//!   it, would bring hours in a tunnel that no password opens any more.
+//! - What is gained is small. A ticket serves a tunnel that was up a moment ago. After a restart of the service or
+//!   of the machine posture is judged anew in any case, and a whole handshake takes some round trips more.
+//!
+//! A key is wiped when its ticket is dropped.
 
 use crate::profile::tunnel::Tunnel;
 use ike_client::Timestamp;

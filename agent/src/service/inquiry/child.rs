@@ -1,10 +1,12 @@
 //! The child: asks, gathers what is said, and prints it.
 
 use super::http;
+use super::stock::Stock;
 use ike_client::auth::certificate::RevocationSource;
 use ike_client::auth::certificate::revocation::is_ocsp_response;
 use ike_client::session::Answer;
 use std::io::{self, Read, Write};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -31,23 +33,25 @@ enum Said {
 ///
 /// # Errors
 /// When it is no question, or nobody takes the answer.
-pub fn main() -> io::Result<()> {
+pub fn main(stock: Stock) -> io::Result<()> {
     let mut question = Vec::new();
     io::stdin().lock().take(MOST_OF_QUESTION).read_to_end(&mut question)?;
     let mut certificates: Vec<Vec<RevocationSource>> = serde_json::from_slice(&question)?;
     certificates.truncate(MOST_CERTIFICATES);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let answer = runtime.block_on(gather(certificates));
+    let answer = runtime.block_on(gather(Arc::new(stock), certificates));
     // A resolver that hangs does not keep this process.
     runtime.shutdown_background();
     io::stdout().lock().write_all(&serde_json::to_vec(&answer)?)
 }
 
 /// Asks for all certificates at once; what has not come in time is left out.
-async fn gather(certificates: Vec<Vec<RevocationSource>>) -> Answer {
+async fn gather(stock: Arc<Stock>, certificates: Vec<Vec<RevocationSource>>) -> Answer {
     let until = Instant::now() + TOGETHER;
     let mut asking = JoinSet::new();
-    certificates.into_iter().for_each(|sources| drop(asking.spawn(one(sources))));
+    for sources in certificates {
+        asking.spawn(one(Arc::clone(&stock), sources));
+    }
     let (mut responses, mut lists, mut octets) = (Vec::new(), Vec::new(), 0_usize);
     while let Ok(Some(said)) = timeout_at(until, asking.join_next()).await {
         let Ok(Some(said)) = said else { continue };
@@ -64,12 +68,13 @@ async fn gather(certificates: Vec<Vec<RevocationSource>>) -> Answer {
 }
 
 /// Asks one after the other until one has said something.
-async fn one(sources: Vec<RevocationSource>) -> Option<Said> {
+async fn one(stock: Arc<Stock>, sources: Vec<RevocationSource>) -> Option<Said> {
     for source in sources {
         let (url, asked) = match source {
             RevocationSource::Ocsp { url, request } => {
                 let asked =
-                    timeout(EACH, http::post(&url, "application/ocsp-request", request, MOST_OF_RESPONSE)).await;
+                    timeout(EACH, http::post(&stock, &url, ("application/ocsp-request", request), MOST_OF_RESPONSE))
+                        .await;
                 let useful = |octets: &Vec<u8>| is_ocsp_response(octets);
                 match asked.map(|said| said.map(|octets| useful(&octets).then_some(Said::Response(octets)))) {
                     Ok(Ok(Some(said))) => return Some(said),
@@ -78,7 +83,7 @@ async fn one(sources: Vec<RevocationSource>) -> Option<Said> {
                     Err(_) => (url, "it does not answer".to_owned()),
                 }
             }
-            RevocationSource::List { url } => match timeout(EACH, http::get(&url, MOST_OF_LIST)).await {
+            RevocationSource::List { url } => match timeout(EACH, http::get(&stock, &url, MOST_OF_LIST)).await {
                 Ok(Ok(octets)) => return Some(Said::List(octets)),
                 Ok(Err(error)) => (url, error.to_string()),
                 Err(_) => (url, "it does not answer".to_owned()),

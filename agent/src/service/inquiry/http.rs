@@ -2,8 +2,9 @@
 //!
 //! The address stands in a certificate under a trusted authority. All the same it must not make this machine talk to
 //! itself or to what only it can reach: neither loopback, link-local nor an own address is dialled, whatever name
-//! leads there.
+//! leads there. Sockets come from a [`Stock`], so that a block of the tunnel lets them past.
 
+use super::stock::Stock;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
@@ -24,19 +25,25 @@ const EACH: Duration = Duration::from_millis(800);
 ///
 /// # Errors
 /// Where it cannot be had.
-pub(super) async fn get(url: &str, most: usize) -> io::Result<Vec<u8>> {
-    exchange(Method::GET, url, None, most).await
+pub(super) async fn get(stock: &Stock, url: &str, most: usize) -> io::Result<Vec<u8>> {
+    exchange(stock, Method::GET, url, None, most).await
 }
 
 /// Sends `content` to `url` and returns the answer.
 ///
 /// # Errors
 /// Where it cannot be had.
-pub(super) async fn post(url: &str, kind: &'static str, content: Vec<u8>, most: usize) -> io::Result<Vec<u8>> {
-    exchange(Method::POST, url, Some((kind, content)), most).await
+pub(super) async fn post(
+    stock: &Stock,
+    url: &str,
+    (kind, content): (&'static str, Vec<u8>),
+    most: usize,
+) -> io::Result<Vec<u8>> {
+    exchange(stock, Method::POST, url, Some((kind, content)), most).await
 }
 
 async fn exchange(
+    stock: &Stock,
     method: Method,
     url: &str,
     content: Option<(&'static str, Vec<u8>)>,
@@ -49,7 +56,7 @@ async fn exchange(
     if uri.scheme_str() != Some("http") {
         return Err(invalid("is not plain HTTP"));
     }
-    let stream = connect(authority.host(), authority.port_u16().unwrap_or(80)).await?;
+    let stream = connect(stock, authority.host(), authority.port_u16().unwrap_or(80)).await?;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
     let connection = tokio::spawn(connection);
@@ -79,14 +86,14 @@ async fn read(response: Response<Incoming>, most: usize) -> io::Result<Vec<u8>> 
     Ok(body.to_bytes().to_vec())
 }
 
-async fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
+async fn connect(stock: &Stock, host: &str, port: u16) -> io::Result<TcpStream> {
     let host = host.trim_start_matches('[').trim_end_matches(']');
     let mut last = io::Error::new(io::ErrorKind::AddrNotAvailable, "has no address that may be asked");
     for address in lookup_host((host, port)).await?.take(MOST_ADDRESSES) {
         if !is_foreign(address.ip()) || is_own(address).await? {
             continue;
         }
-        match timeout(EACH, TcpStream::connect(address)).await {
+        match timeout(EACH, stock.take(address)?.connect(address)).await {
             Ok(Ok(stream)) => return Ok(stream),
             Ok(Err(error)) => last = error,
             Err(_) => last = io::ErrorKind::TimedOut.into(),
@@ -138,7 +145,7 @@ mod tests {
         let refused = io::ErrorKind::AddrNotAvailable;
         for host in ["127.0.0.1", "127.8.8.8", "0.0.0.0", "[::1]", "[::ffff:127.0.0.1]", "localhost", "169.254.169.254"]
         {
-            let error = get(&format!("http://{host}:{port}/"), 10).await.unwrap_err();
+            let error = get(&Stock::default(), &format!("http://{host}:{port}/"), 10).await.unwrap_err();
             assert_eq!(error.kind(), refused, "{host}: {error}");
         }
         for address in ["224.0.0.1", "255.255.255.255", "0.1.2.3", "fe80::1", "ff02::1", "::"] {
@@ -155,7 +162,7 @@ mod tests {
         for url in
             ["https://example.test/", "ftp://example.test/", "/ca.crl", "http://user@example.test/", "", "http://"]
         {
-            assert_eq!(get(url, 10).await.unwrap_err().kind(), io::ErrorKind::InvalidInput, "{url}");
+            assert_eq!(get(&Stock::default(), url, 10).await.unwrap_err().kind(), io::ErrorKind::InvalidInput, "{url}");
         }
     }
 

@@ -2,11 +2,12 @@
 //!
 //! The proven gateway's certificate names OCSP responders and places of revocation lists. Neither MAIN nor NET talks
 //! to them: a child that lives for one question does, without a capability and confined as the one that looks names
-//! up. What it brings is signed by the certificate's authority, and is held against that where the certificate is
+//! up; its sockets are marked before that ([`stock`]). What it brings is signed by the certificate's authority, and is held against that where the certificate is
 //! ([`ike_client::auth::certificate::revocation`]); MAIN reads none of it.
 
 pub mod child;
 mod http;
+pub mod stock;
 
 use ike_client::auth::certificate::RevocationSource;
 use ike_client::session::Answer;

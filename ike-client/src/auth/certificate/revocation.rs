@@ -34,6 +34,7 @@ pub struct Revocation {
     /// How much is demanded.
     pub policy: RevocationPolicy,
     /// Revocation lists of the profile, DER.
+    #[serde(with = "crate::octet_strings")]
     pub lists: Vec<Vec<u8>>,
     /// Whether what is not at hand is asked for: of the gateway, in CERTREQ, and of those whom the certificates name.
     pub inquire: bool,
