@@ -6,6 +6,8 @@ use crate::network::system::{System, SystemError, Undone};
 use crate::platform::Capabilities;
 use crate::service::look_up;
 use crate::service::rights::Confinement;
+use ike_client::Timestamp;
+use ike_client::tunnel::clock;
 use ike_client::tunnel::control::{Command, Event};
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -23,6 +25,11 @@ const CHANGE_LIMIT: Duration = Duration::from_secs(6);
 const REPLACED: Duration = Duration::from_secs(10);
 /// How long after its death NET is started again.
 const PAUSE: Duration = Duration::from_millis(500);
+
+/// A lease that still runs for longer than this is not renewed: each renewal wakes NET, which has
+/// nothing else to do while nobody sends. More than the gap between two beats that is taken for a busy
+/// machine (`compliance::clock`), so that no lease ends in one.
+const LEASE_KEPT: Duration = Duration::from_millis(3_500);
 
 /// How many names are looked up at a time.
 const MOST_LOOK_UPS: usize = 4;
@@ -183,6 +190,7 @@ impl NetTask {
     pub async fn converse(&mut self, read: impl AsyncRead + Unpin, mut write: impl AsyncWrite + Unpin) -> Over {
         let mut reader = Reader::new(read);
         let mut ready = false;
+        let mut leased = None;
         // Ends with the conversation: another NET did not ask.
         let mut looking_up = JoinSet::new();
         let stuck = Arc::clone(&self.stuck);
@@ -202,6 +210,7 @@ impl NetTask {
                         ToNet::System { id, .. } => drop(self.given.insert(*id)),
                         // Commands for an engine that died with its process are void.
                         ToNet::Engine { .. } if !ready => continue,
+                        ToNet::Engine { command } if is_needless(command, &mut leased) => continue,
                         ToNet::Engine { .. } | ToNet::LookedUp { .. } => {}
                     }
                     if ipc::write(&mut write, &message).await.is_err() {
@@ -247,6 +256,26 @@ impl NetTask {
     }
 }
 
+/// Tells whether a command grants what the engine holds for long enough already; `leased` is until when.
+fn is_needless(command: &Command, leased: &mut Option<Timestamp>) -> bool {
+    match command {
+        Command::GrantLease { until } => {
+            let kept = leased.is_some_and(|held| held.saturating_since(clock::now()) > LEASE_KEPT);
+            // A shorter one than the one that runs is meant as it is.
+            let needless = kept && leased.is_some_and(|held| held <= *until);
+            if !needless {
+                *leased = Some(*until);
+            }
+            needless
+        }
+        Command::RevokeLease | Command::Stop { .. } | Command::Start { .. } | Command::StartWireGuard { .. } => {
+            *leased = None;
+            false
+        }
+        _ => false,
+    }
+}
+
 #[cfg(unix)]
 fn spawn() -> io::Result<(tokio::process::Child, tokio::net::UnixStream)> {
     use std::os::fd::OwnedFd;
@@ -270,6 +299,22 @@ fn spawn() -> io::Result<(tokio::process::Child, tokio::io::DuplexStream)> {
 mod tests {
     use super::*;
     use crate::network::step::{RouteTarget, RoutingTable};
+
+    #[test]
+    fn a_lease_is_renewed_before_it_runs_short_and_always_after_it_was_taken_away() {
+        let now = clock::now();
+        let grant = |seconds| Command::GrantLease { until: now + Duration::from_secs(seconds) };
+        let mut leased = None;
+        assert!(!is_needless(&grant(60), &mut leased));
+        assert!(is_needless(&grant(61), &mut leased), "it runs for long enough");
+        assert!(!is_needless(&grant(50), &mut leased), "a shorter one is no renewal");
+        assert_eq!(leased, Some(now + Duration::from_secs(50)));
+        assert!(!is_needless(&Command::Liveness, &mut leased));
+        assert!(is_needless(&grant(51), &mut leased));
+        assert!(!is_needless(&Command::RevokeLease, &mut leased));
+        assert!(!is_needless(&grant(3), &mut leased), "it was taken away");
+        assert!(!is_needless(&grant(8), &mut leased), "it runs short");
+    }
 
     #[tokio::test]
     async fn a_complaint_about_one_that_has_gone_is_not_held_against_the_next() {

@@ -115,7 +115,8 @@ pub fn main(paths: Paths) -> anyhow::Result<()> {
 /// When standard input is no socket, or the network cannot be opened.
 pub fn net_main<E: Engine>(engine: E) -> anyhow::Result<()> {
     let confinement = rights::confine_net().context("the network process cannot be confined")?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    // One thread: packets have threads of their own, and what is left is to wake as seldom as it can.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let (read, write) = tokio::io::split(pair()?);
         // The end of MAIN is the end of this process, not a signal to the whole group.

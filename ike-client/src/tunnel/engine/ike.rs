@@ -31,6 +31,9 @@ use tokio::sync::mpsc;
 const FAREWELL: Duration = Duration::from_secs(3);
 /// How often it is looked whether the way to the gateway begins at another address by now.
 const LOOK: Duration = Duration::from_secs(2);
+/// A look may come so much earlier or later: with whatever wakes the engine anyway.
+const LOOK_SLACK: Duration = Duration::from_secs(1);
+
 /// One way on which the gateway has answered, and the tunnel that comes of it.
 pub(super) struct Engine<'a> {
     tunnel: &'a TunnelConfiguration,
@@ -244,7 +247,7 @@ impl<'a> Engine<'a> {
             self.traffic.next_due(),
             self.path.next_due(),
             self.succession.poll_timeout(),
-            Some(self.look_due).filter(|_| self.traffic.is_running()),
+            Some(self.look_due + LOOK_SLACK).filter(|_| self.traffic.is_running()),
             self.ending.as_ref().map(|(_, until)| *until),
         ]
         .into_iter()
@@ -263,7 +266,7 @@ impl<'a> Engine<'a> {
             self.session.handle_timeout(now);
         }
         self.succession.handle_timeout(now);
-        if self.traffic.is_running() && self.look_due <= now {
+        if self.traffic.is_running() && self.look_due <= now + LOOK_SLACK {
             self.look_at_the_way(outbox, now);
         }
         if self.esp.poll_timeout().is_some_and(|at| at <= now) {

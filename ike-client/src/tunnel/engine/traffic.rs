@@ -12,7 +12,11 @@ use crate::tunnel::plane::{DataPlane, FromPlane};
 use crate::tunnel::tally::Tally;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc;
+
+/// Counters may be told so much earlier: with whatever wakes the engine anyway.
+const COUNTERS_SLACK: Duration = Duration::from_secs(2);
 
 /// What the owner said last about the lease.
 #[derive(Clone, Copy, Debug, Default)]
@@ -208,7 +212,7 @@ impl Traffic {
     pub fn do_what_is_due(&mut self, now: Timestamp, outbox: &mut Outbox) -> bool {
         let received = self.tally.read().packets_received;
         let received = std::mem::replace(&mut self.seen, received) != received;
-        if self.counters_due.is_some_and(|at| at <= now) {
+        if self.counters_due.is_some_and(|at| at <= now + COUNTERS_SLACK) {
             self.counters_due = Some(now + COUNTERS_INTERVAL);
             self.tell_counters(outbox);
         }
