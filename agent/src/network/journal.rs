@@ -139,23 +139,35 @@ impl Journal {
 
     /// Shows that the journal can be written, before anything is promised on its strength.
     pub fn check_writable(&mut self) -> Result<(), JournalError> {
-        self.append(&Line::Check)
+        self.append(&[Line::Check])
     }
 
-    /// Writes down a change and syncs; only then may it be made.
-    pub fn record(&mut self, purpose: Purpose, step: &Step, before: &Before) -> Result<Ticket, JournalError> {
-        let seq = Ticket(self.next);
-        let record = Record { seq, purpose, before: before.clone(), after: step.clone(), applied: false };
-        self.append(&Line::Record(record.clone()))?;
-        self.next = self.next.saturating_add(1);
-        self.outstanding.push(record);
-        Ok(seq)
+    /// Writes changes down and syncs once for all; only then may the first of them be made. Of one that
+    /// was not made after all [`Self::undone`] is to be said as of one that was.
+    pub fn record(&mut self, changes: &[(Purpose, Step, Before)]) -> Result<Vec<Ticket>, JournalError> {
+        let records: Vec<Record> = (self.next..)
+            .zip(changes)
+            .map(|(seq, (purpose, step, before))| Record {
+                seq: Ticket(seq),
+                purpose: *purpose,
+                before: before.clone(),
+                after: step.clone(),
+                applied: false,
+            })
+            .collect();
+        let lines: Vec<Line> = records.iter().cloned().map(Line::Record).collect();
+        self.append(&lines)?;
+        let tickets: Vec<Ticket> = records.iter().map(|record| record.seq).collect();
+        self.next = tickets.last().map_or(self.next, |last| last.0.saturating_add(1));
+        self.outstanding.extend(records);
+        Ok(tickets)
     }
 
-    /// Notes that the change was made.
-    pub fn applied(&mut self, ticket: Ticket) -> Result<(), JournalError> {
-        self.append(&Line::Applied(ticket))?;
-        for record in self.outstanding.iter_mut().filter(|record| record.seq == ticket) {
+    /// Notes that the changes were made.
+    pub fn applied(&mut self, tickets: &[Ticket]) -> Result<(), JournalError> {
+        let lines: Vec<Line> = tickets.iter().copied().map(Line::Applied).collect();
+        self.append(&lines)?;
+        for record in self.outstanding.iter_mut().filter(|record| tickets.contains(&record.seq)) {
             record.applied = true;
         }
         Ok(())
@@ -170,7 +182,7 @@ impl Journal {
         if self.outstanding.is_empty() && self.lost_with_boot.is_empty() {
             self.empty()
         } else {
-            self.append(&Line::Undone(ticket))
+            self.append(&[Line::Undone(ticket)])
         }
     }
 
@@ -180,7 +192,8 @@ impl Journal {
         if self.outstanding.is_empty() {
             return self.empty();
         }
-        lost.into_iter().try_for_each(|record| self.append(&Line::Undone(record.seq)))
+        let lines: Vec<Line> = lost.into_iter().map(|record| Line::Undone(record.seq)).collect();
+        self.append(&lines)
     }
 
     fn read_back(&mut self, text: &[u8]) {
@@ -227,12 +240,15 @@ impl Journal {
         Ok(())
     }
 
-    fn append(&mut self, line: &Line) -> Result<(), JournalError> {
+    fn append(&mut self, lines: &[Line]) -> Result<(), JournalError> {
+        if lines.is_empty() {
+            return Ok(());
+        }
         let mut text = Vec::new();
         if !self.boot_told {
             text.extend(encode(&Line::Boot(self.boot.clone())));
         }
-        text.extend(encode(line));
+        text.extend(lines.iter().flat_map(encode));
         self.append_octets(&text)?;
         self.boot_told = true;
         Ok(())

@@ -4,7 +4,7 @@
 //! journal lies with the process that may write files, and the verbs travel to the one that may
 //! change the network. [`settle`] knows neither.
 
-use crate::network::journal::{Journal, JournalError, Record, Ticket};
+use crate::network::journal::{Journal, JournalError, Record};
 use crate::network::plan::Plan;
 use crate::network::step::{Before, Purpose, Step};
 use serde::{Deserialize, Serialize};
@@ -65,6 +65,23 @@ pub trait System {
     /// Carries `step` out. What stands there already exactly as wanted is success.
     fn apply(&mut self, step: &Step, before: &Before) -> impl Future<Output = Result<(), SystemError>> + Send;
 
+    /// Carries steps out in their order. Those that one question answers together may go together: then
+    /// either all of them stand or none.
+    ///
+    /// # Errors
+    /// With the position of the last step that was begun; those behind it were not touched.
+    fn apply_all(&mut self, steps: &[(&Step, &Before)]) -> impl Future<Output = Result<(), (usize, SystemError)>> + Send
+    where
+        Self: Send,
+    {
+        async move {
+            for (position, (step, before)) in steps.iter().enumerate() {
+                self.apply(step, before).await.map_err(|error| (position, error))?;
+            }
+            Ok(())
+        }
+    }
+
     /// Takes `step` back. May be called for a step that was never carried out, or twice.
     fn undo(&mut self, step: &Step, before: &Before) -> impl Future<Output = Result<Undone, SystemError>> + Send;
 }
@@ -94,15 +111,51 @@ pub struct Settled {
 
 /// Makes the system hold exactly `plan` of ours, neither more nor less.
 ///
-/// New steps are carried out in the plan's order, each written to the journal first; then what
+/// New steps are written to the journal together, then carried out in the plan's order; then what
 /// the plan no longer names is taken back, last change first. So the new guard and block stand
 /// before the old ones fall. The empty plan takes everything back.
 ///
 /// # Errors
-/// When a new step cannot be recorded or carried out, the steps that this call had added are
-/// taken back and what stood before still stands.
-pub async fn settle<S: System>(plan: &Plan, journal: &mut Journal, system: &mut S) -> Result<Settled, SettleError> {
-    let mut added = Vec::new();
+/// When the new steps cannot be recorded, or one cannot be carried out, those that this call had
+/// added are taken back and what stood before still stands.
+pub async fn settle<S: System + Send>(
+    plan: &Plan,
+    journal: &mut Journal,
+    system: &mut S,
+) -> Result<Settled, SettleError> {
+    let new = look_at_new(plan, journal, system).await?;
+    // One for all: writing to the disk is what takes longest here.
+    let tickets = journal.record(&new)?;
+    let steps: Vec<(&Step, &Before)> = new.iter().map(|(_, step, before)| (step, before)).collect();
+    if let Err((position, error)) = system.apply_all(&steps).await {
+        let (begun, untouched) = tickets.split_at(position.saturating_add(1).min(tickets.len()));
+        for ticket in untouched.iter().rev() {
+            // A journal that cannot note it has it undone once more, and finds nothing to do.
+            let _ = journal.undone(*ticket);
+        }
+        let settled = take_back(|record| begun.contains(&record.seq), journal, system).await;
+        for (step, error) in &settled.failed {
+            tracing::error!("could not take back {step}: {error}");
+        }
+        return Err(error.into());
+    }
+    if let Err(error) = journal.applied(&tickets) {
+        take_back(|record| tickets.contains(&record.seq), journal, system).await;
+        return Err(error.into());
+    }
+    let unwanted = |record: &Record| {
+        !plan.steps.iter().any(|planned| planned.purpose == record.purpose && planned.step == record.after)
+    };
+    Ok(take_back(unwanted, journal, system).await)
+}
+
+/// Returns the steps of a plan that do not stand yet, each with what stands in its place.
+async fn look_at_new<S: System>(
+    plan: &Plan,
+    journal: &Journal,
+    system: &mut S,
+) -> Result<Vec<(Purpose, Step, Before)>, SystemError> {
+    let mut new: Vec<(Purpose, Step, Before)> = Vec::new();
     for planned in &plan.steps {
         let standing = journal
             .outstanding()
@@ -111,41 +164,19 @@ pub async fn settle<S: System>(plan: &Plan, journal: &mut Journal, system: &mut 
         if standing {
             continue;
         }
-        if let Err(error) = add(planned.purpose, &planned.step, journal, system, &mut added).await {
-            let unwanted = |record: &Record| added.contains(&record.seq);
-            let settled = take_back(unwanted, journal, system).await;
-            for (step, error) in &settled.failed {
-                tracing::error!("could not take back {step}: {error}");
-            }
-            return Err(error);
-        }
+        // What stands in this place may be ours from an earlier plan, or will be by an earlier step of
+        // this one; then what counts is what stood there before *that*.
+        let place = planned.step.place();
+        let ours = journal.outstanding().iter().rfind(|record| record.after.place() == place);
+        let sooner = new.iter().rfind(|(_, step, _)| step.place() == place);
+        let before = match (sooner, ours) {
+            (Some((_, _, before)), _) => before.clone(),
+            (None, Some(record)) => record.before.clone(),
+            (None, None) => system.look(&planned.step).await?,
+        };
+        new.push((planned.purpose, planned.step.clone(), before));
     }
-    let unwanted = |record: &Record| {
-        !plan.steps.iter().any(|planned| planned.purpose == record.purpose && planned.step == record.after)
-    };
-    Ok(take_back(unwanted, journal, system).await)
-}
-
-async fn add<S: System>(
-    purpose: Purpose,
-    step: &Step,
-    journal: &mut Journal,
-    system: &mut S,
-    added: &mut Vec<Ticket>,
-) -> Result<(), SettleError> {
-    // What stands in this place may be ours from an earlier plan; then what counts is what stood
-    // there before *that*.
-    let place = step.place();
-    let earlier = journal.outstanding().iter().rfind(|record| record.after.place() == place);
-    let before = match earlier {
-        Some(record) => record.before.clone(),
-        None => system.look(step).await?,
-    };
-    let ticket = journal.record(purpose, step, &before)?;
-    added.push(ticket);
-    system.apply(step, &before).await?;
-    journal.applied(ticket)?;
-    Ok(())
+    Ok(new)
 }
 
 /// Undoes the records that are `unwanted`, last one first, as far as no wanted record holds the

@@ -22,6 +22,20 @@ impl HostSettings {
     pub const fn with_resolver_file(file: PathBuf) -> Self {
         Self { resolver_file: file }
     }
+
+    /// Loads tables of the packet filter in one transaction: all of them, or none.
+    ///
+    /// # Errors
+    /// The system's; a step that is no table.
+    pub async fn load_tables(&mut self, steps: &[&Step]) -> Result<(), SystemError> {
+        let mut rulesets = String::new();
+        for step in steps {
+            let Step::Firewall { ruleset, .. } = step else { return Err(elsewhere(step)) };
+            rulesets.push_str(ruleset);
+            rulesets.push('\n');
+        }
+        here::firewall::Firewall::load(&rulesets).await
+    }
 }
 
 /// A step for [`super::Links`] is refused here.

@@ -28,7 +28,28 @@ impl System for Hands {
         if step.is_of_links() { self.net.apply(step, before).await } else { self.host.apply(step, before).await }
     }
 
+    async fn apply_all(&mut self, steps: &[(&Step, &Before)]) -> Result<(), (usize, SystemError)> {
+        let mut done = 0;
+        while let Some((step, before)) = steps.get(done) {
+            let rest = steps.get(done..).unwrap_or_default();
+            let tables: Vec<&Step> = rest.iter().map(|(step, _)| *step).take_while(|step| is_table(step)).collect();
+            if tables.len() > 1 {
+                let last = done.saturating_add(tables.len()).saturating_sub(1);
+                self.host.load_tables(&tables).await.map_err(|error| (last, error))?;
+                done = last;
+            } else {
+                self.apply(step, before).await.map_err(|error| (done, error))?;
+            }
+            done = done.saturating_add(1);
+        }
+        Ok(())
+    }
+
     async fn undo(&mut self, step: &Step, before: &Before) -> Result<Undone, SystemError> {
         if step.is_of_links() { self.net.undo(step, before).await } else { self.host.undo(step, before).await }
     }
+}
+
+const fn is_table(step: &Step) -> bool {
+    matches!(step, Step::Firewall { .. })
 }

@@ -56,7 +56,7 @@ pub struct Keeper<S> {
     guards: bool,
 }
 
-impl<S: System> Keeper<S> {
+impl<S: System + Send> Keeper<S> {
     /// Keeps the journal in `directory` and changes the network through `system`.
     pub fn new(directory: PathBuf, system: S) -> Self {
         Self { directory, journal: None, system, capabilities: None, places: Places::default(), guards: false }

@@ -24,6 +24,10 @@ pub(in crate::network) fn reopen(directory: &Path, boot: &str) -> Journal {
     }
 }
 
+fn record(journal: &mut Journal, purpose: Purpose, step: &Step, before: &Before) -> Ticket {
+    journal.record(&[(purpose, step.clone(), before.clone())]).unwrap()[0]
+}
+
 fn standing(journal: &Journal) -> Vec<Step> {
     journal.outstanding().iter().map(|record| record.after.clone()).collect()
 }
@@ -32,16 +36,16 @@ fn standing(journal: &Journal) -> Vec<Step> {
 fn what_was_recorded_is_outstanding_after_a_restart() {
     let directory = tempfile::tempdir().unwrap();
     let mut journal = open(directory.path());
-    let first = journal.record(Purpose::Guard, &setting(1), &Before::Value("0".into())).unwrap();
-    let second = journal.record(Purpose::Tunnel, &setting(2), &Before::Absent).unwrap();
-    journal.applied(first).unwrap();
+    let first = record(&mut journal, Purpose::Guard, &setting(1), &Before::Value("0".into()));
+    let second = record(&mut journal, Purpose::Tunnel, &setting(2), &Before::Absent);
+    journal.applied(&[first]).unwrap();
     drop(journal);
 
     let mut journal = open(directory.path());
     assert_eq!(standing(&journal), [setting(1), setting(2)]);
     assert!(journal.outstanding()[0].applied && !journal.outstanding()[1].applied);
     journal.undone(second).unwrap();
-    assert!(journal.record(Purpose::Tunnel, &setting(3), &Before::Absent).unwrap() > second);
+    assert!(record(&mut journal, Purpose::Tunnel, &setting(3), &Before::Absent) > second);
     drop(journal);
     assert_eq!(standing(&open(directory.path())), [setting(1), setting(3)]);
 }
@@ -50,8 +54,8 @@ fn what_was_recorded_is_outstanding_after_a_restart() {
 fn a_journal_with_nothing_outstanding_is_empty() {
     let directory = tempfile::tempdir().unwrap();
     let mut journal = open(directory.path());
-    let ticket = journal.record(Purpose::Tunnel, &setting(1), &Before::Absent).unwrap();
-    journal.applied(ticket).unwrap();
+    let ticket = record(&mut journal, Purpose::Tunnel, &setting(1), &Before::Absent);
+    journal.applied(&[ticket]).unwrap();
     journal.undone(ticket).unwrap();
     assert_eq!(fs::metadata(directory.path().join(FILE_NAME)).unwrap().len(), 0);
 }
@@ -66,9 +70,9 @@ fn every_change_that_was_made_before_the_cut_is_still_known_after_it() {
     // From which length on the step may be standing, and from which on it is gone.
     let mut made = Vec::new();
     for number in 0..4 {
-        let ticket = journal.record(Purpose::Tunnel, &setting(number), &Before::Absent).unwrap();
+        let ticket = record(&mut journal, Purpose::Tunnel, &setting(number), &Before::Absent);
         made.push((setting(number), length(), usize::MAX));
-        journal.applied(ticket).unwrap();
+        journal.applied(&[ticket]).unwrap();
         if number % 2 == 1 {
             made.last_mut().unwrap().2 = length();
             journal.undone(ticket).unwrap();
@@ -86,9 +90,36 @@ fn every_change_that_was_made_before_the_cut_is_still_known_after_it() {
             assert!(!(*from <= cut && cut <= *until) || known.contains(step), "cut at {cut}: {step} is forgotten");
         }
         assert_eq!(journal.unreadable(), 0, "a torn last line is no damage");
-        journal.record(Purpose::Tunnel, &setting(9), &Before::Absent).unwrap();
+        record(&mut journal, Purpose::Tunnel, &setting(9), &Before::Absent);
         drop(journal);
         assert!(standing(&open(directory.path())).contains(&setting(9)), "cut at {cut}: the next record is lost");
+    }
+}
+
+/// Changes that are written down together are each known from the end of their line on, and numbered in
+/// their order.
+#[test]
+fn changes_written_down_together_are_known_as_if_one_by_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join(FILE_NAME);
+    let mut journal = open(directory.path());
+    let changes: Vec<_> = (0..4).map(|number| (Purpose::Tunnel, setting(number), Before::Absent)).collect();
+    let tickets = journal.record(&changes).unwrap();
+    assert!(tickets.is_sorted() && tickets.len() == 4);
+    assert_eq!(journal.record(&[]).unwrap(), []);
+    let whole = fs::read(&path).unwrap();
+    journal.applied(&tickets[..2]).unwrap();
+    drop(journal);
+    let journal = open(directory.path());
+    let applied: Vec<bool> = journal.outstanding().iter().map(|record| record.applied).collect();
+    assert_eq!(applied, [true, true, false, false]);
+    drop(journal);
+    let lines: Vec<usize> = whole.iter().zip(1..).filter(|(octet, _)| **octet == b'\n').map(|(_, end)| end).collect();
+    for cut in 0..=whole.len() {
+        fs::write(&path, &whole[..cut]).unwrap();
+        // The first line names the boot.
+        let known = lines.iter().skip(1).filter(|end| **end <= cut).count();
+        assert_eq!(open(directory.path()).outstanding().len(), known, "cut at {cut}");
     }
 }
 
@@ -97,7 +128,7 @@ fn damage_in_the_middle_costs_one_line_and_is_counted() {
     let directory = tempfile::tempdir().unwrap();
     let mut journal = open(directory.path());
     for number in 0..3 {
-        journal.record(Purpose::Tunnel, &setting(number), &Before::Absent).unwrap();
+        record(&mut journal, Purpose::Tunnel, &setting(number), &Before::Absent);
     }
     drop(journal);
     let path = directory.path().join(FILE_NAME);
@@ -122,14 +153,14 @@ fn another_boot_keeps_the_resolver_and_gives_the_rest_as_lost() {
     });
     let backend = Before::Resolver(ResolverBackend::File("/etc/resolv.conf".into()));
     let mut journal = open(directory.path());
-    journal.record(Purpose::Block, &setting(1), &Before::Absent).unwrap();
-    journal.record(Purpose::Tunnel, &resolver, &backend).unwrap();
+    record(&mut journal, Purpose::Block, &setting(1), &Before::Absent);
+    record(&mut journal, Purpose::Tunnel, &resolver, &backend);
     drop(journal);
 
     let mut journal = reopen(directory.path(), "boot-2");
     assert_eq!(standing(&journal), [resolver]);
     assert_eq!(journal.lost_with_boot().len(), 1);
-    journal.record(Purpose::Block, &setting(1), &Before::Absent).unwrap();
+    record(&mut journal, Purpose::Block, &setting(1), &Before::Absent);
     journal.forget_lost_with_boot().unwrap();
     drop(journal);
     let journal = reopen(directory.path(), "boot-2");

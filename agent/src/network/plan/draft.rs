@@ -88,6 +88,13 @@ impl<'a> Draft<'a> {
 
     /// Nothing with a source address of the tunnel leaves by another way, now or later.
     pub(super) fn guard(&mut self) {
+        for address in &self.granted.addresses {
+            self.rule(Purpose::Guard, -6, Family::of(address), RuleAction::Prohibit, |rule| {
+                rule.from = Some(IpNet::from(*address));
+            });
+        }
+        // The last of the guard beside the first of the block: tables that follow each other are loaded
+        // together.
         if self.firewall {
             self.push(
                 Purpose::Guard,
@@ -97,24 +104,12 @@ impl<'a> Draft<'a> {
                 },
             );
         }
-        for address in &self.granted.addresses {
-            self.rule(Purpose::Guard, -6, Family::of(address), RuleAction::Prohibit, |rule| {
-                rule.from = Some(IpNet::from(*address));
-            });
-        }
     }
 
     /// What the tunnel protects does not leave in the clear when the tunnel is gone.
     pub(super) fn block(&mut self) {
         if self.block == Block::Open {
             return;
-        }
-        for destination in self.protected.clone() {
-            let table = self.places.block;
-            self.push(Purpose::Block, Step::Route { table, destination, target: RouteTarget::Prohibit });
-        }
-        for family in self.families() {
-            self.lookups(Purpose::Block, family, -4, 1, self.places.block);
         }
         if self.block == Block::Firewall {
             self.push(
@@ -130,6 +125,13 @@ impl<'a> Draft<'a> {
                     }),
                 },
             );
+        }
+        for destination in self.protected.clone() {
+            let table = self.places.block;
+            self.push(Purpose::Block, Step::Route { table, destination, target: RouteTarget::Prohibit });
+        }
+        for family in self.families() {
+            self.lookups(Purpose::Block, family, -4, 1, self.places.block);
         }
     }
 

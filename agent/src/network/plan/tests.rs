@@ -37,8 +37,8 @@ fn a_split_tunnel_carries_its_networks_and_leaves_the_rest_alone() {
     assert_eq!(
         lines(&plan),
         [
-            "Guard: nftables table inet postern_guard",
             "Guard: rule 20585: from 10.97.0.5/32 prohibit",
+            "Guard: nftables table inet postern_guard",
             "Block: route 10.98.0.0/24 prohibit table 20592",
             "Block: route 10.98.0.1/32 prohibit table 20592",
             "Block: rule 20592: not fwmark 0x506f lookup 20592",
@@ -60,8 +60,8 @@ fn a_full_tunnel_without_ipv6_makes_ipv6_unreachable() {
     assert_eq!(
         lines(&plan),
         [
-            "Guard: nftables table inet postern_guard",
             "Guard: rule 20585: from 10.97.0.5/32 prohibit",
+            "Guard: nftables table inet postern_guard",
             "Block: route 0.0.0.0/0 prohibit table 20592",
             "Block: route 10.98.0.1/32 prohibit table 20592",
             "Block: route ::/0 prohibit table 20592",
@@ -92,7 +92,7 @@ fn an_open_block_leaves_only_the_guard_after_the_tunnel() {
     let after = plan.keeping(&[Purpose::Guard, Purpose::Block]);
     assert_eq!(
         lines(&after),
-        ["Guard: nftables table inet postern_guard", "Guard: rule 20585: from 10.97.0.5/32 prohibit"]
+        ["Guard: rule 20585: from 10.97.0.5/32 prohibit", "Guard: nftables table inet postern_guard"]
     );
 }
 
