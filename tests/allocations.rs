@@ -6,7 +6,7 @@ use ike_client::tunnel::clock;
 use ike_client::tunnel::encapsulation::Encapsulation;
 use ike_client::tunnel::gate::Gate;
 use ike_client::tunnel::link::{Link, Received, SLOTS};
-use ike_client::tunnel::offload::{Coalescer, split};
+use ike_client::tunnel::offload::{Coalescer, Joins, split};
 use ike_client::tunnel::tally::Tally;
 use ike_client::tunnel::wake::Wake;
 use lab::bench::packets::{Filling, SEGMENTS, esp, super_packet};
@@ -87,7 +87,7 @@ fn a_super_packet_goes_the_whole_way_without_an_allocation() {
                 }
                 esp.open(&mut inbound, &tally, &mut |_| {});
                 let (buffer, ranges) = inbound.opened();
-                coalescer.group(buffer, ranges, true);
+                coalescer.group(buffer, ranges, Joins::ALL);
                 coalescer.deliver(buffer, |_, delivery| {
                     delivered = (delivered.0 + 1, delivered.1 + delivery.packets);
                 });

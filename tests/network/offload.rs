@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use ike_client::tunnel::offload::headers::{
     GSO_ECN, GSO_TCPV4, GSO_TCPV6, GSO_UDP_L4, NEEDS_CHECKSUM, TCP, UDP, VirtioHeader, u16_at,
 };
-use ike_client::tunnel::offload::{Coalescer, Segments, checksum, split};
+use ike_client::tunnel::offload::{Coalescer, Joins, Segments, checksum, split};
 use lab::net::shell;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
@@ -335,7 +335,7 @@ fn join(packets: &[Vec<u8>]) -> Vec<(VirtioHeader, Vec<u8>, usize)> {
         .collect();
     let mut coalescer = Coalescer::default();
     let mut written = Vec::new();
-    coalescer.group(&buffer, &ranges, true);
+    coalescer.group(&buffer, &ranges, Joins::ALL);
     coalescer.deliver(&mut buffer, |buffer, delivery| {
         let parts = std::iter::once(&delivery.first).chain(delivery.rest);
         let whole: Vec<u8> = parts.flat_map(|range| buffer[range.clone()].to_vec()).collect();

@@ -234,7 +234,6 @@ impl InboundBatch {
     }
 
     /// Returns the number of datagrams.
-    #[cfg(test)]
     pub fn datagrams(&self) -> usize {
         self.datagrams.len()
     }

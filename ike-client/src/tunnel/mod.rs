@@ -11,6 +11,7 @@
 //! | `encapsulation`, `esp`, `wireguard` | what packets travel in |
 //! | [`early`] | what came before its key |
 //! | `batch`, [`offload`], `ecn` | packets by the dozen, super-packets, congestion marks |
+//! | `pace` | when a thread looks for more, and when it lets more come |
 //! | `overhead` | what lies around a sealed packet |
 //! | `tally`, `volume`, `published` | sums and values shared between threads |
 //!
@@ -35,6 +36,7 @@ pub mod lookup;
 pub mod offload;
 mod outbox;
 mod overhead;
+mod pace;
 pub mod plane;
 mod published;
 pub mod socket;

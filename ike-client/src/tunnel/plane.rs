@@ -10,12 +10,15 @@ use super::encapsulation::Encapsulation;
 use super::gate::Gate;
 use super::link::{Link, Received, SLOTS};
 use super::offload::mss;
+use super::pace::{Again, PATIENCE, Patience};
 use super::tally::{Tally, add};
 use super::wake::Wake;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::{Builder, JoinHandle};
+use std::time::Instant;
 use tokio::sync::mpsc;
 
 /// What the threads tell the engine.
@@ -134,9 +137,14 @@ impl Shared {
     }
 
     fn move_all_out(&self, reader: &mut Reader, batch: &mut OutboundBatch) -> io::Result<()> {
+        let mut again = Again::default();
         while reader.wait(&self.wake)? {
+            let mut drained = self.move_out(reader, batch)?;
             // As long as there is more nobody needs to wait for it.
-            while !self.move_out(reader, batch)? && !self.wake.is_set() {}
+            while !drained && !self.wake.is_set() && again.is_worth_it() {
+                drained = self.move_out(reader, batch)?;
+                again.note(!batch.is_empty());
+            }
         }
         Ok(())
     }
@@ -144,6 +152,7 @@ impl Shared {
     /// Moves a batch; returns whether nothing was left to be read.
     fn move_out(&self, reader: &mut Reader, batch: &mut OutboundBatch) -> io::Result<bool> {
         let (Some(_), Some(layout)) = (self.gate.enter(), self.encapsulation.layout()) else {
+            batch.start(batch.layout());
             return reader.discard(&self.tally).map(|()| true);
         };
         batch.start(layout);
@@ -165,14 +174,20 @@ impl Shared {
 
     fn inbound(&self, mut writer: Writer) {
         let mut batch = InboundBatch::new(SLOTS);
+        let (mut again, mut patience) = (Again::default(), Patience::default());
         let result = loop {
             match self.link.wait(&self.wake) {
                 Ok(true) => {}
                 Ok(false) => break Ok(()),
                 Err(error) => break Err(error),
             }
-            match self.move_in(&mut writer, &mut batch) {
-                Ok(()) => {}
+            if patience.holds() {
+                std::thread::sleep(PATIENCE);
+            }
+            match self.move_in(&mut writer, &mut batch, &mut again) {
+                Ok(packets) => {
+                    patience.note(packets, self.tally.packets_sent.load(Ordering::Relaxed), Instant::now());
+                }
                 Err(error) => break Err(error),
             }
         };
@@ -181,13 +196,19 @@ impl Shared {
         }
     }
 
-    fn move_in(&self, writer: &mut Writer, batch: &mut InboundBatch) -> io::Result<()> {
+    /// Moves what is there; returns how many packets it was.
+    fn move_in(&self, writer: &mut Writer, batch: &mut InboundBatch, again: &mut Again) -> io::Result<usize> {
+        let mut packets = 0;
         loop {
             batch.start();
             let received = self.link.receive(batch, &self.tally)?;
-            if received == Received::Nothing || self.wake.is_set() {
-                return Ok(());
+            if packets > 0 {
+                again.note(received != Received::Nothing);
             }
+            if received == Received::Nothing || self.wake.is_set() {
+                return Ok(packets);
+            }
+            packets += batch.datagrams();
             for (message, from) in self.link.take_from_others() {
                 let _ = self.tell.try_send(FromPlane::IkeFrom(message, from));
             }
@@ -196,8 +217,8 @@ impl Shared {
             });
             self.tell_events();
             self.pass_on(writer, batch);
-            if received == Received::All {
-                return Ok(());
+            if received == Received::All || !again.is_worth_it() {
+                return Ok(packets);
             }
         }
     }

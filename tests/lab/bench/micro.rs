@@ -5,7 +5,7 @@ use super::packets::{Filling, SEGMENT, SEGMENTS, esp, super_packet};
 use anyhow::{Context, Result, ensure};
 use ike_client::tunnel::batch::{InboundBatch, OutboundBatch};
 use ike_client::tunnel::encapsulation::Encapsulation;
-use ike_client::tunnel::offload::{Coalescer, split};
+use ike_client::tunnel::offload::{Coalescer, Joins, split};
 use ike_client::tunnel::tally::Tally;
 use ring::aead;
 use std::hint::black_box;
@@ -67,7 +67,7 @@ fn path() -> Result<[u64; 4]> {
         esp.open(&mut inbound, &tally, &mut |_| {});
         let opened = ticks();
         let (buffer, ranges) = inbound.opened();
-        coalescer.group(buffer, ranges, true);
+        coalescer.group(buffer, ranges, Joins::ALL);
         coalescer.deliver(buffer, |_, delivery| packets += black_box(delivery).packets);
         let joined = ticks();
         for (step, (from, to)) in

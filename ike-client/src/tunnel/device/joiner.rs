@@ -6,7 +6,8 @@
 
 use crate::tunnel::batch::{InboundBatch, MAX_PACKET};
 use crate::tunnel::offload::coalesce::Delivery;
-use crate::tunnel::offload::{Coalescer, Segments, VirtioHeader, split};
+use crate::tunnel::offload::headers::GSO_UDP_L4;
+use crate::tunnel::offload::{Coalescer, Joins, Segments, VirtioHeader, split};
 use crate::tunnel::tally::{Tally, add};
 use std::io::{self, IoSlice};
 use std::ops::Range;
@@ -15,10 +16,17 @@ use std::ops::Range;
 const PARTS: usize = 66;
 
 /// Joins, and remembers whether the device takes it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Joiner {
     coalescer: Coalescer,
-    refused: bool,
+    /// What the device has not refused yet.
+    joins: Joins,
+}
+
+impl Default for Joiner {
+    fn default() -> Self {
+        Self { coalescer: Coalescer::default(), joins: Joins::ALL }
+    }
 }
 
 impl Joiner {
@@ -29,9 +37,9 @@ impl Joiner {
         tally: &Tally,
         mut write: impl FnMut(&[IoSlice<'_>]) -> io::Result<()>,
     ) {
-        let Self { coalescer, refused } = self;
+        let Self { coalescer, joins } = self;
         let (buffer, ranges) = batch.opened();
-        coalescer.group(buffer, ranges, !*refused);
+        coalescer.group(buffer, ranges, *joins);
         coalescer.deliver(buffer, |buffer, delivery| {
             let octets = delivery.first.len() + delivery.rest.iter().map(Range::len).sum::<usize>();
             match gather(buffer, &delivery, &mut write) {
@@ -42,13 +50,23 @@ impl Joiner {
                 Err(error) if delivery.packets > 1 && error.raw_os_error() == Some(libc::EINVAL) => {
                     let passed = singly(buffer, &delivery, tally, &mut write);
                     // Where single packets fail too, joining was not the fault.
-                    if passed && !std::mem::replace(refused, true) {
-                        tracing::info!("the device refuses joined packets; writing them one by one from now on");
+                    if passed {
+                        give_up(joins, &delivery);
                     }
                 }
                 Err(_) => add(&tally.dropped_inbound, delivery.packets),
             }
         });
+    }
+}
+
+/// Joins the kind of packets of a delivery no more.
+fn give_up(joins: &mut Joins, delivery: &Delivery<'_>) {
+    let is_flow = VirtioHeader::read(&delivery.header).is_some_and(|(header, _)| header.gso_type == GSO_UDP_L4);
+    let (joined, what) =
+        if is_flow { (&mut joins.datagrams, "datagrams") } else { (&mut joins.streams, "packets of a stream") };
+    if std::mem::replace(joined, false) {
+        tracing::info!("the device refuses joined {what}; writing them one by one from now on");
     }
 }
 
@@ -161,7 +179,7 @@ mod tests {
             let single = |header: &VirtioHeader| if header.gso_type == 0 { Ok(()) } else { Err(invalid()) };
             assert_eq!(written(&mut joiner, &packets, &tally, single), packets);
         }
-        assert!(joiner.refused);
+        assert_eq!(joiner.joins, Joins { streams: false, datagrams: true });
         let counters = tally.read();
         assert_eq!((counters.packets_received, counters.dropped_inbound), (8, 0));
         let packets = stream(false, &[1000, 1000], 0x10);

@@ -6,6 +6,7 @@ use crate::tunnel::batch::{InboundBatch, MAX_PACKET, OutboundBatch};
 use crate::tunnel::ecn;
 use crate::tunnel::offload::headers::VIRTIO_LENGTH;
 use crate::tunnel::offload::{Segments, SplitError, VirtioHeader, split};
+use crate::tunnel::pace::Again;
 use crate::tunnel::tally::{Tally, add};
 use crate::tunnel::wake::Wake;
 use std::io;
@@ -74,7 +75,12 @@ impl Device {
 
     /// Makes the end that reads what applications send.
     pub fn reader(&self) -> Reader {
-        Reader { fd: Arc::clone(&self.fd), scratch: vec![0; VIRTIO_LENGTH + MAX_PACKET].into(), held: None }
+        Reader {
+            fd: Arc::clone(&self.fd),
+            scratch: vec![0; VIRTIO_LENGTH + MAX_PACKET].into(),
+            held: None,
+            again: Again::default(),
+        }
     }
 
     /// Makes the end that writes what applications receive.
@@ -90,6 +96,7 @@ pub struct Reader {
     scratch: Box<[u8]>,
     /// A packet that was read and did not fit the batch any more: its length with the header.
     held: Option<usize>,
+    again: Again,
 }
 
 /// Writes segments into a batch.
@@ -125,11 +132,11 @@ impl Reader {
         loop {
             let length = match self.held.take() {
                 Some(length) => length,
-                None => match nix::unistd::read(&self.fd, &mut self.scratch) {
-                    Ok(length) => length,
-                    Err(nix::errno::Errno::EAGAIN) => return Ok(true),
-                    Err(nix::errno::Errno::EINTR) => continue,
-                    Err(error) => return Err(error.into()),
+                // Whether anything is left the wait will tell.
+                None if !batch.is_empty() && !self.again.is_worth_it() => return Ok(true),
+                None => match self.read(!batch.is_empty())? {
+                    Some(length) => length,
+                    None => return Ok(true),
                 },
             };
             let whole = self.scratch.get(..length).unwrap_or_default();
@@ -151,6 +158,22 @@ impl Reader {
             if batch.is_half_full() {
                 return Ok(false);
             }
+        }
+    }
+
+    /// Reads one packet with its header, if one is there; `again` says that it is another one.
+    fn read(&mut self, again: bool) -> io::Result<Option<usize>> {
+        loop {
+            let read = match nix::unistd::read(&self.fd, &mut self.scratch) {
+                Ok(length) => Some(length),
+                Err(nix::errno::Errno::EAGAIN) => None,
+                Err(nix::errno::Errno::EINTR) => continue,
+                Err(error) => return Err(error.into()),
+            };
+            if again {
+                self.again.note(read.is_some());
+            }
+            return Ok(read);
         }
     }
 

@@ -1,4 +1,4 @@
-//! The Internet checksum (RFC 1071), eight octets at a time.
+//! The Internet checksum (RFC 1071), many octets at a time.
 
 /// Adds `octets`, as big-endian 16-bit words, to a partial sum. An odd last octet counts as the
 /// high half of a word, so only the last part of a text may be odd.
@@ -6,8 +6,7 @@ pub fn sum(octets: &[u8], partial: u64) -> u64 {
     // One's complement sums do not care in which order the octets of a word are read, as long as
     // it is the same for all: summed as the machine reads them, turned round once at the end.
     let (chunks, rest) = octets.as_chunks::<4>();
-    let native: u64 = chunks.iter().map(|chunk| u64::from(u32::from_ne_bytes(*chunk))).sum();
-    let mut total = partial + u64::from(u16::from_be(fold(native)));
+    let mut total = partial + u64::from(u16::from_be(fold(native(chunks))));
     let (pairs, last) = rest.as_chunks::<2>();
     for pair in pairs {
         total += u64::from(u16::from_be_bytes(*pair));
@@ -16,6 +15,32 @@ pub fn sum(octets: &[u8], partial: u64) -> u64 {
         total += u64::from(*last) << 8;
     }
     total
+}
+
+/// Sums words as the machine reads them, with the widest registers that are there.
+fn native(words: &[[u8; 4]]) -> u64 {
+    #[cfg(target_arch = "x86_64")]
+    if words.len() >= WORTH_ASKING && std::arch::is_x86_feature_detected!("avx2") {
+        // SAFETY: the processor has what the function is compiled for.
+        return unsafe { with_avx2(words) };
+    }
+    plain(words)
+}
+
+/// From so many words on it is worth asking what the processor has.
+#[cfg(target_arch = "x86_64")]
+const WORTH_ASKING: usize = 32;
+
+/// [`plain`], compiled for 256-bit registers.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn with_avx2(words: &[[u8; 4]]) -> u64 {
+    plain(words)
+}
+
+#[inline(always)]
+fn plain(words: &[[u8; 4]]) -> u64 {
+    words.iter().map(|word| u64::from(u32::from_ne_bytes(*word))).sum()
 }
 
 /// Folds a partial sum to 16 bits without complementing it.
@@ -54,6 +79,7 @@ mod tests {
                 naive = (naive & 0xffff) + (naive >> 16);
             }
             prop_assert_eq!(u64::from(fold(sum(&octets, 0))), naive);
+            prop_assert_eq!(plain(octets.as_chunks::<4>().0), native(octets.as_chunks::<4>().0));
             let cut = (cut * 2).min(octets.len());
             let parts = sum(&octets[cut..], sum(&octets[..cut], 0));
             prop_assert_eq!(fold(parts), fold(sum(&octets, 0)));

@@ -1,14 +1,14 @@
-//! Joining packets of one TCP stream before they are handed to the device: what generic receive
-//! offload does, and only where it would.
+//! Joining packets of one TCP stream, or datagrams of one UDP flow, before they are handed to the
+//! device: what generic receive offload does, and only where it would.
 //!
 //! Neighbours are joined when everything but sequence number, IPv4 identification, length, PSH and
 //! checksums is equal, the sequence numbers follow each other, the sizes are equal (the last may be
 //! shorter), and every checksum is right: a joined packet's checksum is made anew by the kernel and
-//! would hide a wrong one.
+//! would hide a wrong one. Datagrams without a checksum stay alone, for they would get one.
 
 use super::checksum;
 use super::headers::{
-    GSO_TCPV4, GSO_TCPV6, NEEDS_CHECKSUM, Shape, TCP, VIRTIO_LENGTH, VirtioHeader, put, u16_at, u32_at,
+    GSO_TCPV4, GSO_TCPV6, GSO_UDP_L4, NEEDS_CHECKSUM, Shape, TCP, UDP, VIRTIO_LENGTH, VirtioHeader, put, u16_at, u32_at,
 };
 use std::ops::Range;
 
@@ -19,6 +19,22 @@ const MOST_PACKETS: usize = 64;
 /// TCP's flags octet: ACK, and PSH, which may stand beside it and ends a packet.
 const ACK: u8 = 0x10;
 const PSH: u8 = 0x08;
+
+/// What is joined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Joins {
+    /// Packets of one TCP stream.
+    pub streams: bool,
+    /// Datagrams of one UDP flow; kernels before 6.2 take no joined ones.
+    pub datagrams: bool,
+}
+
+impl Joins {
+    /// Everything that can be.
+    pub const ALL: Self = Self { streams: true, datagrams: true };
+    /// Nothing: each packet stays alone.
+    pub const NONE: Self = Self { streams: false, datagrams: false };
+}
 
 /// Joins packets; keeps its memory from batch to batch.
 #[derive(Debug, Default)]
@@ -38,7 +54,7 @@ struct Group {
     size: usize,
     /// The octets of all.
     total: usize,
-    /// The sequence number that follows.
+    /// The sequence number that follows; always zero in a flow of datagrams.
     next_sequence: u32,
     /// Whether nothing may be added.
     closed: bool,
@@ -58,18 +74,18 @@ pub struct Delivery<'a> {
 }
 
 impl Coalescer {
-    /// Sorts the packets at `ranges` of `buffer` into groups; with `join` off each stays alone.
-    pub fn group(&mut self, buffer: &[u8], ranges: &[Range<usize>], join: bool) {
+    /// Sorts the packets at `ranges` of `buffer` into groups; what `joins` leaves out stays alone.
+    pub fn group(&mut self, buffer: &[u8], ranges: &[Range<usize>], joins: Joins) {
         self.groups.clear();
         self.members.clear();
         for range in ranges {
             let packet = buffer.get(range.clone()).unwrap_or_default();
-            let candidate = if join { Candidate::read(packet) } else { None };
+            let candidate = Candidate::read(packet, joins);
             if let (Some(candidate), Some(group)) = (&candidate, self.groups.last_mut())
                 && group.takes(candidate, packet, buffer, &self.members)
             {
                 group.total += candidate.payload;
-                group.next_sequence = group.next_sequence.wrapping_add(candidate.payload_u32());
+                group.next_sequence = candidate.next_sequence;
                 group.closed = candidate.pushes || candidate.payload < group.size;
                 self.members.push(range.clone());
                 group.members.end = self.members.len();
@@ -82,9 +98,7 @@ impl Coalescer {
                 shape: candidate.as_ref().map(|candidate| candidate.shape),
                 size: candidate.as_ref().map_or(0, |candidate| candidate.payload),
                 total: packet.len(),
-                next_sequence: candidate
-                    .as_ref()
-                    .map_or(0, |candidate| candidate.sequence.wrapping_add(candidate.payload_u32())),
+                next_sequence: candidate.as_ref().map_or(0, |candidate| candidate.next_sequence),
                 closed: candidate.as_ref().is_none_or(|candidate| candidate.pushes),
             });
         }
@@ -111,34 +125,44 @@ impl Coalescer {
 struct Candidate {
     shape: Shape,
     sequence: u32,
+    next_sequence: u32,
     payload: usize,
     pushes: bool,
 }
 
 impl Candidate {
-    fn read(packet: &[u8]) -> Option<Self> {
+    fn read(packet: &[u8], joins: Joins) -> Option<Self> {
         let shape = Shape::read(packet)?;
         // Options in the IPv4 header and fragments are left alone.
         let plain = shape.ipv6 || (shape.ip == 20 && u16_at(packet, 6)? & 0x3fff == 0);
-        let flags = *packet.get(shape.ip + 13)?;
-        if shape.protocol != TCP || !plain || flags & !PSH != ACK || packet.len() <= shape.headers {
+        let payload = packet.len() - shape.headers;
+        if !plain || payload == 0 {
             return None;
         }
+        let (sequence, next_sequence, pushes) = match shape.protocol {
+            TCP if joins.streams => {
+                let flags = *packet.get(shape.ip + 13)?;
+                if flags & !PSH != ACK {
+                    return None;
+                }
+                let sequence = u32_at(packet, shape.ip + 4)?;
+                (sequence, sequence.wrapping_add(u32::try_from(payload).unwrap_or(0)), flags & PSH != 0)
+            }
+            UDP if joins.datagrams => {
+                let stated = usize::from(u16_at(packet, shape.ip + 4)?);
+                if stated != packet.len() - shape.ip || u16_at(packet, shape.ip + shape.checksum_offset())? == 0 {
+                    return None;
+                }
+                (0, 0, false)
+            }
+            _ => return None,
+        };
         let transport = packet.get(shape.ip..)?;
         let sum = checksum::sum(transport, shape.pseudo_header(packet, transport.len()));
         if checksum::finish(sum) != 0 {
             return None;
         }
-        Some(Self {
-            shape,
-            sequence: u32_at(packet, shape.ip + 4)?,
-            payload: packet.len() - shape.headers,
-            pushes: flags & PSH != 0,
-        })
-    }
-
-    fn payload_u32(&self) -> u32 {
-        u32::try_from(self.payload).unwrap_or(0)
+        Some(Self { shape, sequence, next_sequence, payload, pushes })
     }
 }
 
@@ -167,19 +191,29 @@ fn same_headers(shape: Shape, a: &[u8], b: &[u8]) -> bool {
         // Version, length, class; fragment field; lifetime and protocol; addresses.
         same(0..2) && same(6..10) && same(12..20)
     };
-    let tcp = shape.ip;
+    let transport = shape.ip;
+    if shape.protocol == UDP {
+        // Ports; lengths were checked.
+        return ip && same(transport..transport + 4);
+    }
     // Ports; acknowledgement and length; window; options. Flags were checked, PSH may differ.
-    ip && same(tcp..tcp + 4) && same(tcp + 8..tcp + 13) && same(tcp + 14..tcp + 16) && same(tcp + 18..shape.headers)
+    ip && same(transport..transport + 4)
+        && same(transport + 8..transport + 13)
+        && same(transport + 14..transport + 16)
+        && same(transport + 18..shape.headers)
 }
 
 /// The identification must count up, since the kernel will count it up when it cuts the packet again.
+/// That of a datagram which must not be fragmented says nothing (RFC 6864 §4.1): where a sender writes
+/// the same into all of them they are joined too, as the kernel would.
 fn identification_follows(shape: Shape, first: &[u8], packet: &[u8], position: usize) -> bool {
     if shape.ipv6 {
         return true;
     }
     let (Some(a), Some(b)) = (u16_at(first, 4), u16_at(packet, 4)) else { return false };
     let step = u16::try_from(position).unwrap_or(0);
-    b == a.wrapping_add(step)
+    let says_nothing = shape.protocol == UDP && u16_at(first, 6).is_some_and(|field| field & 0x4000 != 0);
+    b == a.wrapping_add(step) || (says_nothing && a == b)
 }
 
 /// Brings the first packet's headers up to date for the whole group and cuts the others' off.
@@ -189,23 +223,33 @@ fn join(shape: Shape, group: &Group, buffer: &mut [u8], ranges: &mut [Range<usiz
     if let Some(first) = ranges.first()
         && let Some(packet) = buffer.get_mut(first.clone())
     {
-        if let Some(flags) = packet.get_mut(flags_at) {
+        let transport = group.total - shape.ip;
+        if shape.protocol == UDP {
+            put(packet, shape.ip + 4, &short(transport).to_be_bytes());
+        } else if let Some(flags) = packet.get_mut(flags_at) {
             *flags |= last & PSH;
         }
         shape.write_length(packet, group.total);
-        let partial = checksum::fold(shape.pseudo_header(packet, group.total - shape.ip));
+        let partial = checksum::fold(shape.pseudo_header(packet, transport));
         put(packet, shape.ip + shape.checksum_offset(), &partial.to_be_bytes());
     }
     for range in ranges.iter_mut().skip(1) {
         range.start += shape.headers;
     }
-    let short = |length: usize| u16::try_from(length).unwrap_or(u16::MAX);
     VirtioHeader {
         flags: NEEDS_CHECKSUM,
-        gso_type: if shape.ipv6 { GSO_TCPV6 } else { GSO_TCPV4 },
+        gso_type: match (shape.protocol, shape.ipv6) {
+            (UDP, _) => GSO_UDP_L4,
+            (_, true) => GSO_TCPV6,
+            (_, false) => GSO_TCPV4,
+        },
         header_length: short(shape.headers),
         gso_size: short(group.size),
         checksum_start: short(shape.ip),
         checksum_offset: short(shape.checksum_offset()),
     }
+}
+
+fn short(length: usize) -> u16 {
+    u16::try_from(length).unwrap_or(u16::MAX)
 }

@@ -52,7 +52,7 @@ fn taken_apart(header: VirtioHeader, whole: &[u8]) -> Result<Vec<Vec<u8>>, Split
 }
 
 /// What would be written to the device for these packets.
-fn joined(packets: &[Vec<u8>], join: bool) -> Vec<(VirtioHeader, Vec<u8>)> {
+fn joined(packets: &[Vec<u8>], joins: Joins) -> Vec<(VirtioHeader, Vec<u8>)> {
     let mut buffer = Vec::new();
     let ranges: Vec<Range<usize>> = packets
         .iter()
@@ -64,7 +64,7 @@ fn joined(packets: &[Vec<u8>], join: bool) -> Vec<(VirtioHeader, Vec<u8>)> {
         .collect();
     let mut coalescer = Coalescer::default();
     let mut written = Vec::new();
-    coalescer.group(&buffer, &ranges, join);
+    coalescer.group(&buffer, &ranges, joins);
     coalescer.deliver(&mut buffer, |buffer, delivery| {
         let mut whole = buffer[delivery.first].to_vec();
         delivery.rest.iter().for_each(|range| whole.extend(&buffer[range.clone()]));
@@ -94,7 +94,7 @@ proptest! {
         let mut sizes = vec![size; count];
         sizes.push(last.min(size));
         let packets = stream(ipv6, &sizes, if push { 0x18 } else { 0x10 });
-        let whole = joined(&packets, true);
+        let whole = joined(&packets, Joins::ALL);
         prop_assert_eq!(whole.len(), 1);
         let (header, whole) = &whole[0];
         prop_assert_eq!(header.gso_type, if ipv6 { GSO_TCPV6 } else { GSO_TCPV4 });
@@ -110,7 +110,7 @@ proptest! {
         put(&mut octets, VIRTIO_LENGTH + if family == 0x60 { 6 } else { 9 }, &[protocol]);
         if let Some((header, packet)) = VirtioHeader::read(&octets) {
             let _ = taken_apart(header, packet);
-            let _ = joined(&[packet.to_vec(), packet.to_vec()], true);
+            let _ = joined(&[packet.to_vec(), packet.to_vec()], Joins::ALL);
         }
     }
 }
@@ -159,20 +159,20 @@ fn a_partial_checksum_is_completed() {
 #[test]
 fn what_does_not_belong_together_is_not_joined() {
     let base = stream(false, &[100, 100], 0x10);
-    let alone = |second: Vec<u8>| assert_eq!(joined(&[base[0].clone(), second], true).len(), 2);
+    let alone = |second: Vec<u8>| assert_eq!(joined(&[base[0].clone(), second], Joins::ALL).len(), 2);
     alone(packet(false, false, 101, 0xffff_f065, 0x10, &[1; 100])); // a gap
     alone(packet(false, false, 105, 0xffff_f064, 0x10, &[1; 100])); // the identification jumps
     alone(packet(false, false, 101, 0xffff_f064, 0x11, &[1; 100])); // FIN
     alone(packet(false, false, 101, 0xffff_f064, 0x10, &[1; 101])); // longer than the first
-    alone(packet(false, true, 101, 0, 0, &[1; 100])); // UDP
+    alone(packet(false, true, 101, 0, 0, &[1; 100])); // UDP beside TCP
     let mut wrong = base[1].clone();
     *wrong.last_mut().unwrap() ^= 1;
     alone(wrong); // a wrong checksum stays visible
     let mut acknowledges = packet(false, false, 101, 0xffff_f064, 0x10, &[1; 100]);
     acknowledges[31] = 77;
     alone(acknowledges);
-    assert_eq!(joined(&base, true).len(), 1);
-    let apart = joined(&base, false);
+    assert_eq!(joined(&base, Joins::ALL).len(), 1);
+    let apart = joined(&base, Joins::NONE);
     assert_eq!(apart.iter().map(|(_, packet)| packet.clone()).collect::<Vec<_>>(), base);
     assert!(apart.iter().all(|(header, _)| *header == VirtioHeader::default()));
 }
@@ -182,5 +182,68 @@ fn a_push_ends_a_group() {
     let mut packets = stream(true, &[50, 50], 0x18);
     let sequence = 0xffff_f000_u32.wrapping_add(100);
     packets.push(packet(true, false, 102, sequence, 0x10, &[1; 50]));
-    assert_eq!(joined(&packets, true).len(), 2);
+    assert_eq!(joined(&packets, Joins::ALL).len(), 2);
+}
+
+/// Datagrams of one flow whose identifications count up from 100.
+fn flow(ipv6: bool, sizes: &[usize]) -> Vec<Vec<u8>> {
+    let payload = |size: usize| (0..size).map(|octet| u8::try_from(octet % 251).unwrap()).collect::<Vec<u8>>();
+    sizes.iter().zip(100..).map(|(size, id)| packet(ipv6, true, id, 0, 0, &payload(*size))).collect()
+}
+
+/// The same datagrams, which must not be fragmented and all say the same identification.
+fn unfragmented(packets: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    let change = |packet: &Vec<u8>| {
+        let mut packet = packet.clone();
+        put(&mut packet, 4, &[0, 0, 0x40, 0]);
+        let (shape, total) = (Shape::read(&packet).unwrap(), packet.len());
+        shape.write_length(&mut packet, total);
+        packet
+    };
+    packets.iter().map(change).collect()
+}
+
+proptest! {
+    #[test]
+    fn a_flow_is_joined_to_one_and_taken_apart_to_itself(
+        ipv6: bool, count in 1_usize..40, size in 1_usize..1400, last in 1_usize..1400,
+    ) {
+        let mut sizes = vec![size; count];
+        sizes.push(last.min(size));
+        let packets = flow(ipv6, &sizes);
+        let whole = joined(&packets, Joins::ALL);
+        prop_assert_eq!(whole.len(), 1);
+        prop_assert_eq!(whole[0].0.gso_type, GSO_UDP_L4);
+        prop_assert_eq!(taken_apart(whole[0].0, &whole[0].1).unwrap(), packets);
+    }
+}
+
+#[test]
+fn datagrams_that_do_not_belong_together_are_not_joined() {
+    let base = flow(false, &[100, 100]);
+    let alone = |second: Vec<u8>| assert_eq!(joined(&[base[0].clone(), second], Joins::ALL).len(), 2);
+    alone(packet(false, true, 105, 0, 0, &[1; 100])); // the identification jumps
+    alone(packet(false, true, 101, 0, 0, &[1; 101])); // longer than the first
+    alone(packet(false, true, 101, 0, 0, &[])); // nothing in it
+    let mut wrong = base[1].clone();
+    wrong[60] ^= 1;
+    alone(wrong); // a wrong checksum stays visible
+    let mut unsummed = base[1].clone();
+    put(&mut unsummed, 26, &[0, 0]);
+    alone(unsummed); // none would become one
+    let mut padded = base[1].clone();
+    padded.push(0);
+    alone(padded); // more than its length says
+    assert_eq!(joined(&base, Joins::ALL).len(), 1);
+    assert_eq!(joined(&base, Joins { streams: true, datagrams: false }).len(), 2);
+    // One that is shorter is the last.
+    assert_eq!(joined(&flow(false, &[100, 50, 50]), Joins::ALL).len(), 2);
+}
+
+#[test]
+fn identifications_that_say_nothing_keep_nothing_apart() {
+    let whole = joined(&unfragmented(&flow(false, &[100, 100, 100])), Joins::ALL);
+    assert_eq!(whole.len(), 1);
+    let mixed = [unfragmented(&flow(false, &[100])), flow(false, &[100])].concat();
+    assert_eq!(joined(&mixed, Joins::ALL).len(), 2, "one of them may be fragmented");
 }
