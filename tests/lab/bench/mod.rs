@@ -7,6 +7,7 @@
 //! | [`visit`] | one visit to one system: what is measured there |
 //! | [`stream`] | TCP, by iperf3 |
 //! | [`datagrams`] | UDP, by a sender that keeps a pace and a receiver that counts |
+//! | [`calls`] | system calls of a process, by strace |
 //! | [`process`] | what a process has used: processor, memory, context switches |
 //! | [`connect`] | the real service: how long connecting takes, what it costs before strongSwan |
 //! | [`micro`], [`packets`] | the steps of the packet path without a network, beside the cipher alone |
@@ -16,6 +17,7 @@
 //! On a machine that others use too only the ratios within one run say something, and of those the
 //! medians of several rounds. Both ends of every tunnel share the machine's cores.
 
+pub mod calls;
 pub mod connect;
 pub mod datagrams;
 pub mod figures;

@@ -1,5 +1,6 @@
 //! One visit to one system: it is started, measured, and ended.
 
+use super::calls;
 use super::datagrams;
 use super::figures::Figures;
 use super::pair::Pair;
@@ -11,7 +12,7 @@ use anyhow::{Context, Result};
 use std::time::Duration;
 
 /// What can be measured on a visit.
-pub const MEASURES: &[&str] = &["tcp", "steady", "datagrams", "latency", "idle"];
+pub const MEASURES: &[&str] = &["tcp", "steady", "datagrams", "latency", "idle", "calls"];
 
 /// Megabits a second of the steady load.
 const STEADY: u32 = 300;
@@ -47,6 +48,9 @@ pub fn visit(system: &System, wanted: &dyn Fn(&str) -> bool, seconds: u32, figur
     }
     if wanted("datagrams") {
         visit.datagrams(figures)?;
+    }
+    if wanted("calls") {
+        visit.calls(figures)?;
     }
     if let Some(client) = up.client {
         figures.note("memory, peak", system.name, "MB", process::peak(client)?);
@@ -107,6 +111,22 @@ impl Visit<'_> {
     fn steady(&self, figures: &mut Figures) -> Result<()> {
         for way in [Way::Up, Way::Down] {
             self.transfer(&format!("{STEADY} Mbit/s {}", direction(way)), way, 1, Some(STEADY), figures)?;
+        }
+        Ok(())
+    }
+
+    /// At a steady rate too: there every piece of data wakes somebody.
+    fn calls(&self, figures: &mut Figures) -> Result<()> {
+        let Some(id) = self.up.client else { return Ok(()) };
+        let Pair { client, folder, .. } = self.pair;
+        for (way, megabits) in [(Way::Up, None), (Way::Down, None), (Way::Up, Some(STEADY)), (Way::Down, Some(STEADY))]
+        {
+            let (count, transfer) = calls::counted(id, folder, || {
+                stream::transfer(client, self.up.target, way, 1, self.seconds, megabits)
+            })?;
+            let rate = megabits.map_or("TCP".to_owned(), |rate| format!("{rate} Mbit/s"));
+            let measure = format!("system calls, {rate} {}, one stream", direction(way));
+            figures.note(&measure, self.system.name, "1/GB", count as f64 / transfer.gigabytes);
         }
         Ok(())
     }

@@ -29,8 +29,8 @@ struct Arguments {
     /// How long each transfer goes on, in seconds.
     #[arg(long, default_value_t = 3)]
     seconds: u32,
-    /// Only what this word is part of: a measure (tcp, steady, datagrams, latency, idle, connect,
-    /// tag, micro) or the name of a system. Can be given more than once.
+    /// Only what this word is part of: a measure (tcp, steady, datagrams, latency, idle, calls,
+    /// connect, tag, micro) or the name of a system. Can be given more than once.
     #[arg(long, value_name = "WORD")]
     only: Vec<String>,
     /// Prints measures and systems, and measures nothing.
