@@ -8,7 +8,7 @@ use super::configuration::{Extensions, VirtualAddresses};
 use crate::fortigate;
 use crate::wire::{Configuration, ConfigurationAttribute, ConfigurationAttributeType as Kind, ConfigurationType};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// No more of each kind are taken from one gateway.
 const MAXIMUM: usize = 256;
@@ -70,7 +70,7 @@ fn usual(wanted: VirtualAddresses) -> Vec<Kind> {
 impl Assigned {
     /// Reads a CFG_REPLY. Attributes that are unknown, malformed, empty or of a family that was not
     /// asked for are passed over; so are resolvers 0.0.0.0 and ::, which some gateways send to say
-    /// that there is none.
+    /// that there is none, and whatever is this machine's own in any case: loopback addresses.
     pub(super) fn read(reply: &Configuration, wanted: VirtualAddresses, extensions: &Extensions) -> Self {
         let mut assigned = Self::default();
         let netmask = reply.of_type(Kind::INTERNAL_IP4_NETMASK).find_map(ConfigurationAttribute::ipv4);
@@ -83,7 +83,7 @@ impl Assigned {
                     add(&mut assigned.addresses, network.map(IpNet::V4));
                 }
                 Kind::INTERNAL_IP6_ADDRESS if wanted.ipv6 => {
-                    let network = attribute.ipv6_prefix().filter(|(address, _)| !address.is_unspecified());
+                    let network = attribute.ipv6_prefix().filter(|(address, _)| is_usable_v6(address));
                     let network = network.and_then(|(address, prefix)| Ipv6Net::new(address, prefix).ok());
                     add(&mut assigned.addresses, network.map(IpNet::V6));
                 }
@@ -91,7 +91,7 @@ impl Assigned {
                 Kind::INTERNAL_IP6_DNS => {
                     // libreswan 4.10 adds a prefix length, as for an address (RFC 7296 §3.15.1 has none).
                     let address = attribute.ipv6().or_else(|| attribute.ipv6_prefix().map(|(address, _)| address));
-                    let address = address.filter(|address| !address.is_unspecified());
+                    let address = address.filter(is_usable_v6);
                     add(&mut assigned.dns, address.map(IpAddr::V6));
                 }
                 Kind::INTERNAL_IP4_SUBNET => add(&mut assigned.subnets, ipv4_subnet(attribute).map(IpNet::V4)),
@@ -128,7 +128,11 @@ fn add<T: PartialEq>(list: &mut Vec<T>, item: Option<T>) {
 }
 
 fn is_usable(address: &Ipv4Addr) -> bool {
-    !address.is_unspecified() && !address.is_broadcast() && !address.is_multicast()
+    !address.is_unspecified() && !address.is_broadcast() && !address.is_multicast() && !address.is_loopback()
+}
+
+fn is_usable_v6(address: &Ipv6Addr) -> bool {
+    !address.is_unspecified() && !address.is_multicast() && !address.is_loopback()
 }
 
 fn prefix_length(netmask: Ipv4Addr) -> Option<u8> {
@@ -209,9 +213,14 @@ mod tests {
     #[test]
     fn nonsense_is_passed_over() {
         let long = vec![b'a'; 300];
+        let loopback = [&[0; 15][..], &[1, 128]].concat();
         let reply = reply(&[
             (Kind::INTERNAL_IP4_ADDRESS, &[0, 0, 0, 0]),
             (Kind::INTERNAL_IP4_ADDRESS, &[10, 9]),
+            (Kind::INTERNAL_IP4_ADDRESS, &[127, 0, 0, 1]),
+            (Kind::INTERNAL_IP6_ADDRESS, &loopback),
+            (Kind::INTERNAL_IP4_DNS, &[127, 0, 0, 53]),
+            (Kind::INTERNAL_IP6_DNS, &loopback[..16]),
             (Kind::INTERNAL_IP4_DNS, &[0, 0, 0, 0]),
             (Kind::INTERNAL_IP4_DNS, &[]),
             (Kind::INTERNAL_IP6_DNS, &[0; 16]),
