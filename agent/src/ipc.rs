@@ -67,6 +67,11 @@ pub enum Verb {
         /// What stood there.
         before: Before,
     },
+    /// Carries a step out once more where somebody took it away.
+    Restore {
+        /// The step.
+        step: Step,
+    },
 }
 
 /// From NET to MAIN.
@@ -111,6 +116,8 @@ pub enum Outcome {
     Applied,
     /// It was taken back.
     Undone(Undone),
+    /// It stands; whether it was gone.
+    Restored(bool),
     /// It was not.
     Failed(SystemError),
 }

@@ -18,6 +18,7 @@ use std::process::ExitCode;
 const SCENARIOS: &[Scenario] = &[
     ("network: undoing a full tunnel gives back the very system that was there", undo::gives_back_the_same),
     ("network: undoing keeps the rules, routes and lines that others made meanwhile", undo::keeps_what_others_made),
+    ("network: what others take away meanwhile is set up again", undo::what_others_take_is_restored),
     ("network: killed at any moment, the next life removes exactly what was ours", undo::any_kill_is_undone),
     ("network: on a full disk nothing is changed", undo::full_disk_changes_nothing),
     ("network: without nftables the strict block is refused and the others still guard", undo::without_nftables),

@@ -5,7 +5,7 @@ use anyhow::{Context, Result, bail, ensure};
 use lab::net::shell;
 use postern_agent::network::plan::{Plan, TunnelNetworkSettings};
 use postern_agent::network::step::{Before, Purpose, Step};
-use postern_agent::network::system::{SettleError, System, SystemError, Undone};
+use postern_agent::network::system::{SettleError, System, SystemError, Undone, restore};
 use postern_agent::network::{Block, PlanError, settle};
 use postern_agent::platform::SystemNetwork;
 use std::path::Path;
@@ -153,6 +153,49 @@ impl System for Mortal {
         self.grow_older();
         self.system.undo(step, before).await
     }
+
+    async fn restore(&mut self, step: &Step) -> Result<bool, SystemError> {
+        self.grow_older();
+        self.system.restore(step).await
+    }
+}
+
+/// A program that manages the network, and a firewall that is loaded anew, take away what they do not
+/// know.
+pub fn what_others_take_is_restored() -> Result<()> {
+    let client = Client::new()?;
+    let before = picture()?;
+    block_on(async {
+        let mut journal = journal(Path::new("/run"))?;
+        let mut system = client.system()?;
+        settle(&client.plan(&strict()).await?, &mut journal, &mut system).await?;
+        let during = standing()?;
+        ensure!(restore(&journal, &mut system).await.is_empty(), "something was missed:\n{during}");
+        shell(
+            "for family in -4 -6; do
+                 ip $family rule show | sed -n 's/^\\(20[0-9]*\\):.*/\\1/p' | while read p; do ip $family rule del pref $p; done
+                 for table in 20591 20592; do ip $family route flush table $table 2>/dev/null || true; done
+             done
+             ip -4 address flush dev postern0
+             nft flush ruleset",
+        )?;
+        ensure!(!standing()?.contains("proto 80"), "still there:\n{}", standing()?);
+        let restored = restore(&journal, &mut system).await;
+        ensure!(restored.len() > 5 && restored.iter().all(|(_, outcome)| outcome.is_ok()), "{restored:?}");
+        ensure!(standing()? == during, "before:\n{during}\nafter:\n{}", standing()?);
+        ensure!(restore(&journal, &mut system).await.is_empty());
+        settle(&Plan::default(), &mut journal, &mut system).await?;
+        Ok(())
+    })?;
+    same(&before)
+}
+
+/// What stands, in an order of its own and without counts of packets.
+fn standing() -> Result<String> {
+    let picture = picture()?;
+    let mut lines: Vec<&str> = picture.lines().map(|line| line.split(" counter ").next().unwrap_or(line)).collect();
+    lines.sort_unstable();
+    Ok(lines.join("\n"))
 }
 
 pub fn full_disk_changes_nothing() -> Result<()> {

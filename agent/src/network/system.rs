@@ -84,6 +84,10 @@ pub trait System {
 
     /// Takes `step` back. May be called for a step that was never carried out, or twice.
     fn undo(&mut self, step: &Step, before: &Before) -> impl Future<Output = Result<Undone, SystemError>> + Send;
+
+    /// Carries `step` out once more where somebody else took it away meanwhile, and tells whether it
+    /// was gone. What stands, also in another form, is left as it is.
+    fn restore(&mut self, step: &Step) -> impl Future<Output = Result<bool, SystemError>> + Send;
 }
 
 /// Why a plan was not carried out. What had been done for it has been taken back.
@@ -177,6 +181,22 @@ async fn look_at_new<S: System>(
         new.push((planned.purpose, planned.step.clone(), before));
     }
     Ok(new)
+}
+
+/// Sets up again what the journal says stands and somebody else took away: programs that manage the
+/// network drop rules and tables that they do not know, and a tunnel or a block is none without them.
+///
+/// Returns the steps that were gone. Nothing is written: the journal names them already.
+pub async fn restore<S: System>(journal: &Journal, system: &mut S) -> Vec<(Step, Result<(), SystemError>)> {
+    let mut gone = Vec::new();
+    for record in journal.outstanding().iter().filter(|record| record.applied && record.before == Before::Absent) {
+        match system.restore(&record.after).await {
+            Ok(false) => {}
+            Ok(true) => gone.push((record.after.clone(), Ok(()))),
+            Err(error) => gone.push((record.after.clone(), Err(error))),
+        }
+    }
+    gone
 }
 
 /// Undoes the records that are `unwanted`, last one first, as far as no wanted record holds the

@@ -90,4 +90,18 @@ impl System for HostSettings {
             _ => Err(elsewhere(step)),
         }
     }
+
+    async fn restore(&mut self, step: &Step) -> Result<bool, SystemError> {
+        match step {
+            Step::Firewall { table, ruleset } => {
+                if here::firewall::Firewall::stands(table).await {
+                    return Ok(false);
+                }
+                here::firewall::Firewall::load(ruleset).await.map(|()| true)
+            }
+            // Whoever else writes these has a say in them.
+            Step::Setting { .. } | Step::Resolver(_) => Ok(false),
+            _ => Err(elsewhere(step)),
+        }
+    }
 }

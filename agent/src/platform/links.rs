@@ -40,4 +40,9 @@ impl System for Links {
         ours(step)?;
         if *before == Before::Present { Ok(Undone::LeftToOthers) } else { self.routes.undo(step).await }
     }
+
+    async fn restore(&mut self, step: &Step) -> Result<bool, SystemError> {
+        ours(step)?;
+        self.routes.restore(step).await
+    }
 }

@@ -81,6 +81,9 @@ trait RoutesRoom: Sized + Send {
     fn look(&mut self, step: &Step) -> impl Future<Output = Result<Before, SystemError>> + Send;
     fn apply(&mut self, step: &Step) -> impl Future<Output = Result<(), SystemError>> + Send;
     fn undo(&mut self, step: &Step) -> impl Future<Output = Result<Undone, SystemError>> + Send;
+    fn restore(&mut self, _step: &Step) -> impl Future<Output = Result<bool, SystemError>> + Send {
+        std::future::ready(Ok(false))
+    }
     fn living_on(address: &IpAddr) -> io::Result<usize>;
 }
 
@@ -89,6 +92,9 @@ trait FirewallRoom {
     fn probe() -> impl Future<Output = Result<(), SystemError>> + Send;
     fn load(ruleset: &str) -> impl Future<Output = Result<(), SystemError>> + Send;
     fn remove(table: &str) -> impl Future<Output = Result<Undone, SystemError>> + Send;
+    fn stands(_table: &str) -> impl Future<Output = bool> + Send {
+        std::future::ready(true)
+    }
 }
 
 /// Whom the system asks for names.
@@ -136,6 +142,10 @@ impl System for SystemNetwork {
     async fn undo(&mut self, step: &Step, before: &Before) -> Result<Undone, SystemError> {
         if step.is_of_links() { self.links.undo(step, before).await } else { self.host.undo(step, before).await }
     }
+
+    async fn restore(&mut self, step: &Step) -> Result<bool, SystemError> {
+        if step.is_of_links() { self.links.restore(step).await } else { self.host.restore(step).await }
+    }
 }
 
 /// The system's sleep.
@@ -153,6 +163,9 @@ trait MachineRoom {
     fn write_setting(name: &str, value: &str) -> Result<(), SystemError>;
     fn open_private(path: &Path) -> io::Result<File>;
     fn sync_directory(directory: &Path) -> io::Result<()>;
+    fn addresses_besides(_device: &str) -> io::Result<Vec<IpAddr>> {
+        Ok(Vec::new())
+    }
     fn default_route() -> Option<DefaultRoute> {
         None
     }
@@ -211,6 +224,15 @@ pub fn now() -> io::Result<Timestamp> {
 /// Returns a name for this boot of the machine.
 pub fn boot() -> io::Result<String> {
     here::machine::Machine::boot()
+}
+
+/// Returns the addresses of this machine that are not on devices called as `device` is, up to the
+/// number at the end; none where the system does not tell.
+///
+/// # Errors
+/// When the system cannot tell at the moment.
+pub fn addresses_besides(device: &str) -> io::Result<Vec<IpAddr>> {
+    here::machine::Machine::addresses_besides(device)
 }
 
 /// Where packets go that have no other way.

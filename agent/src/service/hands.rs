@@ -48,6 +48,10 @@ impl System for Hands {
     async fn undo(&mut self, step: &Step, before: &Before) -> Result<Undone, SystemError> {
         if step.is_of_links() { self.net.undo(step, before).await } else { self.host.undo(step, before).await }
     }
+
+    async fn restore(&mut self, step: &Step) -> Result<bool, SystemError> {
+        if step.is_of_links() { self.net.restore(step).await } else { self.host.restore(step).await }
+    }
 }
 
 const fn is_table(step: &Step) -> bool {

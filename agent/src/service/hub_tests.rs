@@ -54,6 +54,7 @@ async fn pretend(stream: DuplexStream, log: Log, question: Option<Request>) {
                         note(Heard::Applied(step));
                         Outcome::Applied
                     }
+                    Verb::Restore { .. } => Outcome::Restored(false),
                     Verb::Undo { step, .. } => {
                         note(Heard::Undone(step));
                         Outcome::Undone(Undone::Removed)

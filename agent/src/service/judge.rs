@@ -280,6 +280,7 @@ impl Hub {
         self.rescan_if_changed();
         self.report_facts();
         self.rejudge();
+        let _ = self.jobs.send(super::keeper::Job::Restore);
         if again {
             self.examine();
         }

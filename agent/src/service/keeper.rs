@@ -6,10 +6,11 @@
 use crate::network::journal::Record;
 use crate::network::plan::{self, Granted, Places, Plan, PlannedStep, TunnelNetworkSettings};
 use crate::network::step::{Purpose, Step};
-use crate::network::system::{SettleError, Settled, System, settle};
+use crate::network::system::{SettleError, Settled, System, restore, settle};
 use crate::network::{Journal, PlanError};
 use crate::platform::{self, Capabilities};
 use postern_api::fault::{Fault, FaultName};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -38,6 +39,8 @@ pub enum Job {
     Block(Reply),
     /// Everything is to be taken back; answers with what was.
     Nothing(Reply),
+    /// What somebody else took away of what stands is to stand again.
+    Restore,
     /// What the process that changes the network can do.
     Capabilities(Capabilities),
 }
@@ -91,6 +94,7 @@ impl<S: System + Send> Keeper<S> {
                     let outcome = self.nothing().await;
                     let _ = reply.send(outcome);
                 }
+                Job::Restore => self.restore().await,
                 Job::Capabilities(capabilities) => self.capabilities = Some(capabilities),
             }
         }
@@ -105,6 +109,15 @@ impl<S: System + Send> Keeper<S> {
                 "connect again",
             ));
         };
+        let held = platform::addresses_besides(&granted.device.name).unwrap_or_else(|error| {
+            tracing::warn!(%error, "the machine's own addresses cannot be told");
+            Vec::new()
+        });
+        if let Some(address) = taken(granted, &held) {
+            let detail = format!("failed: the gateway gave {address}, which is not its to give");
+            let next = "ask the gateway's administrator; do not use this gateway until he knows why";
+            return Err(Fault::new(FaultName::AddressUnavailable, "", detail, next));
+        }
         let plan = plan::plan(granted, settings, &self.places, &capabilities).map_err(|error| of_plan(&error))?;
         let mut warnings: Vec<String> = plan.warnings.iter().map(ToString::to_string).collect();
         warnings.extend(words(&self.settle(&plan).await?));
@@ -126,6 +139,17 @@ impl<S: System + Send> Keeper<S> {
         self.guards = false;
         self.forget_lost_with_boot();
         Ok(words(&settled))
+    }
+
+    /// Sets up again what somebody else took away.
+    async fn restore(&mut self) {
+        let Some(journal) = &self.journal else { return };
+        for (step, outcome) in restore(journal, &mut self.system).await {
+            match outcome {
+                Ok(()) => tracing::warn!(%step, "somebody took this away: it is set up again"),
+                Err(error) => tracing::warn!(%step, %error, "whether this still stands cannot be told"),
+            }
+        }
     }
 
     /// Takes everything back; the guard last, when nothing can send from the tunnel's addresses.
@@ -218,6 +242,13 @@ impl<S: System + Send> Keeper<S> {
     }
 }
 
+/// Finds an address given for the tunnel that is this machine's already, or the gateway's own: with it
+/// would go everything that the machine does by that address, also when the tunnel is taken down.
+fn taken(granted: &Granted, held: &[IpAddr]) -> Option<IpAddr> {
+    let foreign = |address: &&IpAddr| held.contains(address) || **address == granted.gateway.ip();
+    granted.addresses.iter().find(foreign).copied()
+}
+
 fn planned(record: &Record) -> PlannedStep {
     PlannedStep { purpose: record.purpose, step: record.after.clone() }
 }
@@ -268,5 +299,29 @@ fn of_plan(error: &PlanError) -> Fault {
         PlanError::FirewallMissing(_) | PlanError::NotPermitted(_) => {
             Fault::new(FaultName::SystemChangeFailed, "", error.to_string(), "postern doctor")
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_is_the_machine_s_or_the_gateway_s_own_is_not_taken_from_a_gateway() {
+        let given = |address: &str| Granted {
+            device: crate::network::step::Device { name: "postern0".into(), index: 7 },
+            mtu: crate::network::step::Mtu(1400),
+            gateway: "192.0.2.1:4500".parse().unwrap(),
+            other_gateways: Vec::new(),
+            addresses: vec!["10.8.0.2".parse().unwrap(), address.parse().unwrap()],
+            networks: vec![],
+            dns: vec![],
+            domains: vec![],
+        };
+        let held: Vec<IpAddr> = ["127.0.0.1", "192.0.2.9", "2001:db8::9"].map(|text| text.parse().unwrap()).into();
+        for address in ["127.0.0.1", "192.0.2.9", "2001:db8::9", "192.0.2.1"] {
+            assert_eq!(taken(&given(address), &held), Some(address.parse().unwrap()));
+        }
+        assert_eq!(taken(&given("10.8.0.3"), &held), None);
     }
 }

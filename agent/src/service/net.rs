@@ -164,6 +164,7 @@ async fn perform(network: &mut Links, verb: Verb) -> Outcome {
         Verb::Apply { step, before } => {
             network.apply(&step, &before).await.map_or_else(Outcome::Failed, |()| Outcome::Applied)
         }
+        Verb::Restore { step } => network.restore(&step).await.map_or_else(Outcome::Failed, Outcome::Restored),
         Verb::Undo { step, before } => network.undo(&step, &before).await.map_or_else(Outcome::Failed, Outcome::Undone),
     }
 }

@@ -147,6 +147,13 @@ impl System for NetLink {
             _ => Err(confused(step)),
         }
     }
+
+    async fn restore(&mut self, step: &Step) -> Result<bool, SystemError> {
+        match self.ask(step, Verb::Restore { step: step.clone() }).await? {
+            Outcome::Restored(gone) => Ok(gone),
+            _ => Err(confused(step)),
+        }
+    }
 }
 
 fn confused(step: &Step) -> SystemError {

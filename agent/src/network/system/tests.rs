@@ -53,6 +53,14 @@ impl System for Imagined {
         self.still_alive().await;
         Ok(if removed.is_some() { Undone::Removed } else { Undone::AlreadyGone })
     }
+
+    async fn restore(&mut self, step: &Step) -> Result<bool, SystemError> {
+        let gone = !self.standing.contains_key(&step.place());
+        if gone {
+            self.standing.insert(step.place(), step.clone());
+        }
+        Ok(gone)
+    }
 }
 
 fn setting(number: u32, value: &str) -> Step {
@@ -162,6 +170,23 @@ fn a_step_that_is_refused_takes_its_plan_back_and_leaves_the_old_one() {
     assert!(matches!(error, SettleError::System(SystemError::Failed { .. })), "{error}");
     assert_eq!(places(&system), ["setting net/2"]);
     assert_eq!(system.standing["setting net/2"], setting(2, "old"));
+}
+
+#[test]
+fn what_somebody_took_away_is_set_up_again_and_nothing_else() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut journal = journal(directory.path());
+    let mut system = Imagined::default();
+    system.standing.insert("setting net/4".into(), setting(4, "t"));
+    poll_once(settle(&full_plan(), &mut journal, &mut system)).unwrap().unwrap();
+    assert!(poll_once(restore(&journal, &mut system)).unwrap().is_empty(), "all of it stands");
+    for place in ["setting net/2", "setting net/4"] {
+        system.standing.remove(place);
+    }
+    let gone: Vec<Step> =
+        poll_once(restore(&journal, &mut system)).unwrap().into_iter().map(|(step, _)| step).collect();
+    assert_eq!(gone, [setting(2, "b")], "the fourth was somebody else's before");
+    assert_eq!(places(&system), ["setting net/1", "setting net/2", "setting net/3"]);
 }
 
 #[test]

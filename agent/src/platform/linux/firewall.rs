@@ -37,8 +37,12 @@ impl FirewallRoom for Firewall {
         run(&["--file", "-"], ruleset, "loading nftables rules").await
     }
 
+    async fn stands(table: &str) -> bool {
+        run(&["list", "table", "inet", table], "", "listing an nftables table").await.is_ok()
+    }
+
     async fn remove(table: &str) -> Result<Undone, SystemError> {
-        if run(&["list", "table", "inet", table], "", "listing an nftables table").await.is_err() {
+        if !Self::stands(table).await {
             return Ok(Undone::AlreadyGone);
         }
         run(&["--file", "-"], &ruleset::removal(table), "removing an nftables table").await.map(|()| Undone::Removed)

@@ -7,7 +7,7 @@ use nix::sys::socket::{self, AddressFamily, SockFlag, SockProtocol, SockType, so
 use nix::sys::time::{TimeVal, TimeValLike};
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -70,6 +70,17 @@ impl MachineRoom for Machine {
 
     fn sync_directory(directory: &Path) -> io::Result<()> {
         File::open(directory)?.sync_all()
+    }
+
+    fn addresses_besides(device: &str) -> io::Result<Vec<IpAddr>> {
+        let kind = |name: &str| name.trim_end_matches(|last: char| last.is_ascii_digit()).to_owned();
+        let ours = kind(device);
+        let others = nix::ifaddrs::getifaddrs()?.filter(|entry| kind(&entry.interface_name) != ours);
+        let addresses = others.filter_map(|entry| entry.address).filter_map(|address| {
+            let v4 = address.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
+            v4.or_else(|| address.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip())))
+        });
+        Ok(addresses.collect())
     }
 
     /// Of every protocol and interface; the link's own header is left out.
@@ -158,6 +169,14 @@ mod tests {
         let ipv6 = format!("{zeros} 00 {zeros} 00 fe800000000000000000000000000001 00000400 1 0 3 wlan0\n");
         assert_eq!(default_ipv6(&ipv6).unwrap(), "wlan0 fe800000000000000000000000000001");
         assert_eq!(default_ipv6(&ipv6.replace("wlan0", "lo")), None);
+    }
+
+    #[test]
+    fn the_machine_s_own_addresses_are_told_but_not_those_of_the_tunnel_s_devices() {
+        let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        assert!(Machine::addresses_besides("postern0").unwrap().contains(&loopback));
+        assert!(!Machine::addresses_besides("lo").unwrap().contains(&loopback));
+        assert!(!Machine::addresses_besides("lo7").unwrap().contains(&loopback));
     }
 
     #[test]

@@ -67,16 +67,7 @@ impl RoutesRoom for Routes {
             Step::Route { table, destination, target } => {
                 self.handle.route().add(route_message(table.0, destination, target)).replace().execute().await
             }
-            Step::Rule(wanted) => {
-                let mut request = self.handle.rule().add();
-                *request.message_mut() = rule_message(wanted);
-                request.execute().await
-            }
-            Step::Address { device, address } => {
-                let mut request = self.handle.address().add(device.index, *address, host_prefix(address));
-                *request.message_mut() = address_message(device, address);
-                request.execute().await
-            }
+            Step::Rule(_) | Step::Address { .. } => self.add(step).await,
             Step::Link { device, mtu } => {
                 let message = LinkUnspec::new_with_index(device.index).mtu(u32::from(mtu.0)).up().build();
                 self.handle.link().set(message).execute().await
@@ -88,6 +79,15 @@ impl RoutesRoom for Routes {
             Err(error) if code(&error) == Some(Errno::EEXIST) => Ok(()),
             // A kernel without the family has no way by which anything could leave there.
             Err(error) if code(&error) == Some(Errno::EAFNOSUPPORT) && refuses_only(step) => Ok(()),
+            Err(error) => Err(told(step, &error)),
+        }
+    }
+
+    async fn restore(&mut self, step: &Step) -> Result<bool, SystemError> {
+        match self.add(step).await {
+            Ok(()) => Ok(!matches!(step, Step::Link { .. })),
+            Err(error) if code(&error) == Some(Errno::EEXIST) => Ok(false),
+            Err(error) if code(&error) == Some(Errno::EAFNOSUPPORT) && refuses_only(step) => Ok(false),
             Err(error) => Err(told(step, &error)),
         }
     }
@@ -126,6 +126,26 @@ impl RoutesRoom for Routes {
 }
 
 impl Routes {
+    /// Adds what is not there; the kernel says `EEXIST` where it is.
+    async fn add(&self, step: &Step) -> Result<(), Error> {
+        match step {
+            Step::Route { table, destination, target } => {
+                self.handle.route().add(route_message(table.0, destination, target)).execute().await
+            }
+            Step::Rule(wanted) => {
+                let mut request = self.handle.rule().add();
+                *request.message_mut() = rule_message(wanted);
+                request.execute().await
+            }
+            Step::Address { device, address } => {
+                let mut request = self.handle.address().add(device.index, *address, host_prefix(address));
+                *request.message_mut() = address_message(device, address);
+                request.execute().await
+            }
+            _ => Ok(()),
+        }
+    }
+
     async fn holds(&self, device: &Device, address: &IpAddr) -> Result<bool, Error> {
         let addresses = self.handle.address().get().set_link_index_filter(device.index).execute();
         let addresses: Vec<AddressMessage> = addresses.try_collect().await?;

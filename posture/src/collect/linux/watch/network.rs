@@ -1,4 +1,4 @@
-//! Hearing of a changed network at once: the kernel tells of addresses, links and routes by netlink.
+//! Hearing of a changed network at once: the kernel tells of addresses, links, routes and rules by netlink.
 
 use super::{QUIET, tell};
 use futures_util::{FutureExt, StreamExt};
@@ -12,6 +12,8 @@ pub(in crate::collect) async fn network_changes(changed: mpsc::Sender<()>) -> Re
         MulticastGroup::Ipv6Ifaddr,
         MulticastGroup::Ipv4Route,
         MulticastGroup::Ipv6Route,
+        MulticastGroup::Ipv4Rule,
+        MulticastGroup::Ipv6Rule,
     ];
     let (connection, _, mut messages) = rtnetlink::new_multicast_connection(&groups)?;
     let connection = tokio::spawn(connection);
