@@ -90,7 +90,7 @@ pub fn engine_lost() -> Fault {
     Fault::new(
         FaultName::Internal,
         "",
-        "the network process ended unexpectedly",
+        "failed: the network process ended unexpectedly",
         "connect again; see the service's log",
     )
 }
@@ -196,7 +196,12 @@ fn declined(reason: Decline, message: &str) -> Fault {
     };
     let said = message.trim();
     let said = if said.is_empty() { String::new() } else { format!(" ({said})") };
-    Fault::new(FaultName::AuthenticationFailed, "", format!("the gateway declined the login: {reason}{said}"), next)
+    Fault::new(
+        FaultName::AuthenticationFailed,
+        "",
+        format!("failed: the gateway declined the login: {reason}{said}"),
+        next,
+    )
 }
 
 const fn distrust_next(why: &DistrustReason) -> &'static str {

@@ -1,7 +1,7 @@
 //! `postern doctor`: looks at each thing that has to be so, and says what to do where it is not.
 
 use super::{Session, output};
-use crate::profile::{catalogue::Catalogue, settings};
+use crate::profile::{catalogue::Catalogue, file::open_regular, settings};
 use postern_api::fault::{Fault, FaultName};
 use postern_api::health::Check;
 use postern_api::method::{Method, Role};
@@ -59,7 +59,8 @@ fn tunnel_files(session: &Session) -> Check {
     let mut catalogue = Catalogue::default();
     catalogue.load_local(&session.paths, |_| false);
     // The files are root's; another user cannot look into them and need not.
-    let closed = |file: &Path| matches!(std::fs::File::open(file), Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied);
+    let closed =
+        |file: &Path| matches!(open_regular(file), Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied);
     let (hidden, broken): (Vec<_>, Vec<_>) = catalogue.all_broken().partition(|(_, error)| closed(&error.file));
     let broken: Vec<String> = broken.into_iter().map(|(_, error)| error.to_string()).collect();
     match broken.is_empty() {

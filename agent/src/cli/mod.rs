@@ -136,7 +136,7 @@ pub fn run() -> ExitCode {
     runtime.shutdown_background();
     ask::leave_terminal();
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => output::finish(),
         Err(fault) => output::fault(session.json, &fault),
     }
 }
@@ -172,15 +172,27 @@ async fn interrupted() {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};
+        // A terminal that is closed hangs up: whoever stays in the foreground goes with it.
+        let mut hang_up = if ignores_hang_up() { None } else { signal(SignalKind::hangup()).ok() };
         if let Ok(mut terminate) = signal(SignalKind::terminate()) {
             tokio::select! {
                 _ = tokio::signal::ctrl_c() => {}
                 _ = terminate.recv() => {}
+                Some(_) = async { hang_up.as_mut()?.recv().await } => {}
             }
             return;
         }
     }
     let _ = tokio::signal::ctrl_c().await;
+}
+
+/// Tells whether the caller wants it to outlive its terminal (`nohup`); where nobody can tell, it does.
+#[cfg(unix)]
+fn ignores_hang_up() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    // The first signal is the lowest bit.
+    ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_none_or(|mask| mask & 1 == 1)
 }
 
 #[cfg(test)]

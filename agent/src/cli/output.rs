@@ -1,16 +1,37 @@
 //! What is printed, and how a failure ends.
 
 use postern_api::event::Notice;
-use postern_api::fault::Fault;
+use postern_api::fault::{Fault, FaultName};
 use serde::Serialize;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
-/// Prints one line; a reader that went away is no error.
+/// Why the first line that could not be printed could not be.
+static UNPRINTED: OnceLock<String> = OnceLock::new();
+
+/// Prints one line; a reader that went away is no error, a full disk is.
 pub(super) fn line(text: impl AsRef<str>) {
     let mut out = std::io::stdout().lock();
-    let _ = writeln!(out, "{}", text.as_ref());
-    let _ = out.flush();
+    let printed = writeln!(out, "{}", text.as_ref()).and_then(|()| out.flush());
+    if let Err(error) = printed
+        && error.kind() != std::io::ErrorKind::BrokenPipe
+    {
+        let _ = UNPRINTED.set(error.to_string());
+    }
+}
+
+/// Returns the exit code of a command that did its work: success, where all it said was printed.
+pub(super) fn finish() -> ExitCode {
+    match UNPRINTED.get() {
+        None => ExitCode::SUCCESS,
+        Some(why) => {
+            let detail = format!("cannot be written: {why}");
+            let fault = Fault::new(FaultName::Internal, "standard output", detail, "make room, and run it again");
+            aside(fault.to_string());
+            ExitCode::from(fault.exit_code())
+        }
+    }
 }
 
 /// Prints one line to the error stream.

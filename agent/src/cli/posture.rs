@@ -7,6 +7,9 @@ use postern_api::method::{Explain, Explanation, Method};
 use postern_api::posture::{Fact, TagPresence, TagReport, TagSource};
 use serde_json::Value;
 
+/// The oldest that a fact can be, in seconds: what claims to be older was never gathered.
+const LONGEST_AGE: u64 = 10 * 365 * 24 * 3_600;
+
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     #[command(subcommand)]
@@ -104,7 +107,7 @@ fn print_facts(facts: &[Fact]) {
                 (None, None) => "unknown".into(),
             };
             // What nobody gathered has no age.
-            let age = match fact.source.for_one_line().is_empty() {
+            let age = match fact.source.for_one_line().is_empty() || fact.age_seconds > LONGEST_AGE {
                 true => String::new(),
                 false => format!("{} ago", super::status::elapsed(fact.age_seconds)),
             };

@@ -2,6 +2,7 @@
 
 use super::tunnel::invalid;
 use super::{Session, import, output};
+use crate::profile::catalogue::load_tunnel;
 use crate::profile::file::read_regular;
 use crate::profile::import::Additions;
 use crate::profile::{self, ProfileError, Settings, Tunnel, document, settings};
@@ -44,15 +45,15 @@ pub(super) async fn run(session: &Session, command: Command) -> Result<(), Fault
 }
 
 fn validate(session: &Session, files: Vec<PathBuf>) -> Result<(), Fault> {
-    let files = if files.is_empty() {
-        settings::load(&session.paths).map_err(|error| invalid(&error))?;
-        settings::toml_files(&session.paths.tunnels())
-    } else {
-        files
-    };
     let mut first = None;
-    for file in files {
-        let checked = check(&file);
+    let checked: Vec<_> = if files.is_empty() {
+        settings::load(&session.paths).map_err(|error| invalid(&error))?;
+        let files = settings::toml_files(&session.paths.tunnels()).into_iter();
+        files.map(|file| (check_in_place(&file), file)).collect()
+    } else {
+        files.into_iter().map(|file| (check(&file), file)).collect()
+    };
+    for (checked, file) in checked {
         let problem = checked.as_ref().err();
         if session.json {
             output::json(&json!({
@@ -66,11 +67,19 @@ fn validate(session: &Session, files: Vec<PathBuf>) -> Result<(), Fault> {
             }));
         } else {
             let told = problem.map(|error| PlainText::from(error.pointed()).for_terminal());
-            output::line(told.unwrap_or_else(|| format!("{}: valid", file.display())));
+            let shown = PlainText::from(file.display().to_string());
+            output::line(told.unwrap_or_else(|| format!("{}: valid", shown.for_one_line())));
         }
         first = first.or(checked.err());
     }
     first.map_or(Ok(()), |error| Err(invalid(&error)))
+}
+
+/// Checks a tunnel's file where the service finds it, and as the service does: by its name, and by who
+/// may write it, too.
+fn check_in_place(file: &Path) -> Result<(), ProfileError> {
+    let name = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    load_tunnel(file, name).map(drop)
 }
 
 /// Checks one file as what it is: XML by its first character, settings by its name, else a tunnel.

@@ -8,6 +8,7 @@ use crate::profile::tunnel::{
 use crate::profile::wg_quick;
 use clap::{Args, Subcommand, ValueEnum};
 use ipnet::IpNet;
+use postern_api::PlainText;
 use postern_api::fault::{Fault, FaultName};
 use postern_api::method::{Method, TunnelAdd, TunnelDocument, TunnelName};
 use postern_api::state::{Origin, TunnelStatus};
@@ -16,6 +17,9 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use zeroize::Zeroizing;
+
+/// Where a peer of WireGuard listens that nothing is said of.
+const WIREGUARD_PORT: u16 = 51_820;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -104,9 +108,9 @@ struct WireGuardArguments {
     /// WireGuard: the peer's public key, in Base64
     #[arg(long, value_name = "KEY", required_if_eq("kind", "wireguard"))]
     peer_public_key: Option<PublicKey>,
-    /// WireGuard: the peer's UDP port
-    #[arg(long, value_name = "PORT", default_value = "51820")]
-    peer_port: u16,
+    /// WireGuard: the peer's UDP port, 51820 by default
+    #[arg(long, value_name = "PORT")]
+    peer_port: Option<u16>,
     /// WireGuard: an address of this end inside (may be repeated)
     #[arg(long = "address", value_name = "ADDRESS/LENGTH", required_if_eq("kind", "wireguard"))]
     addresses: Vec<IpNet>,
@@ -188,12 +192,55 @@ async fn show(session: &Session, tunnel: String) -> Result<(), Fault> {
     if session.json {
         output::json(&document);
     } else {
-        output::line(document.toml.trim_end());
+        // A user's own tunnel is his text, and it may be root who looks.
+        output::line(PlainText::from(document.toml).for_terminal().trim_end());
     }
     Ok(())
 }
 
+/// What only the other kind of tunnel has would be left out without a word.
+fn check_kind(arguments: &Add) -> Result<(), Fault> {
+    let own = &arguments.wireguard;
+    let of_wireguard = [
+        ("--peer-public-key", own.peer_public_key.is_some()),
+        ("--peer-port", own.peer_port.is_some()),
+        ("--address", !own.addresses.is_empty()),
+        ("--allowed-ip", !own.allowed_ips.is_empty()),
+        ("--private-key-file", own.private_key_file.is_some()),
+        ("--private-key-stdin", own.private_key_stdin),
+        ("--keepalive", own.keepalive.is_some()),
+        ("--dns", !own.dns.is_empty()),
+        ("--mtu", own.mtu.is_some()),
+    ];
+    let of_ike = [
+        ("--user", arguments.user.is_some()),
+        ("--auth", arguments.auth.is_some()),
+        ("--gateway-auth", arguments.gateway_auth.is_some()),
+        ("--identity", arguments.identity.is_some()),
+        ("--gateway-identity", arguments.gateway_identity.is_some()),
+        ("--gateway-ca-file", !arguments.gateway_ca_files.is_empty()),
+        ("--certificate-file", arguments.certificate_file.is_some()),
+        ("--key-file", arguments.key_file.is_some()),
+        ("--password-file", arguments.password_file.is_some()),
+        ("--password-stdin", arguments.password_stdin),
+        ("--tcp", arguments.tcp),
+    ];
+    let (strange, next): (&[(&str, bool)], &str) = match (arguments.file.is_some(), arguments.kind) {
+        (true, _) => return Ok(()),
+        (false, Kind::Ike) => (&of_wireguard, "add --type wireguard, or leave it out"),
+        (false, Kind::Wireguard) => (&of_ike, "leave it out, or leave --type out"),
+    };
+    match strange.iter().find(|(_, given)| *given) {
+        None => Ok(()),
+        Some((option, _)) => {
+            let kind = if arguments.kind == Kind::Ike { "IKE" } else { "WireGuard" };
+            Err(Fault::new(FaultName::UsageInvalid, *option, format!("means nothing to a tunnel of {kind}"), next))
+        }
+    }
+}
+
 async fn add(session: &Session, arguments: Add) -> Result<(), Fault> {
+    check_kind(&arguments)?;
     let mut pre_shared_key = arguments.psk_stdin.then(ask::from_stdin).transpose()?;
     let mut private_key = arguments.wireguard.private_key_stdin.then(ask::from_stdin).transpose()?;
     let password = arguments.password_stdin.then(ask::from_stdin).transpose()?;
@@ -242,7 +289,7 @@ fn build_wireguard(arguments: Add, has_shared_key: bool) -> Result<Tunnel, Fault
     tunnel.network.mtu = own.mtu;
     tunnel.wireguard = Some(WireGuard {
         public_key: own.peer_public_key.ok_or_else(missing)?,
-        port: own.peer_port,
+        port: own.peer_port.unwrap_or(WIREGUARD_PORT),
         private_key_file: absolute(own.private_key_file)?,
         psk: has_shared_key,
         psk_file: absolute(psk_file)?,
@@ -311,4 +358,35 @@ fn told(session: &Session, tunnel: &str, done: &str) {
 /// Makes the fault of a profile that is not valid.
 pub(super) fn invalid(error: &ProfileError) -> Fault {
     Fault::new(FaultName::ProfileInvalid, "", error.to_string(), "mend it, then postern profile validate")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        add: Add,
+    }
+
+    fn checked(words: &str) -> Result<(), String> {
+        let line = Line::try_parse_from(words.split(' ')).map_err(|error| error.to_string())?;
+        check_kind(&line.add).map_err(|fault| fault.to_string())
+    }
+
+    #[test]
+    fn what_only_the_other_kind_has_is_refused_not_left_out() {
+        let refused = checked("add work --gateway g --user alice --address 10.0.0.2/24").unwrap_err();
+        assert!(refused.contains("--address means nothing to a tunnel of IKE"), "{refused}");
+        let wireguard = format!(
+            "add wg --type wireguard --gateway g --peer-public-key {}= --address 10.0.0.2/24 --allowed-ip 10.0.0.0/8",
+            "B".repeat(42) + "A"
+        );
+        assert_eq!(checked(&wireguard), Ok(()));
+        let refused = checked(&format!("{wireguard} --user alice")).unwrap_err();
+        assert!(refused.contains("--user means nothing to a tunnel of WireGuard"), "{refused}");
+        assert_eq!(checked("add work --gateway g --user alice --psk-file /k"), Ok(()));
+    }
 }

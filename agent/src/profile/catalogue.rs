@@ -190,7 +190,11 @@ pub fn is_name(name: &str) -> bool {
         && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ' '))
 }
 
-fn load_tunnel(file: &Path, name: &str) -> Result<Tunnel, ProfileError> {
+/// Reads a tunnel as the service does: a file of that name, which nobody but root can write.
+///
+/// # Errors
+/// What is wrong with the name, the file or its content.
+pub fn load_tunnel(file: &Path, name: &str) -> Result<Tunnel, ProfileError> {
     if !is_name(name) {
         let expected = "letters, digits, `-`, `_`, `.` and spaces, the first a letter or a digit";
         return Err(ProfileError::whole(file, "the file's name is no name for a tunnel".into(), expected));
@@ -201,12 +205,14 @@ fn load_tunnel(file: &Path, name: &str) -> Result<Tunnel, ProfileError> {
 
 /// A policy that others may write is none.
 #[cfg(unix)]
-fn check_owner(file: &Path) -> Result<(), ProfileError> {
+pub(super) fn check_owner(file: &Path) -> Result<(), ProfileError> {
     use std::os::unix::fs::MetadataExt;
     // What cannot be looked at cannot be read either, and says so then.
     let Ok(metadata) = std::fs::metadata(file) else { return Ok(()) };
     let problem = if metadata.mode() & 0o002 != 0 {
         format!("can be written by everybody (mode {:o})", metadata.mode() & 0o777)
+    } else if metadata.mode() & 0o020 != 0 && metadata.gid() != 0 && metadata.gid() != nix::unistd::getegid().as_raw() {
+        format!("can be written by group {} (mode {:o})", metadata.gid(), metadata.mode() & 0o777)
     } else if metadata.uid() != 0 && metadata.uid() != nix::unistd::geteuid().as_raw() {
         format!("belongs to user {}", metadata.uid())
     } else {
@@ -216,7 +222,7 @@ fn check_owner(file: &Path) -> Result<(), ProfileError> {
 }
 
 #[cfg(not(unix))]
-fn check_owner(_file: &Path) -> Result<(), ProfileError> {
+pub(super) fn check_owner(_file: &Path) -> Result<(), ProfileError> {
     Ok(())
 }
 

@@ -56,8 +56,12 @@ fn is_host(text: &str) -> bool {
     if text.trim_matches(['[', ']']).parse::<IpAddr>().is_ok() {
         return true;
     }
-    let letter = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
-    !text.is_empty() && text.len() <= 253 && text.chars().all(letter)
+    let letter = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_');
+    let label = |label: &str| !label.is_empty() && label.len() <= 63 && label.chars().all(letter);
+    let name = text.strip_suffix('.').unwrap_or(text);
+    // A last label of digits alone would be the end of an address (RFC 3696, section 2).
+    let numeric = name.rsplit('.').next().is_some_and(|last| last.bytes().all(|octet| octet.is_ascii_digit()));
+    name.len() <= 253 && name.split('.').all(label) && !numeric
 }
 
 /// The most gateways of one tunnel.
@@ -81,10 +85,26 @@ mod tests {
 
     #[test]
     fn a_gateway_is_a_host_and_nothing_more() {
-        for host in ["vpn.example.com", "192.0.2.1", "2001:db8::1", "[2001:db8::1]", "vpn_1", "büro.example"] {
+        for host in
+            ["vpn.example.com", "192.0.2.1", "2001:db8::1", "[2001:db8::1]", "vpn_1", "büro.example", "vpn.example."]
+        {
             assert!(is_host(host), "{host}");
         }
-        for other in ["", "vpn:500", "192.0.2.1:500", "[2001:db8::1]:500", "https://vpn", "a b", "vpn/x", "a\nb"] {
+        for other in [
+            "",
+            "vpn:500",
+            "192.0.2.1:500",
+            "[2001:db8::1]:500",
+            "https://vpn",
+            "a b",
+            "vpn/x",
+            "a\nb",
+            "a..b",
+            ".a",
+            ".",
+            "999.1.1.1",
+            "10.1",
+        ] {
             assert!(!is_host(other), "{other}");
         }
     }

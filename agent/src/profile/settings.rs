@@ -1,5 +1,6 @@
 //! The service's own settings: `postern.toml`, then `postern.d/*.toml` in the order of their names.
 
+use crate::profile::catalogue::check_owner;
 use crate::profile::document::{self, Complaint, Document, ProfileError};
 use crate::profile::paths::Paths;
 use crate::profile::span;
@@ -147,6 +148,7 @@ pub fn load(paths: &Paths) -> Result<Settings, ProfileError> {
     let mut merged = toml::Table::new();
     let mut last = paths.settings();
     for file in files(paths) {
+        check_owner(&file)?;
         let text = document::read(&file)?;
         // Each file is held against the types by itself, so that an error names it and its line.
         document::parse::<Settings>(&file, &text)?;
@@ -213,6 +215,25 @@ mod tests {
         let settings = load(&paths).unwrap();
         assert_eq!(settings.compliance.interval, Duration::from_secs(5));
         assert_eq!(settings.posture.root, Path::new("/b"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn settings_that_others_may_write_are_none() {
+        use std::os::unix::fs::PermissionsExt;
+        let (_kept, paths) = directory();
+        std::fs::write(paths.settings(), "[users]\nown_tunnels = true\n").unwrap();
+        let mode = |mode| std::fs::set_permissions(paths.settings(), std::fs::Permissions::from_mode(mode)).unwrap();
+        mode(0o646);
+        assert!(load(&paths).unwrap_err().to_string().contains("can be written by everybody (mode 646)"));
+        mode(0o644);
+        assert!(load(&paths).is_ok());
+        // Root alone may give a file to another group.
+        if nix::unistd::geteuid().is_root() {
+            std::os::unix::fs::chown(paths.settings(), None, Some(54_321)).unwrap();
+            mode(0o664);
+            assert!(load(&paths).unwrap_err().to_string().contains("can be written by group 54321 (mode 664)"));
+        }
     }
 
     #[test]

@@ -4,6 +4,8 @@ use super::hub::Hub;
 use super::rights::Confinement;
 use crate::platform::Capabilities;
 use postern_api::health::Check;
+use std::io::Write;
+use std::path::Path;
 
 /// Says what the network process can do and what it cannot do any more.
 pub(super) fn of_network(capabilities: &Capabilities, confinement: &Confinement) -> Vec<Check> {
@@ -24,6 +26,21 @@ pub(super) fn of_network(capabilities: &Capabilities, confinement: &Confinement)
     checks
 }
 
+/// Says whether the state directory takes what must be written before anything is changed.
+fn of_state(directory: &Path) -> Check {
+    let written = tempfile::NamedTempFile::new_in(directory).and_then(|mut file| {
+        file.write_all(&[0; 4096])?;
+        file.as_file().sync_data()
+    });
+    match written {
+        Ok(()) => Check::good("state", "can be written"),
+        Err(error) => {
+            let detail = format!("{} cannot be written: {error}", directory.display());
+            Check::bad("state", detail, "make room there, or make it writable: nothing can be connected without")
+        }
+    }
+}
+
 impl Hub {
     /// Returns how the service stands.
     pub(super) fn health(&self) -> Vec<Check> {
@@ -31,7 +48,7 @@ impl Hub {
             true => Check::good("network process", "runs"),
             false => Check::bad("network process", "does not run", "journalctl -u posternd"),
         };
-        let mut checks = vec![process];
+        let mut checks = vec![process, of_state(&self.paths.state)];
         checks.extend(self.network_health.iter().cloned());
         checks.extend(self.unattended_health());
         checks.push(match &self.sleep_is_told {
@@ -41,5 +58,19 @@ impl Hub {
         });
         checks.extend(self.noticing_health());
         checks
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_directory_that_takes_nothing_is_told() {
+        let directory = tempfile::tempdir().unwrap();
+        assert!(of_state(directory.path()).ok);
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "nothing stays");
+        let away = of_state(&directory.path().join("away"));
+        assert!(!away.ok && away.detail.as_received().contains("cannot be written"), "{away:?}");
     }
 }

@@ -263,7 +263,12 @@ impl Hub {
         match found {
             Ok(Some(secret)) => self.net.engine(Command::Answer { id, answer: Answer::Secret { secret } }),
             Ok(None) => self.ask_person(name, id, kind, text, within),
-            Err(problem) => self.refuse(id, &problem),
+            // Nobody's answer would help: the file that the profile names is to be mended.
+            Err(problem) => {
+                let next = "mend the file, or name another in the tunnel";
+                let fault = Fault::new(FaultName::ProfileInvalid, name, format!("failed: {problem}"), next);
+                self.feed(name, Input::Disconnect(Some(fault)));
+            }
         }
     }
 

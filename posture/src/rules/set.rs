@@ -106,7 +106,7 @@ pub enum RuleSetInvalid {
         family: OsFamily,
     },
     /// A rule is of a type that this version does not know, or its parameters cannot be read.
-    #[error("rule {id} of rule set \"{set}\" for {family} cannot be understood: {kind}")]
+    #[error("rule {id} of rule set \"{set}\" for {family} is of no known type, or a parameter cannot be read: {kind}")]
     Unsupported {
         /// The set.
         set: String,
@@ -114,7 +114,7 @@ pub enum RuleSetInvalid {
         family: OsFamily,
         /// The rule's number.
         id: RuleId,
-        /// Its type.
+        /// Its type, with the parameters as they came.
         kind: String,
     },
 }
@@ -147,8 +147,9 @@ impl TaggingRuleSet {
             if !numbers.insert(rule.id) {
                 return Err(RuleSetInvalid::NumberTwice { set: set(), family, id: rule.id });
             }
-            if let RuleKind::Unsupported { name, .. } = &rule.kind {
-                return Err(RuleSetInvalid::Unsupported { set: set(), family, id: rule.id, kind: name.clone() });
+            if let RuleKind::Unsupported { name, parameters } = &rule.kind {
+                let kind = format!("{name} {}", serde_json::Value::Object(parameters.clone()));
+                return Err(RuleSetInvalid::Unsupported { set: set(), family, id: rule.id, kind });
             }
         }
         if numbers.is_empty() {
