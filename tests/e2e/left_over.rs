@@ -4,10 +4,10 @@ use crate::{PSK, TUNNEL, gateway, known_by};
 use anyhow::{Context, Result, ensure};
 use lab::client::Endpoint;
 use lab::net::until;
-use lab::roadwarrior::{CORPORATE, LIMIT, Network, connect, nothing_is_left, wait_for, work};
+use lab::roadwarrior::{CORPORATE, LIMIT, Network, connect, nothing_is_left, wait_for};
 use lab::strongswan::{Gateway, Settings};
 use lab::wire::{Packet, Tap};
-use postern_api::{ConnectionState, FaultName};
+use postern_api::ConnectionState;
 use socket2::{Domain, Socket, Type};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -61,13 +61,7 @@ impl Stage {
     }
 
     fn lose_compliance(&self) -> Result<()> {
-        std::fs::remove_file(&self.marker)?;
-        until("the loss of compliance", LIMIT, || {
-            let tunnel = work(&self.endpoint)?;
-            let lost = tunnel.last_fault.is_some_and(|fault| fault.name == FaultName::ComplianceLost);
-            Ok((lost && matches!(tunnel.state, ConnectionState::Disconnected | ConnectionState::Blocked)).then_some(()))
-        })
-        .with_context(|| self.endpoint.log())
+        lab::roadwarrior::lose_compliance(&self.endpoint, &self.marker)
     }
 
     /// Everybody sends; returns what was on the wire until a packet that may always leave.

@@ -14,7 +14,7 @@ use anyhow::{Context, Result, ensure};
 use lab::net::until;
 use lab::ping::Series;
 use lab::roadwarrior::{
-    CORPORATE, ESP_PROPOSALS, IKE_PROPOSALS, LIMIT, Network, POOLS, connect, nothing_is_left, work,
+    CORPORATE, ESP_PROPOSALS, IKE_PROPOSALS, LIMIT, Network, POOLS, connect, known_by, nothing_is_left, work,
 };
 use lab::scenario::{self, Scenario};
 use lab::strongswan::Settings;
@@ -22,7 +22,6 @@ use lab::wire::{Kind, Tap};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use postern_api::FaultName;
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -107,14 +106,6 @@ kind = "psk"
 identity = "psk@example.test"
 psk_file = "@/psk"
 "#;
-
-/// The tunnel is for devices that have this file.
-fn known_by(marker: &Path) -> String {
-    format!(
-        "[tags]\nsource = \"local\"\nallowed = [\"Known device\"]\n[[tags.rules]]\nname = \"known\"\ntag = \"Known device\"\n\
-         [[tags.rules.systems.linux.rules]]\nid = 1\ntype = \"file\"\npath = {marker:?}\n"
-    )
-}
 
 fn killed_and_restarted() -> Result<()> {
     let network = Network::new()?;

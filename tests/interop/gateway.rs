@@ -7,6 +7,10 @@ mod fabric;
 mod fortigate;
 #[path = "gateway/postern.rs"]
 mod postern;
+#[path = "gateway/redirects.rs"]
+mod redirects;
+#[path = "gateway/tickets.rs"]
+mod tickets;
 
 use anyhow::{Result, ensure};
 use lab::gateway::settings::{ClientAuth, RemoteGatewayMatch};
@@ -26,7 +30,10 @@ const SCENARIOS: &[Scenario] = &[
     ("lab gateway: EMS shares tags with it, by default of connected endpoints only", fabric::ems_decides),
     ("lab gateway: posternd connects, moves data, deletes and is deleted", postern::lives),
     ("lab gateway: posternd connects and renews with ML-KEM, as its profile demands", postern::post_quantum),
-    ("lab gateway: posternd comes back by its ticket after its address changed", postern::comes_back_by_tickets),
+    ("lab gateway: posternd comes back by its ticket after its address changed", tickets::comes_back_by_them),
+    ("lab gateway: posternd is redirected in IKE_SA_INIT, once", redirects::in_the_first_exchange),
+    ("lab gateway: posternd is redirected in IKE_AUTH, once", redirects::in_the_authentication),
+    ("lab gateway: a redirect to a stranger is GatewayNotTrusted", redirects::to_a_stranger),
     ("lab gateway: posternd is refused by tags with a name of its own", postern::refused_by_tags),
     ("lab gateway as FortiGate: a password alone", fortigate::plain_login),
     ("lab gateway as FortiGate: a second factor by GTC, right and wrong", fortigate::second_factor),

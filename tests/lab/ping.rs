@@ -3,6 +3,7 @@
 use crate::net::Host;
 use anyhow::{Context, Result, bail};
 use socket2::{Domain, Protocol, Socket, Type};
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -16,6 +17,8 @@ pub struct Tally {
     pub sent: u64,
     /// Requests that were answered.
     pub answered: u64,
+    /// Of these, how many were answered later than two seconds after.
+    pub late: u64,
 }
 
 /// Sends one echo request from `host` and waits for its answer.
@@ -55,7 +58,8 @@ pub struct Series {
 }
 
 impl Series {
-    /// Starts a series: one request at a time, the next one `interval` after the answer.
+    /// Starts a series: one request at a time, the next one `interval` after the answer. An answer that takes more
+    /// than two seconds is not waited for, and counts all the same when it comes.
     ///
     /// # Errors
     /// When the socket cannot be opened.
@@ -66,16 +70,19 @@ impl Series {
         let thread = std::thread::spawn({
             let (stop, answered) = (Arc::clone(&stop), Arc::clone(&answered));
             move || {
-                let mut sent = 0;
+                let (mut sent, mut in_time, mut missing) = (0, 0, BTreeSet::new());
                 while !stop.load(Ordering::Relaxed) {
                     sent += 1;
                     let sequence = u16::try_from(sent % 65_536).unwrap_or_default();
-                    if echo(&socket, target, sequence, Duration::from_secs(2))? {
-                        answered.fetch_add(1, Ordering::Relaxed);
-                    }
+                    missing.insert(sequence);
+                    send(&socket, target, sequence)?;
+                    await_answers(&socket, target, &mut missing, Some(sequence), &answered)?;
+                    in_time += u64::from(!missing.contains(&sequence));
                     std::thread::sleep(interval);
                 }
-                Ok(Tally { sent, answered: answered.load(Ordering::Relaxed) })
+                await_answers(&socket, target, &mut missing, None, &answered)?;
+                let answered = answered.load(Ordering::Relaxed);
+                Ok(Tally { sent, answered, late: answered - in_time })
             }
         });
         Ok(Self { stop, answered, thread })
@@ -104,38 +111,78 @@ fn echo_socket(target: IpAddr) -> Result<Socket> {
     Socket::new(domain, Type::RAW, Some(protocol)).context("opening an ICMP socket")
 }
 
+/// Waits two seconds for the answer of that sequence number, or for all that are missing, and takes each that comes.
+fn await_answers(
+    socket: &Socket,
+    target: IpAddr,
+    missing: &mut BTreeSet<u16>,
+    wanted: Option<u16>,
+    answered: &AtomicU64,
+) -> Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(2);
+    while wanted.map_or(!missing.is_empty(), |wanted| missing.contains(&wanted)) {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            break;
+        }
+        if receive(socket, target, left)?.is_some_and(|sequence| missing.remove(&sequence)) {
+            answered.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    Ok(())
+}
+
 /// Sends one echo request and waits for the answer of that sequence number.
 fn echo(socket: &Socket, target: IpAddr, sequence: u16, limit: Duration) -> Result<bool> {
-    let request = match target {
-        IpAddr::V4(_) => checksummed(request(8, sequence)),
-        // The kernel fills in the checksum of ICMPv6, which covers addresses too.
-        IpAddr::V6(_) => request(128, sequence),
-    };
-    socket.send_to(&request, &SocketAddr::new(target, 0).into()).context("sending an echo request")?;
+    send(socket, target, sequence)?;
     let deadline = Instant::now() + limit;
-    let mut bytes = [0; 2048];
     while let Some(left) = deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
-        socket.set_read_timeout(Some(left)).context("setting a read timeout")?;
-        let Ok(length) = (&*socket).read(&mut bytes) else { continue };
-        let answer = match target {
-            IpAddr::V4(_) => bytes.get(20..length),
-            IpAddr::V6(_) => bytes.get(..length),
-        };
-        if answer.is_some_and(|answer| matches!(answer.first(), Some(0 | 129)) && answer.get(4..8) == request.get(4..8))
-        {
+        if receive(socket, target, left)? == Some(sequence) {
             return Ok(true);
         }
     }
     Ok(false)
 }
 
+fn send(socket: &Socket, target: IpAddr, sequence: u16) -> Result<()> {
+    let request = match target {
+        IpAddr::V4(_) => checksummed(request(8, sequence)),
+        // The kernel fills in the checksum of ICMPv6, which covers addresses too.
+        IpAddr::V6(_) => request(128, sequence),
+    };
+    socket.send_to(&request, &SocketAddr::new(target, 0).into()).context("sending an echo request").map(drop)
+}
+
+/// Receives what comes next; returns its sequence number if it answers a request of this process.
+fn receive(socket: &Socket, target: IpAddr, limit: Duration) -> Result<Option<u16>> {
+    socket.set_read_timeout(Some(limit)).context("setting a read timeout")?;
+    let mut bytes = [0; 2048];
+    let Ok(length) = (&*socket).read(&mut bytes) else { return Ok(None) };
+    let answer = match target {
+        IpAddr::V4(_) => bytes.get(20..length),
+        IpAddr::V6(_) => bytes.get(..length),
+    };
+    Ok(match answer {
+        Some([0 | 129, _, _, _, high, low, sequence @ ..]) if [*high, *low] == identifier() => {
+            sequence.first_chunk::<2>().map(|octets| u16::from_be_bytes(*octets))
+        }
+        _ => None,
+    })
+}
+
 /// An echo request of 64 bytes; the identifier is this process's.
 fn request(kind: u8, sequence: u16) -> Vec<u8> {
-    let identifier = (std::process::id() & 0xffff).to_be_bytes();
-    let mut bytes = vec![kind, 0, 0, 0, identifier[2], identifier[3]];
+    let [high, low] = identifier();
+    let mut bytes = vec![kind, 0, 0, 0, high, low];
     bytes.extend(sequence.to_be_bytes());
     bytes.resize(64, 0x50);
     bytes
+}
+
+/// This process's identifier.
+fn identifier() -> [u8; 2] {
+    let [_, _, high, low] = std::process::id().to_be_bytes();
+    [high, low]
 }
 
 /// Fills in the Internet checksum (RFC 1071).

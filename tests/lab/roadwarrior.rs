@@ -12,10 +12,10 @@ use crate::http::CorporateServer;
 use crate::net::{Host, until, wire};
 use crate::strongswan::{Gateway, Settings};
 use anyhow::{Context, Result, bail, ensure};
-use postern_api::ConnectionState;
 use postern_api::state::{Established, TunnelStatus};
+use postern_api::{ConnectionState, FaultName};
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How long a step may take before the test counts as hung.
@@ -101,6 +101,28 @@ impl Network {
         endpoint.start()?;
         Ok(endpoint)
     }
+}
+
+/// Returns the end of a tunnel's file by which the tunnel is for devices that have the file `marker`.
+pub fn known_by(marker: &Path) -> String {
+    format!(
+        "[tags]\nsource = \"local\"\nallowed = [\"Known device\"]\n[[tags.rules]]\nname = \"known\"\ntag = \"Known device\"\n\
+         [[tags.rules.systems.linux.rules]]\nid = 1\ntype = \"file\"\npath = {marker:?}\n"
+    )
+}
+
+/// Takes the file away and waits until the loss of compliance has ended `work`.
+///
+/// # Errors
+/// When it does not.
+pub fn lose_compliance(endpoint: &Endpoint, marker: &Path) -> Result<()> {
+    std::fs::remove_file(marker)?;
+    until("the loss of compliance", LIMIT, || {
+        let tunnel = work(endpoint)?;
+        let lost = tunnel.last_fault.is_some_and(|fault| fault.name == FaultName::ComplianceLost);
+        Ok((lost && matches!(tunnel.state, ConnectionState::Disconnected | ConnectionState::Blocked)).then_some(()))
+    })
+    .with_context(|| endpoint.log())
 }
 
 /// Connects `work` and returns what the tunnel was given.

@@ -27,6 +27,8 @@ pub struct Settings {
     pub files: Vec<(String, Vec<u8>)>,
     /// Whether the gateway leaves RFC 7427 out, so that AUTH methods 1, 9 and 10 are used.
     pub classic_signatures: bool,
+    /// Whether the gateway leaves RFC 4739 out.
+    pub one_authentication: bool,
     /// Names of further plugins to load.
     pub more_plugins: String,
     /// What goes into the daemon's `plugins { … }` beside what is always there.
@@ -128,6 +130,7 @@ pub(crate) fn write_configuration(folder: &Path, settings: &Settings, plugins: &
 
 fn daemon_configuration(folder: &Path, plugins: &str, settings: &Settings) -> String {
     let Settings { more_plugins, plugin_settings, .. } = settings;
+    let several = if settings.one_authentication { "no" } else { "yes" };
     let signatures = if settings.classic_signatures { "no" } else { "yes" };
     let folder = folder.display();
     let body = format!(
@@ -138,6 +141,7 @@ fn daemon_configuration(folder: &Path, plugins: &str, settings: &Settings) -> St
          retransmit_timeout = 1\n\
          retransmit_tries = 4\n\
          signature_authentication = {signatures}\n\
+         multiple_authentication = {several}\n\
          plugins {{\n{plugin_settings}\
            kernel-libipsec {{ load = yes\n allow_peer_ts = yes\n }}\n\
            kernel-netlink {{ fwmark = !0x42 }}\n\

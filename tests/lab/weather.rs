@@ -42,10 +42,18 @@ pub fn begin(guest: &Guest, out: &str, in_: &str) -> Result<()> {
 /// # Errors
 /// When the guest does not say.
 pub fn end(guest: &Guest) -> Result<Toll> {
-    let said = guest.shell(&format!(
-        "for device in {WIRE} ifb0; do tc -s qdisc show dev $device root; done\n\
-         tc qdisc del dev {WIRE} root; tc qdisc del dev {WIRE} ingress; tc qdisc del dev ifb0 root"
-    ))?;
+    let toll = toll(guest)?;
+    guest
+        .shell(&format!("tc qdisc del dev {WIRE} root; tc qdisc del dev {WIRE} ingress; tc qdisc del dev ifb0 root"))?;
+    Ok(toll)
+}
+
+/// Tells what it has cost so far.
+///
+/// # Errors
+/// When the guest does not say.
+pub fn toll(guest: &Guest) -> Result<Toll> {
+    let said = guest.shell(&format!("for device in {WIRE} ifb0; do tc -s qdisc show dev $device root; done"))?;
     let mut lost = said.split("dropped ").skip(1).map(|rest| {
         let digits = rest.split(',').next().unwrap_or_default();
         digits.parse::<u64>().with_context(|| said.clone())

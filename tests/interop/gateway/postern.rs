@@ -2,7 +2,6 @@
 
 use crate::{PSK, TAG, settings};
 use anyhow::{Context, Result, ensure};
-use lab::gateway::continuity::ContinuitySettings;
 use lab::gateway::settings::{RemoteGatewayMatch, TagSettings};
 use lab::gateway::{RunningGateway, Settings};
 use lab::net::until;
@@ -10,7 +9,8 @@ use lab::roadwarrior::{CORPORATE, LIMIT, Network, connect, nothing_is_left, tran
 use postern_api::{ConnectionState, FaultName};
 use std::time::Duration;
 
-const TUNNEL: &str = r#"
+/// A tunnel by the FortiGate habit.
+pub const TUNNEL: &str = r#"
 gateway = "10.99.0.2"
 gateway_auth = "psk"
 [auth]
@@ -20,7 +20,8 @@ user = "alice"
 password_file = "@/password"
 psk_file = "@/psk"
 "#;
-const SECRETS: &[(&str, &str)] = &[("psk", PSK), ("password", "Passw0rd\n")];
+/// What it takes.
+pub const SECRETS: &[(&str, &str)] = &[("psk", PSK), ("password", "Passw0rd\n")];
 
 /// Connects by the FortiGate habit, moves data, and is named when the gateway deletes.
 pub fn lives() -> Result<()> {
@@ -76,36 +77,6 @@ pub fn post_quantum() -> Result<()> {
     let _gateway = RunningGateway::start(&network.gateway, &network.folder.join("gateway"), settings())?;
     let endpoint = network.endpoint(&tunnel, SECRETS)?;
     endpoint.expect(15, &["connect", "work"])?;
-    nothing_is_left(&network)
-}
-
-/// A client that has moved comes back by its ticket (RFC 5723), each time by another one: what it would
-/// have to prove itself by anew is not there any more.
-pub fn comes_back_by_tickets() -> Result<()> {
-    let network = Network::new()?;
-    let continuity = ContinuitySettings { tickets: true, ..ContinuitySettings::default() };
-    let settings = Settings { continuity, ..settings() };
-    let gateway = RunningGateway::start(&network.gateway, &network.folder.join("gateway"), settings)?;
-    let endpoint = network.endpoint(TUNNEL, SECRETS)?;
-    connect(&endpoint).with_context(|| endpoint.log())?;
-    lab::ping::once(&network.client, CORPORATE.parse()?, LIMIT)?;
-    for (name, _) in SECRETS {
-        std::fs::remove_file(endpoint.path("config").join(name))?;
-    }
-    for (old, new) in [("10.99.0.1", "10.99.0.7"), ("10.99.0.7", "10.99.0.8")] {
-        network.client.shell(&format!("ip address del {old}/24 dev wan0; ip address add {new}/24 dev wan0"))?;
-        until("a ping after the move", LIMIT, || {
-            Ok(lab::ping::once(&network.client, CORPORATE.parse()?, Duration::from_secs(1)).ok())
-        })
-        .with_context(|| format!("{}\n{}", gateway.output(), endpoint.log()))?;
-        until("the SA before to go", LIMIT, || Ok((gateway.established()? == 1).then_some(())))?;
-        wait_for(&endpoint, ConnectionState::Connected)?;
-    }
-    // Who asks proves himself: on request no ticket will do.
-    endpoint.expect(0, &["disconnect", "work"])?;
-    let (code, ..) = endpoint.postern(&["connect", "work"])?;
-    ensure!(code != 0, "a ticket was kept beyond the end on purpose");
-    ensure!(gateway.established()? == 0);
     nothing_is_left(&network)
 }
 

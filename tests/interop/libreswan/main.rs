@@ -30,7 +30,7 @@ const SCENARIOS: &[Scenario] = &[
     ("libreswan psk: extended sequence numbers", carries::extended_sequence_numbers),
     ("libreswan psk: selectors narrowed to half a network", carries::narrowed_network),
     ("libreswan psk: no ping is lost through rekeys by the gateway", life::rekeyed_by_gateway),
-    ("libreswan psk: pings go on through rekeys by the client", life::rekeyed_by_client),
+    ("libreswan psk: no ping is lost through rekeys by the client", life::rekeyed_by_client),
     ("libreswan psk: the client deletes", life::deleted_by_client),
     ("libreswan psk: the gateway deletes", life::deleted_by_gateway),
     ("libreswan psk: a gateway that stops dead is noticed", life::gateway_dead),

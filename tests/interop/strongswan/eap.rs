@@ -1,11 +1,11 @@
 //! EAP methods: strongSwan's own TLS and GTC, and FreeRADIUS behind it for TLS, TTLS and a password that has expired.
 
-use crate::gateways::certificate_gateway;
+use crate::gateways::{HABIT_TUNNEL, PSK, certificate_gateway, habit_gateway};
 use crate::refusals::refused;
 use anyhow::{Context, Result, ensure};
 use lab::pki::{Contents, Credential, KeyKind, Pki};
 use lab::radius::{self, Radius};
-use lab::roadwarrior::{CORPORATE, LIMIT, Network, connect};
+use lab::roadwarrior::{CORPORATE, LIMIT, Network, connect, nothing_is_left};
 use lab::strongswan::Settings;
 use postern_api::FaultName;
 
@@ -115,6 +115,10 @@ const USERS: &str = "alice Cleartext-Password := \"Passw0rd\"\n\
      late Cleartext-Password := \"Passw0rd\", SMB-Account-CTRL := 131088\n";
 
 fn behind(first: &str, tls: &str) -> Result<Behind> {
+    behind_of(first, tls, |pki| gateway(pki, "eap-radius"))
+}
+
+fn behind_of(first: &str, tls: &str, gateway: impl FnOnce(&Pki) -> Settings) -> Result<Behind> {
     let pki = Pki::new(KeyKind::EcdsaP256)?;
     let network = Network::new()?;
     let server: Credential = pki.authority.gateway(&Contents {
@@ -125,7 +129,7 @@ fn behind(first: &str, tls: &str) -> Result<Behind> {
     let settings =
         radius::Settings { server: &server, authority: &pki.authority.certificate().pem, first, tls, users: USERS };
     let radius = Radius::start(&network.gateway, &network.folder.join("radius"), &settings)?;
-    let mut settings = gateway(&pki, "eap-radius");
+    let mut settings = gateway(&pki);
     settings.more_plugins = "eap-radius".into();
     settings.plugin_settings = radius::plugin();
     let gateway = network.strongswan(&settings)?;
@@ -180,6 +184,31 @@ pub fn radius_ttls_pap() -> Result<()> {
 
 pub fn radius_ttls_over_tls_13() -> Result<()> {
     ttls("mschapv2", "1.3")
+}
+
+/// As users of a directory log in at a FortiGate, whose RADIUS server ends the TLS: all that the client does there it does
+/// here, and a gateway that is no FortiGate minds none of it.
+pub fn fortigate_ttls() -> Result<()> {
+    let behind = behind_of("ttls", "1.2", |_| {
+        let mut settings = habit_gateway();
+        settings.connections = settings.connections.replace("auth = eap-mschapv2", "auth = eap-radius");
+        settings
+    })?;
+    let tls = login_server("ca_files = [\"@/ca.pem\"]\ninner = \"pap\"\n");
+    let tunnel = HABIT_TUNNEL
+        .replace("gateway_auth", "peer = \"fortigate\"\ngateway_auth")
+        .replace("[auth]", "[fortigate]\nhost = \"laptop\"\n[auth]");
+    let tunnel = format!("{tunnel}eap_methods = [\"ttls\"]\n{tls}");
+    let secrets = [("psk", PSK), ("password", "Passw0rd"), ("ca.pem", &*behind.pki.authority.certificate().pem)];
+    let endpoint = behind.network.endpoint(&tunnel, &secrets)?;
+    let logs = || format!("{}\n{}\n{}", behind.radius.log(), behind.gateway.log(), endpoint.log());
+    connect(&endpoint).with_context(logs)?;
+    lab::ping::once(&behind.network.client, CORPORATE.parse()?, LIMIT)?;
+    ensure!(behind.radius.log().contains("Login OK: [alice"), "{}", logs());
+    // FORTICLIENT_CONNECT (0xF100), which this gateway has no name for.
+    ensure!(behind.gateway.log().contains("61696"), "{}", logs());
+    endpoint.expect(0, &["disconnect", "work"])?;
+    nothing_is_left(&behind.network)
 }
 
 /// The login server has a good certificate, for another name than the profile's.

@@ -8,6 +8,7 @@
 //! | [`ppk`] | post-quantum pre-shared keys |
 //! | [`capture`] | packets and keys, read by Wireshark |
 //! | [`certificates`] | certificates on one side or both, every AUTH method |
+//! | [`twice`] | a certificate, then EAP: RFC 4739 |
 //! | [`keys`] | the client's key behind a passphrase, or in a token |
 //! | [`tcp`] | the TCP carrier through a relay, the race of carriers, families and gateways |
 //! | [`trace`] | the conversation log |
@@ -39,6 +40,7 @@ mod revocation;
 mod roams;
 mod tcp;
 mod trace;
+mod twice;
 
 use lab::scenario::{self, Scenario};
 use std::process::ExitCode;
@@ -76,6 +78,11 @@ const SCENARIOS: &[Scenario] = &[
     ("strongswan ppk: optional beside certificates on both sides, known and unknown", ppk::optional_with_certificates),
     ("strongswan psk and eap-mschapv2, the FortiGate habit", carries::fortigate_habit),
     ("strongswan certificate and eap-mschapv2", certificates::certificate_and_eap),
+    ("strongswan certificate, then eap-mschapv2 (RFC 4739)", twice::certificate_then_eap),
+    ("strongswan certificate, then eap-mschapv2: a wrong password is AuthenticationFailed", twice::wrong_password),
+    ("strongswan certificate, then eap-mschapv2: the certificate alone does not suffice", twice::one_is_not_two),
+    ("strongswan certificate, then eap-mschapv2: a gateway without RFC 4739 is shown nothing", twice::not_announced),
+    ("strongswan certificate, then eap-mschapv2: nothing of it for an unproven gateway", twice::unproven_gateway),
     ("strongswan certificates, RSA by method 1", certificates::rsa_method_1),
     ("strongswan certificates, RSA by RFC 7427", certificates::rsa_rfc_7427),
     ("strongswan certificates, RSA-PSS by RFC 7427, where both sides want it", certificates::rsa_pss),
@@ -96,6 +103,10 @@ const SCENARIOS: &[Scenario] = &[
         tcp::teardown_on_compliance,
     ),
     ("strongswan mobike: the client's address changes and the tunnel goes on", roams::moves_by_mobike),
+    (
+        "strongswan mobike: a gateway that falls silent is followed to its second address",
+        roams::follows_to_the_second_address,
+    ),
     (
         "strongswan psk without mobike: the client's address changes and the tunnel is made anew at once",
         roams::made_anew_without_mobike,
@@ -122,6 +133,7 @@ const SCENARIOS: &[Scenario] = &[
     ("freeradius eap-ttls with mschapv2 inside", eap::radius_ttls_mschapv2),
     ("freeradius eap-ttls with pap inside", eap::radius_ttls_pap),
     ("freeradius eap-ttls over TLS 1.3", eap::radius_ttls_over_tls_13),
+    ("freeradius eap-ttls with pap inside, by a client in the manner of FortiClient", eap::fortigate_ttls),
     ("freeradius eap-ttls: another login server is GatewayNotTrusted", eap::radius_other_server),
     ("freeradius eap-ttls: a login server that was revoked is GatewayNotTrusted", eap::radius_revoked_server),
     ("freeradius eap-mschapv2: an expired password is named as the reason", eap::radius_expired_password),
@@ -149,6 +161,10 @@ const SCENARIOS: &[Scenario] = &[
     (
         "strongswan certificate: one that a fetched list leaves out, where one is demanded",
         revocation::left_out_by_a_fetched_list,
+    ),
+    (
+        "strongswan certificate: an OCSP responder is asked past the block of a lost tunnel",
+        revocation::asked_past_a_block,
     ),
     ("strongswan certificate: one for clients only is GatewayNotTrusted", revocation::for_another_use),
     ("strongswan psk: a wrong key is AuthenticationFailed", refusals::wrong_psk),
@@ -191,8 +207,8 @@ const SCENARIOS: &[Scenario] = &[
 const IN_THE_GUEST: &[Scenario] = &[
     ("strongswan kernel ESP: loss, reordering, duplication and delay", conditions::weather),
     ("strongswan kernel ESP: data flows on in bad weather while keys are renewed", conditions::data_flows_on),
-    ("strongswan kernel ESP: renewals of the CHILD SA by both sides cross", conditions::crossing_child),
-    ("strongswan kernel ESP: renewals of the IKE SA by both sides cross", conditions::crossing_ike),
+    ("strongswan kernel ESP: renewals of the CHILD SA by both sides cross under loss", conditions::crossing_child),
+    ("strongswan kernel ESP: renewals of the IKE SA by both sides cross under loss", conditions::crossing_ike),
     ("strongswan kernel ESP: the NAT's mapping changes and the gateway follows", nat::mapping_changes),
     ("strongswan kernel ESP: NAT behind NAT", nat::twice),
     ("strongswan kernel ESP: the gateway's liveness checks are answered, and ours by it", conditions::liveness),

@@ -1,5 +1,6 @@
 //! What goes wrong has the name that the client can know, an exit code and a next step.
 
+use crate::conditions::IKE_SA_INIT;
 use crate::gateways::{
     EAP_SIDES, EAP_TUNNEL, HABIT_TUNNEL, PSK, PSK_TUNNEL, certificate_gateway, habit_gateway, psk_gateway,
 };
@@ -7,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use lab::pki::{Credential, KeyKind, Pki};
 use lab::roadwarrior::{IKE_PROPOSALS, Network, nothing_is_left, work};
 use lab::rogue::{Lie, Opening, Proof, RogueGateway};
+use lab::wire::Tap;
 use postern_api::FaultName;
 
 /// Connects and expects that exit code and that name; nothing may be left behind.
@@ -51,7 +53,12 @@ pub fn silent_gateway() -> Result<()> {
     network
         .gateway
         .shell("nft 'add table inet t; add chain inet t c { type filter hook input priority 0; policy drop; }'")?;
-    refused(&network, PSK_TUNNEL, &[("psk", PSK)], 5, FaultName::GatewayUnreachable)
+    let tap = Tap::open(&network.client, "wan0")?;
+    refused(&network, PSK_TUNNEL, &[("psk", PSK)], 5, FaultName::GatewayUnreachable)?;
+    // What ended the attempt is that it was repeated in vain, not a clock.
+    let asked = tap.packets().iter().filter(|packet| packet.outgoing && packet.exchange == Some(IKE_SA_INIT)).count();
+    ensure!(asked >= 3, "asked {asked} times");
+    Ok(())
 }
 
 /// A gateway that proves itself with `gateway`, towards a client that trusts `pki`.

@@ -3,12 +3,12 @@
 use crate::gateways::{EAP_SIDES, EAP_TUNNEL, certificate_gateway};
 use crate::refusals::refused;
 use anyhow::{Result, ensure};
-use lab::net::Running;
+use lab::net::{Running, until};
 use lab::pki::{Authority, Contents, Credential, KeyKind, Pki};
 use lab::responder::{self, Standing};
-use lab::roadwarrior::{Network, connect};
+use lab::roadwarrior::{LIMIT, Network, connect, known_by, lose_compliance, wait_for, work};
 use lab::strongswan::Gateway;
-use postern_api::FaultName;
+use postern_api::{ConnectionState, FaultName};
 
 fn tunnel(policy: &str) -> String {
     let keys = format!("gateway_crl_files = [\"@/crl.pem\"]\ngateway_revocation = \"{policy}\"\n[auth]");
@@ -153,4 +153,36 @@ pub fn named_by_a_fetched_list() -> Result<()> {
 pub fn left_out_by_a_fetched_list() -> Result<()> {
     let (asking, _server) = Asking::list(|asking| asking.pki.authority.revocation_list(&[&asking.pki.user]))?;
     asking.accepted("hard", false)
+}
+
+/// A lost tunnel left its block, in which the responder lies too: the inquiry before the next tunnel goes past it, and
+/// nothing else does.
+pub fn asked_past_a_block() -> Result<()> {
+    let port = responder::OCSP_PORT;
+    let asking = Asking::new(|contents| contents.ocsp = Some(format!("http://ocsp.example.test:{port}/")))?;
+    let network = &asking.network;
+    // On the gateway's inner side, in the network that the tunnel protects.
+    let signer = asking.pki.authority.responder()?;
+    let of = (&asking.credential, Standing::Good);
+    let folder = network.folder.join("ocsp");
+    let _server = responder::ocsp(&network.gateway, &folder, &asking.pki.authority, &signer, of)?;
+    network.client.etc("hosts", "127.0.0.1 localhost\n10.99.0.2 vpn.example.test\n10.98.0.254 ocsp.example.test\n")?;
+    network.client.shell("ip route add default via 10.99.0.2")?;
+    let marker = network.folder.join("marker");
+    std::fs::write(&marker, "this device is known\n")?;
+    let endpoint = network.endpoint(&format!("{}{}", Asking::tunnel("hard"), known_by(&marker)), &asking.secrets())?;
+    connect(&endpoint)?;
+    lose_compliance(&endpoint, &marker)?;
+    wait_for(&endpoint, ConnectionState::Blocked)?;
+    let fetch = format!("curl -sS -o /dev/null --max-time 5 http://ocsp.example.test:{port}/");
+    ensure!(network.client.shell(&fetch).is_err(), "this test could not see the block");
+    std::fs::write(&marker, "this device is known again\n")?;
+    // Refused is what the posture says until it is judged anew.
+    until(
+        "the posture to be good again",
+        LIMIT,
+        || Ok((endpoint.postern(&["connect", "work"])?.0 != 3).then_some(())),
+    )?;
+    ensure!(work(&endpoint)?.state == ConnectionState::Connected, "{}", endpoint.log());
+    Ok(())
 }

@@ -34,6 +34,40 @@ pub fn moves_by_mobike() -> Result<()> {
     until("the gateway's SA to go", LIMIT, || Ok((gateway.established()? == 0).then_some(())))
 }
 
+/// The gateway's first address goes dead; what it told under the IKE SA (RFC 4555 §3.6) leads to the second.
+pub fn follows_to_the_second_address() -> Result<()> {
+    let network = Network::new()?;
+    network.gateway.shell("ip address add 10.99.0.3/24 dev wan0")?;
+    let gateway = network.strongswan(&psk_gateway())?;
+    let tunnel = format!("{PSK_TUNNEL}\n[carrier]\nliveness = \"2s\"\n");
+    let endpoint = network.endpoint(&tunnel, &[("psk", PSK)])?;
+    connect(&endpoint)?;
+    let logs = || format!("{}\n---\n{}", gateway.log(), endpoint.log());
+    ensure!(gateway.log().contains("N(ADD_4_ADDR)"), "{}", gateway.log());
+    lab::ping::once(&network.client, CORPORATE.parse()?, LIMIT)?;
+    let series = Series::start(&network.client, CORPORATE.parse()?, Duration::from_millis(20))?;
+    until("pings before", LIMIT, || Ok((series.answered() > 20).then_some(())))?;
+    // Nothing reaches the first address any more, and nothing leaves it.
+    network.gateway.shell(
+        "nft 'add table inet dead; add chain inet dead in { type filter hook input priority -10; };
+         add rule inet dead in ip daddr 10.99.0.2 drop;
+         add chain inet dead out { type filter hook output priority -10; };
+         add rule inet dead out ip saddr 10.99.0.2 drop'",
+    )?;
+    let mark = series.answered();
+    until("pings by the second address", LIMIT, || Ok((series.answered() > mark + 50).then_some(())))
+        .with_context(logs)?;
+    let list = gateway.swanctl(&["--list-sas"])?;
+    ensure!(list.contains("@ 10.99.0.3["), "{list}\n{}", logs());
+    let shown = work(&endpoint)?.established.context("not up")?.gateway;
+    ensure!(shown.contains("10.99.0.3"), "{shown}");
+    ensure!(gateway.log().contains("N(UPD_SA_ADDR)"), "{}", gateway.log());
+    ensure!(gateway.established()? == 1 && work(&endpoint)?.state == ConnectionState::Connected);
+    endpoint.expect(0, &["disconnect", "work"])?;
+    until("the gateway's SA to go", LIMIT, || Ok((gateway.established()? == 0).then_some(()))).with_context(logs)?;
+    nothing_is_left(&network)
+}
+
 pub fn moves_by_tcp() -> Result<()> {
     let (network, gateway, relay) = tcp::network()?;
     let endpoint = network.endpoint(&tcp::tunnel("tcp"), &[("psk", PSK)])?;

@@ -278,6 +278,10 @@ impl IkeSa {
         self.state = State::Established { since: context.now.clock };
         self.initial_contact = request.initial_contact;
         let mut payloads = proof;
+        if let Some(elsewhere) = context.settings.continuity.redirection_of_proven(&init.request) {
+            payloads.push(elsewhere);
+            return Answer::Reply(payloads, Fate::Stays);
+        }
         payloads.extend(self.first_child(init, request, context).unwrap_or_else(|refusal| vec![notify(refusal)]));
         payloads.extend(self.beside_first_child(request.mobile, context));
         if request.wants_ticket && context.settings.continuity.tickets {

@@ -28,6 +28,9 @@ pub struct ContinuitySettings {
     /// Where every client that takes redirects is sent in IKE_SA_INIT.
     #[serde(default)]
     pub redirect: Option<Ipv4Addr>,
+    /// Where it is sent in IKE_AUTH, once both sides have proven themselves.
+    #[serde(default)]
+    pub redirect_in_auth: Option<Ipv4Addr>,
 }
 
 impl ContinuitySettings {
@@ -55,6 +58,14 @@ impl ContinuitySettings {
         let target = self.redirect.filter(|_| has(request, NotifyType::REDIRECT_SUPPORTED))?;
         let data = [&[1, 4][..], &target.octets(), nonce].concat();
         Some(Notify::new(NotifyType::REDIRECT, data))
+    }
+
+    /// Returns the redirect that stands in the place of a CHILD SA (RFC 5685 §6), for a client whose first
+    /// request, `init`, said that it follows.
+    pub(super) fn redirection_of_proven(&self, init: &[u8]) -> Option<Payload> {
+        let target = self.redirect_in_auth?;
+        let follows = Message::decode(init).is_ok_and(|init| has(&init, NotifyType::REDIRECT_SUPPORTED));
+        follows.then(|| status(NotifyType::REDIRECT, [&[1, 4][..], &target.octets()].concat()))
     }
 }
 
