@@ -86,6 +86,7 @@ impl Hub {
                 tracing::info!(tunnel = name, gateway = %tunnel.gateway, "the gateway is reached at another address");
                 self.feed(name, Input::Succeeded(tunnel));
             }
+            EngineEvent::PathMtu { mtu } => tracing::info!(tunnel = name, mtu, "the path takes packets of this size"),
             EngineEvent::Rekeyed { sa } => tracing::info!(tunnel = name, ?sa, "keys renewed"),
             EngineEvent::Warning { warning } => tracing::warn!(tunnel = name, %warning, "the engine warns"),
             EngineEvent::Counters { counters } => self.feed(name, Input::Counted(counters)),

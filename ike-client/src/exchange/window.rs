@@ -19,6 +19,8 @@ pub struct OutgoingWindow {
 struct PendingRequest {
     message_id: u32,
     datagrams: Vec<Vec<u8>>,
+    /// The same in smaller pieces; nothing: it is small anyway.
+    smaller: Vec<Vec<u8>>,
     retransmitter: Retransmitter,
 }
 
@@ -59,8 +61,17 @@ impl OutgoingWindow {
     pub fn sent(&mut self, datagrams: Vec<Vec<u8>>, policy: RetransmissionPolicy, now: Timestamp) {
         if let Some(message_id) = self.free() {
             let retransmitter = Retransmitter::start(policy, now);
-            self.pending = Some(PendingRequest { message_id, datagrams, retransmitter });
+            self.pending = Some(PendingRequest { message_id, datagrams, smaller: Vec::new(), retransmitter });
             self.next = message_id.checked_add(1);
+        }
+    }
+
+    /// Takes the request that was sent in smaller pieces too (RFC 7383 §2.5.2): every second repetition goes
+    /// out as these, for the path may swallow the larger ones. The others stay, because a peer that has put
+    /// those together knows them again.
+    pub fn sent_smaller(&mut self, datagrams: Vec<Vec<u8>>) {
+        if let Some(pending) = &mut self.pending {
+            pending.smaller = datagrams;
         }
     }
 
@@ -97,6 +108,9 @@ impl OutgoingWindow {
         let Some(pending) = &mut self.pending else { return Due::Nothing };
         match pending.retransmitter.advance(now) {
             Repetition::NotYet => Due::Nothing,
+            Repetition::Again if pending.retransmitter.transmissions() % 2 == 1 && !pending.smaller.is_empty() => {
+                Due::Repeat(&pending.smaller)
+            }
             Repetition::Again => Due::Repeat(&pending.datagrams),
             Repetition::GivenUp => Due::GivenUp,
         }
@@ -185,6 +199,24 @@ mod tests {
         assert_eq!(window.due(Timestamp::ZERO), Due::Nothing);
         assert_eq!(window.due(deadline), Due::Repeat(&[b"one".to_vec(), b"two".to_vec()]));
         assert_eq!(window.due(deadline + Duration::from_secs(3600)), Due::Repeat(&[b"one".to_vec(), b"two".to_vec()]));
+    }
+
+    #[test]
+    fn every_second_repetition_goes_in_smaller_pieces_where_there_are_any() {
+        let mut window = OutgoingWindow::new(0);
+        let (large, small) = (vec![b"onetwo".to_vec()], vec![b"one".to_vec(), b"two".to_vec()]);
+        window.sent(large.clone(), RetransmissionPolicy::default(), Timestamp::ZERO);
+        window.sent_smaller(small.clone());
+        for expected in [&large, &small, &large, &small, &large] {
+            let deadline = window.deadline().unwrap();
+            assert_eq!(window.due(deadline), Due::Repeat(expected));
+        }
+        window.answered();
+        window.sent(large.clone(), RetransmissionPolicy::default(), Timestamp::ZERO);
+        for _ in 0..4 {
+            let deadline = window.deadline().unwrap();
+            assert_eq!(window.due(deadline), Due::Repeat(&large), "those were of the request before");
+        }
     }
 
     #[test]

@@ -120,6 +120,14 @@ impl Context {
         std::iter::once(self.path.remote).chain(others).for_each(|to| self.send_to(message, to));
     }
 
+    /// Queues one IKE message that must not be fragmented on its way.
+    pub(super) fn send_whole(&mut self, message: &[u8]) {
+        self.send(message);
+        if let Some(last) = self.transmits.back_mut() {
+            last.whole = true;
+        }
+    }
+
     fn send_to(&mut self, message: &[u8], destination: SocketAddr) {
         self.transmit(message, destination, self.path.socket);
     }
@@ -130,13 +138,26 @@ impl Context {
             LocalSocket::Ike => message.to_vec(),
             LocalSocket::Encapsulated => udp::mark(message),
         };
-        self.transmits.push_back(Transmit { destination, socket, bytes });
+        self.transmits.push_back(Transmit { destination, socket, bytes, whole: false });
+    }
+
+    /// Returns the octets that lie in front of an IKE message on the socket in use.
+    pub(super) const fn marker_length(&self) -> usize {
+        match self.path.socket {
+            LocalSocket::Ike => 0,
+            LocalSocket::Encapsulated => crate::transport::NON_ESP_MARKER.len(),
+        }
     }
 
     /// Queues a NAT keepalive.
     pub(super) fn send_keepalive(&mut self) {
         let Path { remote, socket, .. } = self.path;
-        self.transmits.push_back(Transmit { destination: remote, socket, bytes: udp::KEEPALIVE.to_vec() });
+        self.transmits.push_back(Transmit {
+            destination: remote,
+            socket,
+            bytes: udp::KEEPALIVE.to_vec(),
+            whole: false,
+        });
     }
 
     /// Moves to the socket on which ESP travels too, and to the gateway's port for it.

@@ -14,6 +14,7 @@ mod informational;
 mod lifetimes;
 mod liveness;
 mod mobility;
+mod probe;
 mod reauthenticate;
 mod rekey_child;
 mod rekey_ike;
@@ -37,6 +38,7 @@ use crash::CrashToken;
 use exchange::{Ending, Line, Operation, Other, OtherStanding, Reply, Task, Then, Which};
 use followup::Pending;
 use mobility::Mobility;
+use probe::ProbeTimer;
 use reauthenticate::Authentication;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -75,6 +77,7 @@ pub(super) struct EstablishedSa {
     crash_token: CrashToken,
     /// The peer's negotiation that goes on after CREATE_CHILD_SA.
     pending: Option<Box<Pending>>,
+    probe_timer: ProbeTimer,
 }
 
 impl EstablishedSa {
@@ -108,6 +111,7 @@ impl EstablishedSa {
             authentication: Authentication::default(),
             crash_token: CrashToken::default(),
             pending: None,
+            probe_timer: ProbeTimer::new(now),
         }
     }
 
@@ -293,6 +297,10 @@ impl EstablishedSa {
         match task {
             Task::Followup(followup) => self.followed_up(*followup, payloads, context, now),
             Task::Liveness => Ok(()),
+            Task::Probe(size) => {
+                self.probed(which, size, context, now);
+                Ok(())
+            }
             Task::DeleteChild(inbound) => {
                 self.retire_child(inbound, context);
                 self.require_child(now)
@@ -327,6 +335,7 @@ impl EstablishedSa {
             self.current.task = match operation {
                 Operation::CreateChild => self.start_create_child(None, context, now)?,
                 Operation::Liveness => self.start_liveness(context, now)?,
+                Operation::Probe(size) => self.start_probe(size, context, now)?,
                 Operation::DeleteChild(inbound) => self.start_delete_child(inbound, context, now)?,
                 Operation::RekeyChild(inbound) => self.start_rekey_child(inbound, None, context, now)?,
                 Operation::RekeyIke => self.start_rekey_ike(None, context, now)?,

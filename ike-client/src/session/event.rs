@@ -57,6 +57,13 @@ pub enum Event {
     /// The gateway gave a ticket by which this session can be resumed, once
     /// ([`Session::resume`](super::Session::resume)). It holds a key.
     Ticket(Box<Ticket>),
+    /// The gateway has answered [`Session::probe_path`](super::Session::probe_path).
+    Probed {
+        /// The octets of the datagram that asked.
+        size: usize,
+        /// Whether it arrived in one piece: no repetition was needed.
+        arrived: bool,
+    },
     /// Something a person should know; nothing ends because of it.
     Warning(Warning),
     /// The session is over. No event follows; the transmits that are still queued are to be sent.

@@ -15,6 +15,10 @@ use crate::wire::{
     DecodeError, ExchangeType, Flags, Header, InitiatorSpi, Message, Payload, ResponderSpi, decode_chain, encode_chain,
 };
 
+/// What an IKE message may have on the narrowest path of IPv4 (RFC 7383 §2.5.1): 576 octets less IP, UDP
+/// and the marker.
+const SMALLEST_FRAGMENT: usize = 576 - 20 - 8 - 4;
+
 /// The SPIs of an IKE SA.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Spis {
@@ -51,6 +55,8 @@ pub(super) struct IkeSa {
     responses: Reassembly,
     /// The first fragment of the request that is being put together: a repetition is known by it.
     first_fragment: Option<Vec<u8>>,
+    /// Whether the last request was sent more than once.
+    repeated: bool,
 }
 
 /// What a datagram turned out to be.
@@ -97,6 +103,7 @@ impl IkeSa {
             requests: Reassembly::default(),
             responses: Reassembly::default(),
             first_fragment: None,
+            repeated: false,
         })
     }
 
@@ -146,11 +153,56 @@ impl IkeSa {
     ) -> Result<(), CloseCause> {
         let Some(message_id) = self.outgoing.free() else { return Ok(()) };
         let datagrams = self.seal(exchange, false, message_id, payloads, context)?;
+        let smaller = self.seal_smaller(&datagrams, exchange, message_id, payloads, context)?;
         datagrams.iter().for_each(|datagram| context.send(datagram));
         self.responses.clear();
         self.asked = exchange;
+        self.repeated = false;
         self.outgoing.sent(datagrams, policy, now);
+        self.outgoing.sent_smaller(smaller);
         Ok(())
+    }
+
+    /// Sends an INFORMATIONAL whose datagram has `size` octets, or as little less as the suite's blocks
+    /// want, in one piece. Its repetition says the same without the filling, and then as it was: who has
+    /// taken the first knows that again.
+    pub(super) fn request_filled(
+        &mut self,
+        policy: RetransmissionPolicy,
+        size: usize,
+        context: &mut Context,
+        now: Timestamp,
+    ) -> Result<(), CloseCause> {
+        let Some(message_id) = self.outgoing.free() else { return Ok(()) };
+        let flags = Flags::new(self.side == Side::Initiator, false);
+        let (initiator, responder) = (self.spis.initiator, self.spis.responder);
+        let header = Header::new(initiator, responder, ExchangeType::INFORMATIONAL, flags, message_id);
+        let marker = context.marker_length();
+        let mut filling = size.saturating_sub(marker);
+        // The overhead is what the first attempt is too long by; blocks may want one attempt more.
+        let (payloads, whole) = loop {
+            let payloads = [Payload::VendorId(vec![0; filling])];
+            let sealed = self.protection.seal(context.random.as_mut(), header, &payloads, None)?;
+            let length = sealed.iter().map(Vec::len).sum::<usize>() + marker;
+            if length <= size || filling == 0 {
+                break (payloads, sealed);
+            }
+            filling = filling.saturating_sub(length - size);
+        };
+        whole.iter().for_each(|datagram| context.send_whole(datagram));
+        context.trace.sealed(header, &payloads, 1);
+        let mut repetition = self.protection.seal(context.random.as_mut(), header, &[], None)?;
+        repetition.extend(whole);
+        self.responses.clear();
+        self.asked = ExchangeType::INFORMATIONAL;
+        self.repeated = false;
+        self.outgoing.sent(repetition, policy, now);
+        Ok(())
+    }
+
+    /// Tells whether the last request was sent more than once.
+    pub(super) const fn was_repeated(&self) -> bool {
+        self.repeated
     }
 
     /// Answers a request.
@@ -165,6 +217,26 @@ impl IkeSa {
         datagrams.iter().for_each(|datagram| context.answer(datagram));
         self.incoming.answered(message_id, request, datagrams);
         Ok(())
+    }
+
+    /// Cuts a request that was cut, or is long, smaller still: to what every host of IPv4 takes. IPv6 has no
+    /// path on which the usual pieces are too large.
+    fn seal_smaller(
+        &mut self,
+        datagrams: &[Vec<u8>],
+        exchange: ExchangeType,
+        message_id: u32,
+        payloads: &[Payload],
+        context: &mut Context,
+    ) -> Result<Vec<Vec<u8>>, CloseCause> {
+        let long = datagrams.iter().any(|datagram| datagram.len() > SMALLEST_FRAGMENT);
+        if !self.fragmentation || !context.path.remote.is_ipv4() || !long {
+            return Ok(Vec::new());
+        }
+        let flags = Flags::new(self.side == Side::Initiator, false);
+        let header = Header::new(self.spis.initiator, self.spis.responder, exchange, flags, message_id);
+        let sealed = self.protection.seal(context.random.as_mut(), header, payloads, Some(SMALLEST_FRAGMENT))?;
+        Ok(sealed)
     }
 
     fn seal(
@@ -286,6 +358,7 @@ impl IkeSa {
         match self.outgoing.due(now) {
             Due::Nothing => true,
             Due::Repeat(datagrams) => {
+                self.repeated = true;
                 context.counters.retransmitted += 1;
                 datagrams.iter().for_each(|datagram| context.send_everywhere(datagram));
                 true
@@ -300,6 +373,7 @@ impl IkeSa {
     /// Sends the request under way once more, out of turn, and starts its repetition anew: the path is
     /// another one.
     pub(super) fn hurry(&mut self, context: &mut Context, now: Timestamp) {
+        self.repeated = true;
         self.outgoing.restart(now).iter().for_each(|datagram| context.send(datagram));
     }
 

@@ -198,6 +198,12 @@ impl Session {
         self.established(|state, context| state.check_liveness(context, now));
     }
 
+    /// Asks by a datagram of `size` octets whether the path takes one of that size; [`Event::Probed`]
+    /// tells. Nothing happens before the session is established.
+    pub fn probe_path(&mut self, size: usize, now: Timestamp) {
+        self.established(|state, context| state.probe_path(size, context, now));
+    }
+
     /// Tells whether the gateway follows this session to another address (RFC 4555).
     pub const fn can_move(&self) -> bool {
         match &self.state {

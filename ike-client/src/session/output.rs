@@ -13,6 +13,8 @@ pub struct Transmit {
     /// The whole content of the datagram; on [`LocalSocket::Encapsulated`] the four zero octets of
     /// the non-ESP marker are already in front (RFC 3948 §2.2).
     pub bytes: Vec<u8>,
+    /// Whether it must arrive in one piece or not at all: it asks how much the path takes.
+    pub whole: bool,
 }
 
 /// One of the two local sockets. Their port numbers are the driver's business.

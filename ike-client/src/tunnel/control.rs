@@ -262,6 +262,11 @@ pub enum Event {
         /// The ticket.
         ticket: Box<Ticket>,
     },
+    /// The path takes inner packets of another size than was thought; the device has it already.
+    PathMtu {
+        /// The largest.
+        mtu: u16,
+    },
     /// An SA was renewed.
     Rekeyed {
         /// Which.

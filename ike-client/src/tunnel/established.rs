@@ -11,8 +11,10 @@ use std::net::{IpAddr, SocketAddr};
 /// The largest inner packet that is chosen without being asked for: what passes most paths with
 /// all that lies around it.
 const LARGEST: u16 = 1400;
-/// The smallest: what IPv6 must be able to rely on (RFC 8200 §5).
-pub const SMALLEST: u16 = 1280;
+/// The smallest where IPv6 is inside: what it must be able to rely on (RFC 8200 §5).
+const SMALLEST_OF_IPV6: u16 = 1280;
+/// The smallest else: what every host of IPv4 takes (RFC 791 §3.1).
+const SMALLEST_OF_IPV4: u16 = 576;
 /// The most networks that selectors are turned into; a selector may be any range of addresses.
 const MOST_NETWORKS: usize = 256;
 
@@ -79,10 +81,17 @@ fn networks(subnets: &[IpNet], selectors: &[TrafficSelector]) -> Vec<IpNet> {
     IpNet::aggregate(&all)
 }
 
-/// Computes the largest inner packet from the room that the first hop leaves for a sealed one.
-pub fn mtu(room: usize, layout: Layout) -> u16 {
+/// Returns the size that inner packets may always have in a tunnel that stands on these addresses.
+pub fn floor(addresses: &[IpNet]) -> u16 {
+    let ipv6 = addresses.iter().any(|address| matches!(address, IpNet::V6(_)));
+    if ipv6 { SMALLEST_OF_IPV6 } else { SMALLEST_OF_IPV4 }
+}
+
+/// Computes the largest inner packet from the room that the first hop leaves for a sealed one; `floor` is
+/// the size that it is never below, fragments or not.
+pub fn mtu(room: usize, layout: Layout, floor: u16) -> u16 {
     let fits = |inner: &u16| layout.sealed_length((*inner).into()) <= room;
-    (SMALLEST..=LARGEST).rev().find(fits).unwrap_or(SMALLEST)
+    (floor..=LARGEST).rev().find(fits).unwrap_or(floor)
 }
 
 #[cfg(test)]
@@ -104,11 +113,17 @@ mod tests {
     }
 
     #[test]
-    fn a_full_packet_fits_the_path_unless_that_is_too_narrow_for_ipv6() {
+    fn a_full_packet_fits_the_path_unless_that_is_too_narrow_for_what_is_inside() {
         let layout = Layout { headroom: 16, inside: 2, alignment: 4, trailer: 16 };
-        assert_eq!(mtu(1472, layout), 1400);
-        assert_eq!(mtu(1372, layout), 1338);
-        assert_eq!(layout.sealed_length(1338), 1372);
-        assert_eq!(mtu(1000, layout), 1280);
+        let both = floor(&["10.97.0.2/32".parse().unwrap(), "fd97::2/128".parse().unwrap()]);
+        let ipv4 = floor(&["10.97.0.2/32".parse().unwrap()]);
+        for floor in [both, ipv4] {
+            assert_eq!(mtu(1472, layout, floor), 1400);
+            assert_eq!(mtu(1372, layout, floor), 1338);
+            assert_eq!(layout.sealed_length(1338), 1372);
+        }
+        assert_eq!((mtu(1000, layout, both), mtu(1000, layout, ipv4)), (1280, 966));
+        assert_eq!(layout.sealed_length(966), 1000);
+        assert_eq!(mtu(400, layout, ipv4), 576);
     }
 }

@@ -13,6 +13,7 @@
 //! | `batch`, [`offload`], `ecn` | packets by the dozen, super-packets, congestion marks |
 //! | `pace` | when a thread looks for more, and when it lets more come |
 //! | `overhead` | what lies around a sealed packet |
+//! | `path_mtu`, `senders` | the search for the largest packet that the path takes, and who must be told of it |
 //! | `tally`, `volume`, `published` | sums and values shared between threads |
 //!
 //! The owner holds the lease: packets pass in either direction only while one is granted, and the
@@ -37,8 +38,10 @@ pub mod offload;
 mod outbox;
 mod overhead;
 mod pace;
+mod path_mtu;
 pub mod plane;
 mod published;
+mod senders;
 pub mod socket;
 pub mod tally;
 mod volume;

@@ -11,12 +11,13 @@ use super::gate::Gate;
 use super::link::{Link, Received, SLOTS};
 use super::offload::mss;
 use super::pace::{Again, PATIENCE, Patience};
+use super::senders::Senders;
 use super::tally::{Tally, add};
 use super::wake::Wake;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::Instant;
 use tokio::sync::mpsc;
@@ -48,7 +49,9 @@ struct Shared {
     wake: Wake,
     tell: mpsc::Sender<FromPlane>,
     /// The largest inner packet.
-    mtu: u16,
+    mtu: Arc<AtomicU16>,
+    /// Who sends to this host. The packet path passes by while somebody else reads it.
+    senders: Mutex<Senders>,
 }
 
 /// The running data plane.
@@ -70,7 +73,8 @@ impl DataPlane {
         tally: Arc<Tally>,
     ) -> io::Result<(Self, mpsc::Receiver<FromPlane>)> {
         let (tell, told) = mpsc::channel(WAITING);
-        let shared = Arc::new(Shared { link, encapsulation, gate, tally, wake: Wake::new()?, tell, mtu: device.mtu() });
+        let (wake, mtu, senders) = (Wake::new()?, device.mtu(), Mutex::default());
+        let shared = Arc::new(Shared { link, encapsulation, gate, tally, wake, tell, mtu, senders });
         let mut plane = Self { shared: Arc::clone(&shared), threads: Vec::with_capacity(2) };
         let reader = device.reader();
         let outbound = Arc::clone(&shared);
@@ -107,6 +111,23 @@ impl DataPlane {
             batch.push(0, sealed.len(), sealed.len(), ecn);
             self.shared.encapsulation.open(&mut batch, &self.shared.tally, &mut |_| {});
             self.shared.pass_on(&mut writer, &mut batch);
+        }
+    }
+
+    /// Tells those who send to this host by TCP that the path takes `mtu` octets, as far as the gate lets it.
+    pub fn tell_senders(&self, mtu: u16) {
+        let Shared { link, encapsulation, gate, tally, wake, senders, .. } = &*self.shared;
+        let Some(layout) = encapsulation.layout() else { return };
+        let mut batch = OutboundBatch::new();
+        batch.start(layout);
+        for packet in senders.lock().unwrap_or_else(PoisonError::into_inner).too_big(mtu) {
+            if let Some(room) = batch.push(packet.len(), 0) {
+                room.copy_from_slice(&packet);
+            }
+        }
+        if !batch.is_empty() {
+            encapsulation.seal(&mut batch, tally);
+            link.send(&batch, gate, wake, tally);
         }
     }
 
@@ -158,7 +179,15 @@ impl Shared {
         batch.start(layout);
         let drained = reader.fill(batch, &self.tally)?;
         if !batch.is_empty() {
-            batch.inner_each(|packet| mss::clamp(packet, self.mtu));
+            let mtu = self.mtu.load(Ordering::Relaxed);
+            let mut senders = self.senders.try_lock().ok();
+            batch.inner_each(|packet| {
+                mss::clamp(packet, mtu);
+                if let Some(senders) = &mut senders {
+                    senders.note(packet);
+                }
+            });
+            drop(senders);
             self.encapsulation.seal(batch, &self.tally);
             self.link.send(batch, &self.gate, &self.wake, &self.tally);
             self.tell_events();
@@ -228,7 +257,8 @@ impl Shared {
         if batch.is_empty() {
             return;
         }
-        batch.opened_each(|packet| mss::clamp(packet, self.mtu));
+        let mtu = self.mtu.load(Ordering::Relaxed);
+        batch.opened_each(|packet| mss::clamp(packet, mtu));
         match self.gate.enter() {
             Some(_passage) => writer.deliver(batch, &self.tally),
             None => add(&self.tally.dropped_without_lease, batch.opened().1.len()),

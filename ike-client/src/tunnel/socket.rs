@@ -2,7 +2,8 @@
 //!
 //! Each is bound to the address that the system would reach the gateway from, and marked before
 //! that is found out, so that policy rules keep it out of the tunnel. IP may fragment what leaves:
-//! IKE_AUTH outgrows a path now and then, and ESP's size is kept below it by the device's MTU.
+//! IKE_AUTH outgrows a path now and then, and ESP's size is kept below it by the device's MTU. What
+//! ICMP says of the path's size is not heeded: nobody has proven it, and the search of `path_mtu` finds out.
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::io;
@@ -39,18 +40,19 @@ pub struct Sockets {
 /// The system's, when there is no route or no right.
 pub fn open(gateway: SocketAddr, firewall_mark: u32) -> io::Result<Sockets> {
     let (probe, source) = probe(gateway, firewall_mark)?;
-    let path_mtu = first_hop(&probe, gateway).unwrap_or(ETHERNET);
+    let path_mtu = interface_mtu(source).or_else(|| first_hop(&probe, gateway)).unwrap_or(ETHERNET);
     let local = SocketAddr::new(source, 0);
     let (ike, encapsulated) = (bound(local, gateway, firewall_mark)?, bound(local, gateway, firewall_mark)?);
     Ok(Sockets { local: ike.local_addr()?, ike, encapsulated, path_mtu })
 }
 
-/// Returns the address of this machine that the way to `gateway` begins at now.
+/// Returns the address of this machine that the way to `gateway` begins at now, and what the system believes
+/// of the way's size: the first hop's, unless ICMP said otherwise to somebody.
 ///
 /// # Errors
 /// The system's, when there is no way.
-pub fn source(gateway: SocketAddr, firewall_mark: u32) -> io::Result<IpAddr> {
-    probe(gateway, firewall_mark).map(|(_, source)| source)
+pub fn way(gateway: SocketAddr, firewall_mark: u32) -> io::Result<(IpAddr, usize)> {
+    probe(gateway, firewall_mark).map(|(probe, source)| (source, first_hop(&probe, gateway).unwrap_or(ETHERNET)))
 }
 
 /// Connecting a datagram socket sends nothing; the system only finds the way.
@@ -184,14 +186,69 @@ pub fn send_of_class(_: &UdpSocket, _: SocketAddr, _: &[u8], _: Option<usize>, _
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Lets the system fragment what is too large for the path: quinn-udp and some systems forbid it.
+/// Lets the system fragment what is too large for the first hop, and routers of IPv4 what is too large
+/// for theirs: quinn-udp and some systems forbid it. What ICMP says of the path is passed over.
 #[cfg(target_os = "linux")]
 pub fn let_ip_fragment(socket: &SockRef<'_>, gateway: SocketAddr) -> io::Result<()> {
     if gateway.is_ipv4() {
-        return linux::set(socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DONT);
+        return linux::set(socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_OMIT);
     }
     linux::set(socket, libc::IPPROTO_IPV6, libc::IPV6_DONTFRAG, 0)?;
-    linux::set(socket, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_DONT)
+    linux::set(socket, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_OMIT)
+}
+
+/// Tells whether [`send_whole`] is there.
+pub const fn path_is_askable() -> bool {
+    cfg!(target_os = "linux")
+}
+
+/// Sends one datagram that nobody on the way may fragment.
+///
+/// # Errors
+/// The system's; that the first hop does not take it.
+#[cfg(target_os = "linux")]
+pub fn send_whole(socket: &UdpSocket, datagram: &[u8], to: SocketAddr) -> io::Result<()> {
+    let reference = SockRef::from(socket);
+    if to.is_ipv4() {
+        linux::set(&reference, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_PROBE)?;
+    } else {
+        // Its routers cut nothing; it is enough that this host does not.
+        linux::set(&reference, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_OMIT)?;
+        linux::set(&reference, libc::IPPROTO_IPV6, libc::IPV6_DONTFRAG, 1)?;
+    }
+    let sent = socket.send_to(datagram, to);
+    let_ip_fragment(&reference, to)?;
+    sent.map(drop)
+}
+
+/// Lets the system cut what ICMP says is too large for a path of IPv6, whose routers cut nothing themselves,
+/// or passes ICMP over again. For a path that does not take the smallest packets of the tunnel in one piece:
+/// there is nothing left that a forged word could spoil, for the system never cuts below 1280 octets.
+///
+/// # Errors
+/// The system's.
+#[cfg(target_os = "linux")]
+pub fn cut_for_ipv6(socket: &UdpSocket, cut: bool) -> io::Result<()> {
+    let heed = if cut { libc::IPV6_PMTUDISC_DONT } else { libc::IPV6_PMTUDISC_OMIT };
+    linux::set(&SockRef::from(socket), libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, heed)
+}
+
+/// Elsewhere the path is not asked, so nothing asks for this.
+///
+/// # Errors
+/// Always.
+#[cfg(not(target_os = "linux"))]
+pub fn cut_for_ipv6(_: &UdpSocket, _: bool) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Elsewhere the path is not asked: see [`path_is_askable`].
+///
+/// # Errors
+/// Always.
+#[cfg(not(target_os = "linux"))]
+pub fn send_whole(_: &UdpSocket, _: &[u8], _: SocketAddr) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// Elsewhere fragments are allowed unless somebody forbids them.
@@ -207,13 +264,33 @@ fn first_hop(connected: &Socket, gateway: SocketAddr) -> Option<usize> {
     linux::get(&SockRef::from(connected), level, option).ok().and_then(|mtu| usize::try_from(mtu).ok())
 }
 
+/// Returns what the interface with that address takes.
+#[cfg(target_os = "linux")]
+pub fn interface_mtu(address: IpAddr) -> Option<usize> {
+    let own = |interface: &nix::ifaddrs::InterfaceAddress| {
+        let found = interface.address.as_ref()?;
+        let ipv4 = found.as_sockaddr_in().map(|found| IpAddr::V4(found.ip()));
+        ipv4.or_else(|| found.as_sockaddr_in6().map(|found| IpAddr::V6(found.ip())))
+    };
+    let interface = nix::ifaddrs::getifaddrs().ok()?.find(|interface| own(interface) == Some(address))?;
+    linux::interface_mtu(&interface.interface_name).ok().and_then(|mtu| usize::try_from(mtu).ok())
+}
+
+/// Elsewhere what the system says of the way has to do.
+#[cfg(not(target_os = "linux"))]
+pub fn interface_mtu(_: IpAddr) -> Option<usize> {
+    None
+}
+
 #[cfg(not(target_os = "linux"))]
 fn first_hop(_: &Socket, _: SocketAddr) -> Option<usize> {
     None
 }
 
 #[cfg(target_os = "linux")]
-mod linux {
+pub(crate) mod linux {
+    //! Options and requests that the crates do not have.
+
     use socket2::SockRef;
     use std::io;
     use std::os::fd::AsRawFd;
@@ -237,6 +314,27 @@ mod linux {
         // `nobody`, which lives until the call is over.
         let result = unsafe { libc::connect(socket.as_raw_fd(), &raw const nobody, length) };
         if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    }
+
+    /// Reads what an interface takes.
+    pub fn interface_mtu(name: &str) -> io::Result<libc::c_int> {
+        let socket = std::net::UdpSocket::bind((std::net::Ipv4Addr::UNSPECIFIED, 0))?;
+        let mut request = named(name);
+        // SAFETY: SIOCGIFMTU reads and writes one `ifreq`, which lives until the call is over; the
+        // descriptor is the socket's, which does too.
+        let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFMTU as libc::Ioctl, &raw mut request) };
+        // SAFETY: the kernel has written this member, an integer, when the call was good.
+        if result == 0 { Ok(unsafe { request.ifr_ifru.ifru_mtu }) } else { Err(io::Error::last_os_error()) }
+    }
+
+    /// Makes a request about the interface of that name.
+    pub fn named(name: &str) -> libc::ifreq {
+        // SAFETY: a request of all zeros is valid: no name, no value.
+        let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+        // The last octet stays zero, which ends the name.
+        let places = request.ifr_name.iter_mut().take(libc::IFNAMSIZ - 1);
+        places.zip(name.bytes()).for_each(|(place, octet)| *place = octet.cast_signed());
+        request
     }
 
     /// Reads an option that is an integer.

@@ -5,6 +5,7 @@
 //! | [`gateways`] | the gateways' configurations and the tunnels that fit them |
 //! | [`carries`] | data, rekeys, deletion, liveness, by pre-shared key and the FortiGate habit |
 //! | [`algorithms`] | the rest of the algorithm tables, each with rekeys |
+//! | [`path`] | a path whose middle takes less than its ends, and changes |
 //! | [`ppk`] | post-quantum pre-shared keys |
 //! | [`capture`] | packets and keys, read by Wireshark |
 //! | [`certificates`] | certificates on one side or both, every AUTH method |
@@ -33,6 +34,7 @@ mod gateways;
 mod hostile;
 mod keys;
 mod nat;
+mod path;
 mod ppk;
 mod redirects;
 mod refusals;
@@ -94,6 +96,17 @@ const SCENARIOS: &[Scenario] = &[
     ("strongswan certificates, ECDSA P-256 by RFC 7427", certificates::p256_rfc_7427),
     ("strongswan certificates, ECDSA P-384 by method 10", certificates::p384_method_10),
     ("strongswan certificates, ECDSA P-384 by RFC 7427", certificates::p384_rfc_7427),
+    (
+        "strongswan path: a hop becomes narrow in silence and wide again while data moves, IPv4",
+        path::black_hole_over_ipv4,
+    ),
+    ("strongswan path: a hop becomes narrow in silence while data moves, IPv6", path::black_hole_over_ipv6),
+    ("strongswan path: a hop becomes narrow and says so while data moves, IPv4", path::spoken_over_ipv4),
+    ("strongswan path: a hop becomes narrow and says so while data moves, IPv6", path::spoken_over_ipv6),
+    ("strongswan path: a narrow hop that swallows large packets from the start", path::narrow_from_the_start),
+    ("strongswan path: IPv6 inside the narrowest IPv6 goes in fragments", path::ipv6_in_the_narrowest_ipv6),
+    ("strongswan path: a forged word of ICMP makes nothing smaller, IPv4", path::forged_over_ipv4),
+    ("strongswan path: a forged word of ICMP makes nothing smaller, IPv6", path::forged_over_ipv6),
     ("strongswan tcp: data and nothing but TCP on the wire", tcp::only_tcp),
     ("strongswan auto: without UDP TCP is tried after a silence, and first the next time", tcp::auto_without_udp),
     ("strongswan auto: with UDP no TCP connection is made", tcp::auto_with_udp),

@@ -44,6 +44,7 @@ pub(super) enum Operation {
     CreateChild,
     DeleteChild(EspSpi),
     Liveness,
+    Probe(usize),
     RekeyChild(EspSpi),
     RekeyIke,
     UpdateAddresses,
@@ -56,6 +57,7 @@ pub(super) enum Task {
     DeleteIke,
     Followup(Box<Followup>),
     Liveness,
+    Probe(usize),
     RekeyChild(Box<ChildRekey>),
     RekeyIke(Box<IkeRekey>),
     UpdateAddresses(AddressUpdate),
@@ -64,7 +66,7 @@ pub(super) enum Task {
 impl Task {
     /// Tells whether it makes, replaces or deletes an SA.
     pub(super) const fn is_about_sas(&self) -> bool {
-        !matches!(self, Self::Liveness | Self::UpdateAddresses(_))
+        !matches!(self, Self::Liveness | Self::Probe(_) | Self::UpdateAddresses(_))
     }
 
     /// Returns the own SPI of the CHILD SA that comes of it.

@@ -23,6 +23,7 @@ mod mobility;
 mod network;
 mod post_quantum;
 mod ppk;
+mod probe;
 mod redirects;
 mod renewal;
 mod several_answers;

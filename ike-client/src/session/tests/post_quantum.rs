@@ -100,6 +100,35 @@ fn big_values_travel_in_fragments_and_auth_covers_the_whole() {
 }
 
 #[test]
+fn where_a_path_swallows_large_fragments_smaller_ones_get_through() {
+    let configuration = Configuration { fragment_size: 1200, ..hybrid() };
+    let mut gateway = Gateway::new(configuration.clone(), Behaviour::default());
+    let mut session = client(configuration);
+    let init = sent_one(&mut session);
+    let answer = gateway.take(&init, at(1)).remove(0);
+    session.handle_datagram(&answer, session.remote(), at(1));
+    let large = sent(&mut session);
+    assert!(large.len() > 1 && large[0].len() > 1100);
+    // What is short of the large ones passes; the path takes 576 octets.
+    assert_eq!(gateway.take(large.last().unwrap(), at(1)), Vec::<Vec<u8>>::new());
+    let mut repeat = || {
+        let (due, _) = session.poll_timeout().unwrap();
+        session.handle_timeout(due);
+        // The first message is repeated beside, in case another answers it.
+        let intermediate = sent(&mut session).into_iter().filter(|message| message[18] == large[0][18]);
+        (due, intermediate.collect::<Vec<_>>())
+    };
+    assert_eq!(repeat().1, large);
+    let (now, small) = repeat();
+    assert!(small.len() > large.len() && small.iter().all(|message| message.len() <= 576 - 20 - 8 - 4));
+    let answers: Vec<_> = small.iter().flat_map(|message| gateway.take(message, now)).collect();
+    answers.iter().for_each(|answer| session.handle_datagram(answer, session.remote(), now));
+    answer_psk(&mut session, PSK, now);
+    exchange(&mut session, &mut gateway, now);
+    assert_eq!(session.state_name(), "established");
+}
+
+#[test]
 fn the_renewals_of_both_sas_are_hybrid_whoever_asks() {
     for by_client in [true, false] {
         let mut pair = Pair::with(hybrid(), Behaviour::default());

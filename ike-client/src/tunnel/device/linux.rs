@@ -7,11 +7,14 @@ use crate::tunnel::ecn;
 use crate::tunnel::offload::headers::VIRTIO_LENGTH;
 use crate::tunnel::offload::{Segments, SplitError, VirtioHeader, split};
 use crate::tunnel::pace::Again;
+use crate::tunnel::socket::linux;
 use crate::tunnel::tally::{Tally, add};
 use crate::tunnel::wake::Wake;
 use std::io;
+use std::net::{Ipv4Addr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use tun::AbstractDevice;
 
 /// TUN_F_* of include/uapi/linux/if_tun.h: checksum, TCP over both families, UDP over both.
@@ -28,7 +31,7 @@ pub struct Device {
     fd: Arc<OwnedFd>,
     name: String,
     index: u32,
-    mtu: u16,
+    mtu: Arc<AtomicU16>,
 }
 
 impl Device {
@@ -55,7 +58,12 @@ impl Device {
         // Since 6.2; without it datagrams come one by one.
         let _ = offload(fd.as_fd(), OFFLOAD_CHECKSUM | OFFLOAD_TCP | OFFLOAD_UDP);
         device.enabled(true).map_err(io::Error::other)?;
-        Ok(Self { fd: Arc::new(fd), name, index: u32::try_from(index).unwrap_or(0), mtu })
+        Ok(Self {
+            fd: Arc::new(fd),
+            name,
+            index: u32::try_from(index).unwrap_or(0),
+            mtu: Arc::new(AtomicU16::new(mtu)),
+        })
     }
 
     /// Returns the device's name.
@@ -68,9 +76,27 @@ impl Device {
         self.index
     }
 
-    /// Returns the largest packet.
-    pub const fn mtu(&self) -> u16 {
-        self.mtu
+    /// Changes the largest packet that applications may send.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn set_mtu(&self, mtu: u16) -> io::Result<()> {
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+        let mut request = linux::named(&self.name);
+        request.ifr_ifru.ifru_mtu = libc::c_int::from(mtu);
+        // SAFETY: SIOCSIFMTU reads one `ifreq`, which lives until the call is over; the descriptor is
+        // the socket's, which does too.
+        let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFMTU as libc::Ioctl, &raw const request) };
+        if result < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        self.mtu.store(mtu, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Returns the largest packet, which may change.
+    pub fn mtu(&self) -> Arc<AtomicU16> {
+        Arc::clone(&self.mtu)
     }
 
     /// Makes the end that reads what applications send.

@@ -6,6 +6,7 @@ use crate::tunnel::tally::{Tally, add};
 use crate::tunnel::wake::Wake;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU16;
 use tun::AbstractDevice;
 
 /// A device that exists as long as this does.
@@ -13,7 +14,7 @@ pub struct Device {
     device: Arc<tun::Device>,
     name: String,
     index: u32,
-    mtu: u16,
+    mtu: Arc<AtomicU16>,
 }
 
 impl Device {
@@ -31,7 +32,12 @@ impl Device {
         let device = tun::create(&configuration).map_err(io::Error::other)?;
         let index = device.tun_index().map_err(io::Error::other)?;
         let name = device.tun_name().map_err(io::Error::other)?;
-        Ok(Self { device: Arc::new(device), name, index: u32::try_from(index).unwrap_or(0), mtu })
+        Ok(Self {
+            device: Arc::new(device),
+            name,
+            index: u32::try_from(index).unwrap_or(0),
+            mtu: Arc::new(AtomicU16::new(mtu)),
+        })
     }
 
     /// Returns the device's name.
@@ -44,9 +50,17 @@ impl Device {
         self.index
     }
 
+    /// Here the size is as it was when the device was made: the path is not asked either.
+    ///
+    /// # Errors
+    /// Always.
+    pub fn set_mtu(&self, _: u16) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// Returns the largest packet.
-    pub const fn mtu(&self) -> u16 {
-        self.mtu
+    pub fn mtu(&self) -> Arc<AtomicU16> {
+        Arc::clone(&self.mtu)
     }
 
     /// Makes the end that reads what applications send.

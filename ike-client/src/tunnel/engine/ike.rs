@@ -5,6 +5,7 @@ mod takeover;
 use super::path::{Path, Told};
 use super::race::Winner;
 use super::schedule::Candidate;
+use super::size::PathSize;
 use super::succession::{Came, REDIRECT_PERIOD, Succession, Wanted};
 use super::traffic::Traffic;
 use super::{End, Owner};
@@ -36,23 +37,25 @@ const LOOK_SLACK: Duration = Duration::from_secs(1);
 
 /// One way on which the gateway has answered, and the tunnel that comes of it.
 pub(super) struct Engine<'a> {
-    tunnel: &'a TunnelConfiguration,
+    pub(super) tunnel: &'a TunnelConfiguration,
     candidate: Candidate,
-    session: Session,
+    pub(super) session: Session,
     /// Sessions beside it: the one that will take its place, the one whose place it took.
     succession: Succession,
-    path: Path,
+    pub(super) path: Path,
     /// The gateway that the data plane sends to.
     linked: SocketAddr,
     alarm: Alarm,
-    traffic: Traffic,
-    esp: Arc<EspEncapsulation>,
+    pub(super) traffic: Traffic,
+    pub(super) esp: Arc<EspEncapsulation>,
+    /// How large packets may be.
+    pub(super) size: PathSize,
     /// What was negotiated, until the first CHILD SA makes a tunnel of it.
     negotiated: Option<Box<Established>>,
     /// The addresses that the tunnel stands on.
-    assigned: Vec<IpNet>,
+    pub(super) assigned: Vec<IpNet>,
     /// What the owner was told of the tunnel last.
-    shown: Option<EstablishedTunnel>,
+    pub(super) shown: Option<EstablishedTunnel>,
     /// When the gateway was contacted.
     began: Timestamp,
     /// When the way is looked at next.
@@ -86,6 +89,7 @@ impl<'a> Engine<'a> {
             alarm: Alarm::new()?,
             traffic: Traffic::new(owner.lease),
             esp: Arc::new(EspEncapsulation::new(tunnel.volume)),
+            size: PathSize::default(),
             negotiated: None,
             assigned: Vec::new(),
             shown: None,
@@ -193,6 +197,7 @@ impl<'a> Engine<'a> {
         }
         let encapsulation: Arc<dyn Encapsulation> = Arc::clone(&self.esp) as _;
         self.linked = gateway;
+        self.search_anew(outbox, now);
         let linked = self.path.hand_over(gateway).and_then(|link| self.traffic.relink(link, encapsulation));
         if let Err(error) = linked {
             let cause = EndCause::Network { error: error.to_string() };
@@ -205,8 +210,9 @@ impl<'a> Engine<'a> {
         self.look_due = now + LOOK;
         let gateway = self.session.remote();
         let own = self.path.local(LocalSocket::Encapsulated).map(|own| own.ip());
-        match (socket::source(gateway, self.tunnel.firewall_mark), own) {
-            (Ok(source), Ok(own)) if source != own => self.go_over(source, gateway, outbox, now),
+        match (socket::way(gateway, self.tunnel.firewall_mark), own) {
+            (Ok((source, _)), Ok(own)) if source != own => self.go_over(source, gateway, outbox, now),
+            (Ok((source, octets)), _) => self.note_belief(source, octets, outbox, now),
             // Without any way silence decides, as it would with one that leads nowhere.
             _ => {}
         }
@@ -248,6 +254,7 @@ impl<'a> Engine<'a> {
             self.path.next_due(),
             self.succession.poll_timeout(),
             Some(self.look_due + LOOK_SLACK).filter(|_| self.traffic.is_running()),
+            self.size.next_due().filter(|_| self.traffic.is_running()),
             self.ending.as_ref().map(|(_, until)| *until),
         ]
         .into_iter()
@@ -268,6 +275,10 @@ impl<'a> Engine<'a> {
         self.succession.handle_timeout(now);
         if self.traffic.is_running() && self.look_due <= now + LOOK_SLACK {
             self.look_at_the_way(outbox, now);
+            self.note_traffic(now);
+        }
+        if self.traffic.is_running() {
+            self.search_on(now);
         }
         if self.esp.poll_timeout().is_some_and(|at| at <= now) {
             self.esp.handle_timeout(now);
@@ -413,6 +424,7 @@ impl<'a> Engine<'a> {
                 self.want_successor(Wanted::Redirect(to), REDIRECT_PERIOD, outbox, now);
             }
             session::Event::Ticket(ticket) => outbox.put(Event::Ticket { ticket }),
+            session::Event::Probed { arrived, .. } => self.probed(arrived, outbox, now),
             session::Event::Warning(warning) => outbox.put(Event::Warning { warning }),
             session::Event::Closed { cause } => self.end(cause.into(), outbox, now),
         }
@@ -420,8 +432,7 @@ impl<'a> Engine<'a> {
 
     /// Creates the device and starts the data plane.
     fn bring_up(&mut self, negotiated: &Established, child: &established::Child, outbox: &mut Outbox, now: Timestamp) {
-        let room = self.path.room(negotiated.gateway);
-        let mtu = self.tunnel.mtu.unwrap_or_else(|| established::mtu(room, self.esp.layout().unwrap_or_default()));
+        let mtu = self.tunnel.mtu.unwrap_or_else(|| self.first_size(&negotiated.addresses));
         let device = match Device::create(&self.tunnel.device, mtu) {
             Ok(device) => device,
             Err(error) => {
@@ -442,6 +453,7 @@ impl<'a> Engine<'a> {
         match self.start(device, negotiated.gateway) {
             Ok(()) => {
                 self.shown = Some(tunnel.clone());
+                self.begin_search(mtu, &negotiated.addresses, now);
                 outbox.put(Event::Established { tunnel: Box::new(tunnel) });
             }
             Err(error) => {

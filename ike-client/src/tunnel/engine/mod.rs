@@ -9,6 +9,7 @@ mod ike;
 mod path;
 mod race;
 mod schedule;
+mod size;
 mod stream;
 mod succession;
 mod traffic;

@@ -38,6 +38,8 @@ pub struct UdpPath {
     ike: UdpSocket,
     /// The second, for receiving, while the data plane does not.
     encapsulated: Option<UdpSocket>,
+    /// Whether packets go in fragments.
+    cut: bool,
     /// Where datagrams are received to.
     buffer: Box<[u8]>,
     /// Where else the gateway is, as far as the data plane's link needs to know.
@@ -67,7 +69,7 @@ impl Path {
                 let ike = UdpSocket::from_std(sockets.ike.try_clone()?)?;
                 let encapsulated = Some(UdpSocket::from_std(sockets.encapsulated.try_clone()?)?);
                 let (buffer, others) = (vec![0; LARGEST].into(), Arc::default());
-                Ok(Self::Udp(UdpPath { sockets, ike, encapsulated, buffer, others }))
+                Ok(Self::Udp(UdpPath { sockets, ike, encapsulated, cut: false, buffer, others }))
             }
             Carrier::Tcp { .. } => {
                 StreamPath::open(gateway, firewall_mark).await.map(|path| Self::Stream(Box::new(path)))
@@ -97,9 +99,30 @@ impl Path {
         }
     }
 
+    /// Takes note of what the first hop takes; returns whether that is another size than before.
+    pub fn note_first_hop(&mut self, octets: usize) -> bool {
+        match self {
+            Self::Udp(path) => std::mem::replace(&mut path.sockets.path_mtu, octets) != octets,
+            Self::Stream(_) => false,
+        }
+    }
+
+    /// Cuts what the path does not take in one piece, or does so no more. Routers of IPv4 do it themselves.
+    pub fn cut(&mut self, cut: bool) {
+        if let Self::Udp(path) = self {
+            path.cut = cut;
+            path.apply_cut();
+        }
+    }
+
     /// Sends what the session wants sent. What does not go is lost; the session repeats it.
     pub fn send(&mut self, transmit: &Transmit) {
         let result = match (self, transmit.socket) {
+            (Self::Udp(path), LocalSocket::Encapsulated) if transmit.whole => {
+                let sent = socket::send_whole(&path.sockets.encapsulated, &transmit.bytes, transmit.destination);
+                path.apply_cut();
+                sent
+            }
             (Self::Udp(path), LocalSocket::Ike) => {
                 path.sockets.ike.send_to(&transmit.bytes, transmit.destination).map(drop)
             }
@@ -204,6 +227,7 @@ impl Path {
         let sockets = socket::open(gateway, firewall_mark)?;
         path.ike = UdpSocket::from_std(sockets.ike.try_clone()?)?;
         path.sockets = sockets;
+        path.cut = false;
         path.sockets.encapsulated.local_addr()
     }
 
@@ -219,6 +243,14 @@ impl Path {
 }
 
 impl UdpPath {
+    fn apply_cut(&self) {
+        if self.sockets.local.is_ipv6()
+            && let Err(error) = socket::cut_for_ipv6(&self.sockets.encapsulated, self.cut)
+        {
+            tracing::debug!(%error, "what the path takes cannot be heeded");
+        }
+    }
+
     fn poll(&self, cx: &mut Context<'_>) -> Poll<LocalSocket> {
         // Whatever they say, receiving finds out.
         if self.ike.poll_recv_ready(cx).is_ready() {

@@ -135,6 +135,22 @@ impl Traffic {
         }
     }
 
+    /// Takes another size of the largest inner packet into use; the system tells whoever sends larger ones.
+    pub fn set_mtu(&self, mtu: u16) {
+        if let Some(Running { device, .. }) = &self.running
+            && let Err(error) = device.set_mtu(mtu)
+        {
+            tracing::warn!(%error, mtu, "the device does not take another size of packets");
+        }
+    }
+
+    /// Tells those who send to this host by TCP that packets must be of `mtu` octets at most.
+    pub fn tell_senders(&self, mtu: u16) {
+        if let Some(running) = &self.running {
+            running.plane.tell_senders(mtu);
+        }
+    }
+
     /// Sends what was held while there was no key to seal with.
     pub fn send_held(&self) {
         if let Some(running) = &self.running {

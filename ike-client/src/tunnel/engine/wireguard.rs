@@ -321,7 +321,7 @@ impl<'a> Engine<'a> {
         }
         self.look_due = now + LOOK;
         let own = self.sockets.local.ip();
-        match socket::source(self.gateway, self.tunnel.firewall_mark) {
+        match socket::way(self.gateway, self.tunnel.firewall_mark).map(|(source, _)| source) {
             Ok(source) if source != own => self.go_over(source),
             // Without any way silence decides, as it would with one that leads nowhere.
             _ => {}
@@ -376,7 +376,10 @@ impl<'a> Engine<'a> {
         let layout = self.peer.layout().unwrap_or_default();
         let around = overhead::outside(Carrier::Udp, self.gateway.is_ipv4());
         let room = self.sockets.path_mtu.saturating_sub(around);
-        let mtu = self.tunnel.mtu.unwrap_or_else(|| established::mtu(room, layout));
+        let mtu = self
+            .tunnel
+            .mtu
+            .unwrap_or_else(|| established::mtu(room, layout, established::floor(&self.tunnel.addresses)));
         let device = match Device::create(&self.tunnel.device, mtu) {
             Ok(device) => device,
             Err(error) => {

@@ -54,6 +54,7 @@ impl Engine<'_> {
                     let shown = established::Child::of(&child);
                     self.esp.install(child.outbound, child.inbound, false);
                     self.take_over(&shown, outbox, now);
+                    self.search_anew(outbox, now);
                 }
                 session::Event::Closed { cause } if self.succession.may_take_over() => {
                     tracing::warn!(%cause, "no successor of the tunnel came about");
