@@ -178,3 +178,19 @@ async fn an_endpoint_that_was_away_follows_one_key_after_the_other_and_a_new_one
         assert!(endpoint.others.is_empty(), "{:?}", endpoint.others);
     }
 }
+
+#[tokio::test]
+async fn keys_that_follow_one_another_on_one_stream_are_each_believed() {
+    let lab = Lab::start().await;
+    let mut endpoint = Endpoint::start(&lab.enrol("pc").await, &Network::default());
+    endpoint.telemetry.report(facts(true));
+    endpoint.until_up().await;
+    for number in 1..=5 {
+        lab.ask(json!({"do": "rotate-signing-key", "overlap_seconds": 0})).await;
+        let tag = format!("Under key {number}");
+        lab.ask(json!({"do": "set-tag", "endpoint": "pc", "tag": tag})).await;
+        endpoint.until_tag(&tag, Presence::Present).await;
+    }
+    assert_eq!(endpoint.downs, 0, "it is the same stream all the time");
+    assert!(endpoint.others.is_empty(), "{:?}", endpoint.others);
+}

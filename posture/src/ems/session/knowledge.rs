@@ -55,15 +55,19 @@ impl Keeper {
         self.verifier = verifier;
     }
 
-    /// Judges announcements of keys, oldest first. The first that does not follow ends it.
+    /// Judges announcements of keys, oldest first. What does not follow is passed over: EMS may begin with
+    /// keys whose time is long over here. It is a refusal where it comes last.
     fn follow(&mut self, announcements: Vec<Signed>) -> Result<(), Refusal> {
+        let mut outcome = Ok(());
         for announcement in announcements {
-            if self.verifier.follow(&announcement)? {
-                tracing::info!(number = self.verifier.keys().newest(), "EMS signs with a new key");
-                self.unstored_keys.push(announcement);
-            }
+            outcome = self.verifier.follow(&announcement).map(|is_new| {
+                if is_new {
+                    tracing::info!(number = self.verifier.keys().newest(), "EMS signs with a new key");
+                    self.unstored_keys.push(announcement);
+                }
+            });
         }
-        Ok(())
+        outcome
     }
 
     /// Judges a set. Returns whether knowledge changed, and what was refused.
@@ -200,5 +204,44 @@ impl Storing {
             Ok(()) => Ok(keys.len()),
             Err(error) => Err((error, documents)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::protocol::EmsId;
+    use super::super::super::signed::{Fingerprint, KeyAnnouncement};
+    use super::*;
+    use ring::signature::{Ed25519KeyPair, KeyPair};
+
+    fn key(number: u8) -> Ed25519KeyPair {
+        Ed25519KeyPair::from_seed_unchecked(&[number; 32]).unwrap()
+    }
+
+    /// The announcement of key `number` under the one before it, which no longer holds.
+    fn announced(number: u8) -> Signed {
+        let next = key(number).public_key().as_ref().to_vec();
+        let announcement =
+            KeyAnnouncement { ems: EmsId("ems".into()), number: number.into(), key: next, overlap_until_unix: 0 };
+        let body = serde_json::to_vec(&announcement).unwrap();
+        let signature = key(number - 1).sign(&KeyAnnouncement::message(&body)).as_ref().to_vec();
+        Signed { body, signature }
+    }
+
+    #[test]
+    fn keys_whose_time_is_long_over_do_not_hide_the_newest() {
+        let directory = tempfile::TempDir::new().unwrap();
+        let first = key(0).public_key().as_ref().try_into().unwrap();
+        let verifier = Verifier::new(EmsId("ems".into()), first, Fingerprint([7; 32]));
+        let (mut keeper, failure) = Keeper::open(verifier, Cache::open(directory.path()).unwrap());
+        assert!(failure.is_none());
+        for newest in 1..=5 {
+            // EMS begins with the first each time.
+            keeper.follow((1..=newest).map(announced).collect()).unwrap();
+            assert_eq!(keeper.have().key, u64::from(newest));
+        }
+        assert_eq!(keeper.unstored_keys.len(), 5, "each is stored once");
+        assert!(keeper.follow(vec![announced(7)]).is_err(), "one that was left out cannot be passed over");
+        assert_eq!(keeper.have().key, 5);
     }
 }

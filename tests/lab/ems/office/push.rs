@@ -104,8 +104,9 @@ impl Office {
         }
         let pushed =
             Pushed { id: self.next_number(), message: PushMessage::Documents { documents: documents.clone() } };
+        let newest = self.newest_key();
         let Some(stream) = self.streams.get_mut(&id) else { return };
-        note(&mut stream.have, &documents);
+        note(&mut stream.have, &documents, newest);
         if stream.sender.try_send(pushed).is_err() {
             self.streams.remove(&id);
         }
@@ -113,9 +114,14 @@ impl Office {
 
     /// Notes documents that reached an endpoint on another way.
     pub(super) fn note_sent(&mut self, endpoint: &EndpointId, documents: &DocumentSet) {
+        let newest = self.newest_key();
         for stream in self.streams.values_mut().filter(|stream| stream.endpoint == *endpoint) {
-            note(&mut stream.have, documents);
+            note(&mut stream.have, documents, newest);
         }
+    }
+
+    fn newest_key(&self) -> u64 {
+        u64::try_from(self.authority.announcements().len()).unwrap_or(u64::MAX)
     }
 
     /// Finds out who came and who went; tags that follow from that are pushed and shared.
@@ -141,7 +147,8 @@ impl Office {
     }
 }
 
-fn note(have: &mut Have, documents: &DocumentSet) {
+/// Notes what an endpoint has now. Every set of documents goes with the announcements up to the newest key.
+fn note(have: &mut Have, documents: &DocumentSet, newest_key: u64) {
     let counter = |signed: &Option<Signed>| {
         let document = signed
             .as_ref()
@@ -151,4 +158,5 @@ fn note(have: &mut Have, documents: &DocumentSet) {
     have.profile = counter(&documents.profile).unwrap_or(have.profile);
     have.rules = counter(&documents.rules).unwrap_or(have.rules);
     have.tags = counter(&documents.tags).unwrap_or(have.tags);
+    have.key = newest_key;
 }
