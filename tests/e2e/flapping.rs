@@ -5,16 +5,16 @@
 //! stamp, each change of a file with the moment after it. [`Tap`] is what was on the wire. Both use
 //! CLOCK_BOOTTIME, and a packet of the tunnel is legal while the policy is kept and for a second after.
 
+use crate::management::Ems;
 use crate::{PSK, TUNNEL, gateway};
 use anyhow::{Context, Result, bail, ensure};
-use lab::client::{Endpoint, program};
-use lab::ems::Administrator;
-use lab::net::{Running, until};
+use lab::client::Endpoint;
+use lab::net::until;
 use lab::ping::once;
 use lab::roadwarrior::{CORPORATE, LIMIT, Network, wait_for};
 use lab::wire::{Kind, Packet, Tap, boottime_ns};
 use postern_api::ConnectionState;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::net::UdpSocket;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -56,53 +56,6 @@ impl Drop for Sampler {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         let _ = self.thread.take().map(std::thread::JoinHandle::join);
-    }
-}
-
-/// EMS in the client's own host: nothing but the service is between it and the endpoint.
-struct Ems {
-    state: PathBuf,
-    host: lab::net::Host,
-    process: Option<Running>,
-    runtime: tokio::runtime::Runtime,
-    /// One connection for many requests; made anew with each start of EMS.
-    administrator: Option<Administrator>,
-}
-
-impl Ems {
-    fn start(network: &Network) -> Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let state = network.folder.join("ems");
-        let mut ems = Self { state, host: network.client.clone(), process: None, runtime, administrator: None };
-        ems.run()?;
-        Ok(ems)
-    }
-
-    fn run(&mut self) -> Result<()> {
-        let out = self.state.with_extension("out");
-        let log = std::fs::File::create(&out)?;
-        let mut command = self.host.command(program("lab-ems")?);
-        command.arg("run").arg("--state").arg(&self.state);
-        command.args(["--listen", "127.0.0.1:8443", "--name", "localhost"]);
-        self.process = Some(Running::start("lab-ems", command.stdout(log.try_clone()?).stderr(log))?);
-        until("EMS", LIMIT, || Ok(std::fs::read_to_string(&out)?.contains("\"ready\":true").then_some(())))?;
-        self.administrator = Some(Administrator::of_state(&self.state)?);
-        Ok(())
-    }
-
-    /// `kill -9`.
-    fn kill(&mut self) {
-        self.process = None;
-    }
-
-    fn ask(&self, request: &Value) -> Result<Value> {
-        let administrator = self.administrator.as_ref().context("EMS was never started")?;
-        self.runtime.block_on(administrator.ask(&serde_json::from_value(request.clone())?))
-    }
-
-    /// Makes a change and returns its moment.
-    fn change(&self, request: &Value) -> Result<u64> {
-        self.ask(request)?["boottime_nanoseconds"].as_u64().context("EMS told no moment")
     }
 }
 
@@ -174,7 +127,7 @@ impl Stage {
     fn flows(&self) -> Result<()> {
         let second = Duration::from_secs(1);
         // Refused by a block, or without a route, until the tunnel is back.
-        until("an answer through the tunnel", LIMIT, || Ok(once(&self.ems.host, CORPORATE.parse()?, second).ok()))
+        until("an answer through the tunnel", LIMIT, || Ok(once(self.ems.host(), CORPORATE.parse()?, second).ok()))
             .with_context(|| self.endpoint.log())?;
         Ok(())
     }
@@ -208,17 +161,12 @@ pub fn violations_are_short() -> Result<()> {
     let tags =
         "[tags]\nsource = \"ems\"\nprohibited = [\"Flapping\", \"Marked\"]\nallowed = [\"Telemetry connected\"]\n";
     let endpoint = network.endpoint(&format!("{FLAPPING}{TUNNEL}{tags}"), &[("psk", PSK)])?;
-    let invitation = ems.ask(&json!({"do": "make-invitation", "label": "", "valid_seconds": 600}))?;
-    endpoint.configure("invitation", invitation["invitation"].as_str().context("no invitation")?)?;
-    let file = endpoint.path("config/invitation");
-    let enrolled = endpoint.expect(0, &["enroll", "--json", "--invitation-file", &file.to_string_lossy()])?;
-    let enrolled: Value = serde_json::from_str(&enrolled)?;
+    let name = ems.enrol(&endpoint)?;
     until("telemetry", LIMIT, || Ok(endpoint.status()?.posture.telemetry_connected.then_some(())))
         .with_context(|| endpoint.log())?;
     endpoint.expect(0, &["connect", "work"])?;
     let sampler = Sampler::start(&network)?;
     let tap = Tap::open(&network.client, "wan0")?;
-    let name = enrolled["endpoint"].as_str().context("no identifier")?.to_owned();
     let mut stage = Stage { ems, endpoint, marker, tap, truth: Truth::default(), seed: SEED, name };
     stage.flows()?;
     flap(&mut stage)?;

@@ -8,6 +8,8 @@ mod guard;
 mod hung;
 mod left_over;
 mod local;
+mod management;
+mod renewal;
 mod unattended;
 
 use anyhow::{Context, Result, ensure};
@@ -41,6 +43,12 @@ const SCENARIOS: &[Scenario] = &[
         "local: the README's tunnel without an EMS is refused, connects and is torn down by its own rules",
         local::by_its_own_rules,
     ),
+    (
+        "renewal: a certificate and the signing key of EMS are replaced under a tunnel that loses no packet",
+        renewal::renewed_under_a_tunnel,
+    ),
+    ("renewal: kill -9 of the service at each step leaves an identity that EMS takes", renewal::killed_while_renewing),
+    ("renewal: kill -9 of EMS while it changes its key leaves an EMS that is believed", renewal::killed_while_rotating),
     (
         "story: a fact and a tag that flap, and an EMS that dies, let no packet out a second after a violation began",
         flapping::violations_are_short,

@@ -139,7 +139,8 @@ impl Hub {
     pub(super) fn begin_posture(&mut self) {
         self.view.scan = scan::load(&self.paths.state).map(Ok);
         self.view.advisories_limit = Some(self.settings.posture.advisories_limit);
-        let cache = Cache::open(self.paths.enrolment()).map_err(|error| (FaultName::StateUnwritable, error));
+        let cache = Cache::open(self.paths.enrolment()).and_then(|cache| cache.sweep().map(|()| cache));
+        let cache = cache.map_err(|error| (FaultName::StateUnwritable, error));
         let read = |cache: Cache| match cache.identity() {
             Ok(identity) => Ok((identity, cache)),
             Err(error) => Err((FaultName::TagsUnknown, error)),

@@ -22,6 +22,8 @@ use std::sync::Arc;
 
 /// The largest file that is read, in bytes: a document in base64 and its frame.
 const MAXIMUM_FILE: u64 = 8 << 20;
+/// How the name of a file begins that is being written.
+const PENDING: &str = ".pending-";
 const IDENTITY: &str = "identity.json";
 const FLOOR: &str = "floor.json";
 const RELEASE: &str = "release.json";
@@ -86,6 +88,18 @@ impl Cache {
         let directory = directory.into();
         fs::create_dir_all(&directory).map_err(|source| CacheError::Unwritable { path: directory.clone(), source })?;
         Ok(Self { directory })
+    }
+
+    /// Removes what a crash left half written, private keys among it: before anything else writes here.
+    pub fn sweep(&self) -> Result<(), CacheError> {
+        let unwritable = |source| CacheError::Unwritable { path: self.directory.clone(), source };
+        for entry in fs::read_dir(&self.directory).map_err(unwritable)? {
+            let entry = entry.map_err(unwritable)?;
+            if entry.file_name().to_string_lossy().starts_with(PENDING) {
+                fs::remove_file(entry.path()).map_err(unwritable)?;
+            }
+        }
+        Ok(())
     }
 
     /// Reads the identity; `None` when the endpoint is not enrolled.
@@ -295,7 +309,7 @@ fn document_name(kind: DocumentKind) -> String {
 
 /// The temporary file is made for its owner alone (0600), and the rename keeps that.
 fn write_atomically(directory: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = tempfile::NamedTempFile::new_in(directory)?;
+    let mut file = tempfile::Builder::new().prefix(PENDING).tempfile_in(directory)?;
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
     file.persist(path).map_err(|error| error.error)?;

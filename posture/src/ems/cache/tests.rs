@@ -173,3 +173,14 @@ fn every_file_is_for_its_owner_alone() {
         assert_eq!(fs::metadata(lab.file(name)).unwrap().permissions().mode() & 0o777, 0o600, "{name}");
     }
 }
+
+#[test]
+fn what_a_crash_left_half_written_is_swept_and_nothing_else() {
+    let lab = Lab::new();
+    lab.store(1);
+    std::fs::write(lab.file(".pending-abc123"), "half of a private key").unwrap();
+    lab.cache.sweep().unwrap();
+    assert!(!lab.file(".pending-abc123").exists());
+    assert!(lab.file("tags.json").exists() && lab.file("floor.json").exists());
+    assert!(lab.cache.knowledge(&lab.verifier(), NOW).unwrap().tags.is_some());
+}
