@@ -10,6 +10,7 @@ mod left_over;
 mod local;
 mod management;
 mod renewal;
+mod twins;
 mod unattended;
 
 use anyhow::{Context, Result, ensure};
@@ -48,6 +49,10 @@ const SCENARIOS: &[Scenario] = &[
         renewal::renewed_under_a_tunnel,
     ),
     ("renewal: kill -9 of the service at each step leaves an identity that EMS takes", renewal::killed_while_renewing),
+    (
+        "local: a tunnel to a managed gateway, by another name, an address or a redirect, sends it no packet",
+        twins::never_dialled,
+    ),
     ("renewal: kill -9 of EMS while it changes its key leaves an EMS that is believed", renewal::killed_while_rotating),
     (
         "story: a fact and a tag that flap, and an EMS that dies, let no packet out a second after a violation began",

@@ -104,16 +104,18 @@ impl Catalogue {
         self.managed = tunnels;
     }
 
-    /// Remembers at which address a tunnel's gateway was met, or was found by its name.
-    pub fn remember_address(&mut self, name: &str, address: IpAddr) {
-        if self.find(name).is_some() {
-            let known = self.addresses.entry(name.to_owned()).or_default();
-            // Names of great services have many addresses, and they change.
-            if known.len() == MAXIMUM_ADDRESSES {
-                known.clear();
-            }
-            known.insert(address.to_canonical());
+    /// Remembers at which address a tunnel's gateway was met, or was found by its name; tells whether that was
+    /// not known.
+    pub fn remember_address(&mut self, name: &str, address: IpAddr) -> bool {
+        if self.find(name).is_none() {
+            return false;
         }
+        let known = self.addresses.entry(name.to_owned()).or_default();
+        // Names of great services have many addresses, and they change.
+        if known.len() == MAXIMUM_ADDRESSES {
+            known.clear();
+        }
+        known.insert(address.to_canonical())
     }
 
     /// Returns the names of EMS's tunnels.
@@ -128,6 +130,25 @@ impl Catalogue {
             names.map(|gateway| (name.clone(), gateway)).collect::<Vec<_>>()
         };
         self.managed.iter().flat_map(gateways).collect()
+    }
+
+    /// Returns the names of a tunnel's gateways that are no addresses.
+    pub fn host_names(&self, name: &str) -> Vec<(String, String)> {
+        let entry = self.find(name);
+        let dialled = entry.into_iter().flat_map(|entry| entry.tunnel.gateway.dialled());
+        let names = dialled.filter(|gateway| gateway.parse::<IpAddr>().is_err());
+        names.map(|gateway| (name.to_owned(), gateway)).collect()
+    }
+
+    /// Returns every address at which a managed gateway is known to be, with its tunnel.
+    pub fn managed_addresses(&self) -> BTreeMap<IpAddr, String> {
+        let addresses = |(name, managed): (&String, &Tunnel)| {
+            let literal = managed.gateway.comparable();
+            let literal = literal.iter().filter_map(|gateway| gateway.parse::<IpAddr>().ok());
+            let known = self.addresses.get(name).into_iter().flatten().copied();
+            literal.chain(known).map(|address| (address.to_canonical(), name.clone())).collect::<Vec<_>>()
+        };
+        self.managed.iter().flat_map(addresses).collect()
     }
 
     /// Finds a tunnel by its name.

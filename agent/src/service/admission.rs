@@ -17,7 +17,7 @@ pub(super) const SNAPSHOT_LIMIT: Duration = Duration::from_secs(2);
 /// How long a connection waits for a scan that is under way.
 const SCAN_PATIENCE: Duration = Duration::from_secs(30);
 
-/// How long looking managed gateways up may hold a local tunnel back.
+/// How long looking gateways up may hold a local tunnel back.
 const LOOK_UP_PATIENCE: Duration = Duration::from_secs(3);
 
 /// A connection that waits for its pre-check.
@@ -37,25 +37,38 @@ impl Hub {
         self.examination.tickets += 1;
         let ticket = self.examination.tickets;
         let asked = clock::now();
-        let names = self.managed_names_beside(&tunnel);
+        let names = self.names_to_compare(&tunnel);
         self.examination.pending.push(Pending { ticket, tunnel, owner, waiter, limit, asked, journal: None });
         let (reply, outcome) = tokio::sync::oneshot::channel();
         let _ = self.jobs.send(super::keeper::Job::Check(reply));
         let inbox = self.inbox.clone();
         tokio::spawn(async move {
-            tell_managed_addresses(names, &inbox).await;
+            tell_addresses(names, &inbox).await;
             let outcome = outcome.await.unwrap_or_else(|_| Ok(Vec::new())).map(drop);
             let _ = inbox.send(Message::Checked { ticket, outcome });
         });
         self.examine();
     }
 
-    /// Returns the names of managed gateways that a tunnel of somebody else's must not lead to.
-    fn managed_names_beside(&self, tunnel: &str) -> Vec<(String, String)> {
+    /// Returns what is looked up before a tunnel that is not managed is judged: the names of managed gateways,
+    /// to which it must not lead, and its own.
+    fn names_to_compare(&self, tunnel: &str) -> Vec<(String, String)> {
         match self.catalogue.find(tunnel) {
-            Some(entry) if entry.origin != Origin::Managed => self.catalogue.managed_host_names(),
+            Some(entry) if entry.origin != Origin::Managed && !self.catalogue.managed_names().is_empty() => {
+                let mut names = self.catalogue.managed_host_names();
+                names.extend(self.catalogue.host_names(tunnel));
+                names
+            }
             _ => Vec::new(),
         }
+    }
+
+    /// Tells NET where a tunnel must not go, by whatever name or redirect: one that is not managed, to a
+    /// managed gateway.
+    pub(super) fn keep_from_managed(&self, tunnel: &str) {
+        let managed = self.catalogue.find(tunnel).is_some_and(|entry| entry.origin == Origin::Managed);
+        let off_limits = if managed { Default::default() } else { self.catalogue.managed_addresses() };
+        self.net.keep_from(off_limits);
     }
 
     /// Lets those begin whose pre-check can be made.
@@ -147,14 +160,14 @@ impl Hub {
     }
 }
 
-/// Looks managed gateways up, so that a tunnel to their address is known for what it is.
-async fn tell_managed_addresses(names: Vec<(String, String)>, inbox: &Inbox) {
+/// Looks gateways up, so that a tunnel to a managed one's address is known for what it is.
+async fn tell_addresses(names: Vec<(String, String)>, inbox: &Inbox) {
     let look_up = |(tunnel, name): (String, String)| {
         let inbox = inbox.clone();
         tokio::spawn(async move {
             let found = tokio::time::timeout(LOOK_UP_PATIENCE, look_up::addresses(&name)).await;
             if let Ok(Ok(addresses)) = found {
-                let _ = inbox.send(Message::ManagedAddresses(tunnel, addresses));
+                let _ = inbox.send(Message::Addresses(tunnel, addresses));
             }
         })
     };

@@ -104,8 +104,8 @@ pub enum Message {
     Left(Result<bool, Fault>, Reply),
     /// An enrolment without a person ended.
     EnrolledUnattended(Result<(), Fault>),
-    /// Addresses of a managed gateway were looked up.
-    ManagedAddresses(String, Vec<IpAddr>),
+    /// Addresses of a gateway were looked up.
+    Addresses(String, Vec<IpAddr>),
     /// What is known has changed: everything is judged again.
     Rejudge,
     /// An answer for the engine was found.
@@ -321,8 +321,15 @@ impl Hub {
             Message::Enrolled(outcome, reply) => self.enrolled(outcome, reply),
             Message::Left(outcome, reply) => self.left(outcome, reply),
             Message::EnrolledUnattended(outcome) => self.enrolled_unattended(outcome),
-            Message::ManagedAddresses(name, addresses) => {
-                addresses.into_iter().for_each(|address| self.catalogue.remember_address(&name, address));
+            Message::Addresses(name, addresses) => {
+                let mut news = false;
+                for address in addresses {
+                    news |= self.catalogue.remember_address(&name, address);
+                }
+                // A tunnel that waits for its verdict may lead to a managed gateway, as is seen only now.
+                if news {
+                    self.rejudge();
+                }
             }
             Message::Rejudge => self.rejudge(),
             Message::Answered(id, answer) => self.net.engine(Command::Answer { id, answer }),
@@ -420,7 +427,10 @@ impl Hub {
         match effect {
             Effect::Start => self.start_engine(name),
             Effect::RevokeLease => self.net.engine(Command::RevokeLease),
-            Effect::Succeed => self.net.engine(Command::Succeed),
+            Effect::Succeed => {
+                self.keep_from_managed(name);
+                self.net.engine(Command::Succeed);
+            }
             Effect::Stop(reason) => {
                 self.tickets.destroy(name);
                 self.forget_prompts(name);
@@ -459,6 +469,7 @@ impl Hub {
     }
 
     pub(super) fn start_engine(&mut self, name: &str) {
+        self.keep_from_managed(name);
         let command = match self.catalogue.find(name) {
             Some(entry) if self.net_ready => {
                 let limit = self.limits.get(name).copied().unwrap_or(entry.tunnel.connect_timeout);

@@ -23,6 +23,10 @@ const LONGEST_NAME: usize = 254;
 /// # Errors
 /// What the resolver said, or that the child did not end in time.
 pub async fn addresses(name: &str) -> io::Result<Vec<IpAddr>> {
+    // An address is its own, and needs nobody.
+    if let Ok(address) = name.parse() {
+        return Ok(vec![address]);
+    }
     // A name is an argument of a program here, and not an option.
     let plain = |letter: char| letter.is_alphanumeric() || matches!(letter, '-' | '_' | '.');
     if name.is_empty() || name.len() > LONGEST_NAME || name.starts_with('-') || !name.chars().all(plain) {
@@ -71,6 +75,12 @@ pub fn child(name: &str) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn an_address_is_its_own() {
+        assert_eq!(addresses("192.0.2.1").await.unwrap(), ["192.0.2.1".parse::<IpAddr>().unwrap()]);
+        assert_eq!(addresses("2001:db8::1").await.unwrap(), ["2001:db8::1".parse::<IpAddr>().unwrap()]);
+    }
 
     #[tokio::test]
     async fn what_is_no_name_starts_no_program() {

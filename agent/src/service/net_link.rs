@@ -9,8 +9,9 @@ use crate::service::rights::Confinement;
 use ike_client::Timestamp;
 use ike_client::tunnel::clock;
 use ike_client::tunnel::control::{Command, Event};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -45,6 +46,9 @@ pub enum Told {
     Gone,
 }
 
+/// Addresses to which NET must not go, each with the managed tunnel to whose gateway it belongs.
+pub type OffLimits = BTreeMap<IpAddr, String>;
+
 type Awaited = Arc<Mutex<HashMap<u64, oneshot::Sender<Outcome>>>>;
 
 /// Speaks with NET, whichever process that is at the moment. Cheap to clone.
@@ -54,6 +58,7 @@ pub struct NetLink {
     awaited: Awaited,
     next: Arc<AtomicU64>,
     stuck: Arc<Notify>,
+    off_limits: Arc<Mutex<OffLimits>>,
 }
 
 /// How a conversation with one NET ended.
@@ -75,6 +80,7 @@ pub struct NetTask {
     /// Questions that the present NET was given.
     given: HashSet<u64>,
     told: mpsc::UnboundedSender<Told>,
+    off_limits: Arc<Mutex<OffLimits>>,
 }
 
 /// Makes the handle and its task.
@@ -82,11 +88,24 @@ pub fn link(told: mpsc::UnboundedSender<Told>) -> (NetLink, NetTask) {
     let (out, queue) = mpsc::unbounded_channel();
     let awaited = Awaited::default();
     let stuck = Arc::new(Notify::new());
-    let task = NetTask { stuck: Arc::clone(&stuck), queue, awaited: Arc::clone(&awaited), given: HashSet::new(), told };
-    (NetLink { out, awaited, next: Arc::new(AtomicU64::new(1)), stuck }, task)
+    let off_limits = Arc::default();
+    let task = NetTask {
+        stuck: Arc::clone(&stuck),
+        queue,
+        awaited: Arc::clone(&awaited),
+        given: HashSet::new(),
+        told,
+        off_limits: Arc::clone(&off_limits),
+    };
+    (NetLink { out, awaited, next: Arc::new(AtomicU64::new(1)), stuck, off_limits }, task)
 }
 
 impl NetLink {
+    /// Says where the engine must not go from now on, whatever a name or a redirect leads to.
+    pub fn keep_from(&self, off_limits: OffLimits) {
+        *self.off_limits.lock().unwrap_or_else(PoisonError::into_inner) = off_limits;
+    }
+
     /// Sends a command to the engine.
     pub fn engine(&self, command: Command) {
         let _ = self.out.send(ToNet::Engine { command: Box::new(command) });
@@ -238,9 +257,10 @@ impl NetTask {
                     Ok(Some(FromNet::LookUp { id, name })) => {
                         // Whoever parses strangers' datagrams does not start processes without end.
                         if looking_up.len() < MOST_LOOK_UPS {
+                            let off_limits = Arc::clone(&self.off_limits);
                             looking_up.spawn(async move {
-                                let outcome = look_up::addresses(&name).await;
-                                ToNet::LookedUp { id, outcome: outcome.map_err(|error| error.to_string()) }
+                                let found = look_up::addresses(&name).await.map_err(|error| error.to_string());
+                                ToNet::LookedUp { id, outcome: found.and_then(|found| allowed(found, &off_limits)) }
                             });
                         }
                     }
@@ -280,6 +300,17 @@ fn is_needless(command: &Command, leased: &mut Option<Timestamp>) -> bool {
             false
         }
         _ => false,
+    }
+}
+
+/// Leaves out where the engine must not go; says so where nothing is left.
+fn allowed(mut found: Vec<IpAddr>, off_limits: &Mutex<OffLimits>) -> Result<Vec<IpAddr>, String> {
+    let off_limits = off_limits.lock().unwrap_or_else(PoisonError::into_inner);
+    let owner = found.iter().find_map(|address| off_limits.get(&address.to_canonical())).cloned();
+    found.retain(|address| !off_limits.contains_key(&address.to_canonical()));
+    match owner {
+        Some(owner) if found.is_empty() => Err(format!("leads to the gateway of the managed tunnel {owner}")),
+        _ => Ok(found),
     }
 }
 
@@ -352,5 +383,18 @@ mod tests {
         net.stuck.notify_one();
         assert_eq!(conversation.await.unwrap().0, Over::NetStuck);
         question.abort();
+    }
+
+    #[test]
+    fn nothing_is_found_where_the_engine_must_not_go() {
+        let address = |text: &str| text.parse::<IpAddr>().unwrap();
+        let off_limits = Mutex::new(OffLimits::from([(address("192.0.2.1"), "RA-VPN".to_owned())]));
+        let both = vec![address("192.0.2.1"), address("192.0.2.2")];
+        assert_eq!(allowed(both, &off_limits), Ok(vec![address("192.0.2.2")]));
+        for spelling in ["192.0.2.1", "::ffff:192.0.2.1"] {
+            let refused = allowed(vec![address(spelling)], &off_limits).unwrap_err();
+            assert!(refused.contains("RA-VPN"), "{refused}");
+        }
+        assert_eq!(allowed(Vec::new(), &off_limits), Ok(Vec::new()));
     }
 }

@@ -1,7 +1,8 @@
 //! The gateway's name becomes addresses.
 //!
 //! Asking the system's resolver reads files and runs what `nsswitch.conf` names. An engine that is
-//! confined leaves that to its owner, by a [`NameService`] of its own.
+//! confined leaves that to its owner, by a [`NameService`] of its own. The owner is asked about an address
+//! in the place of a name too: wherever the engine sends its first packet to, the owner has named it.
 
 use super::control::AddressFamily;
 use std::future::Future;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 /// The addresses of a name, when they are found.
 pub type Found = Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send>>;
 
-/// Finds the addresses of a name.
+/// Finds the addresses of a name; of an address that is itself, where the owner lets the engine go there.
 pub type NameService = Arc<dyn Fn(String) -> Found + Send + Sync>;
 
 /// Returns the system's own resolver.
@@ -40,13 +41,9 @@ pub async fn gateway(name: &str, port: u16, family: AddressFamily, names: &NameS
         AddressFamily::Ipv6 => address.is_ipv6(),
     };
     let literal = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-    let mut addresses: Vec<SocketAddr> = match literal {
-        Ok(address) => vec![SocketAddr::new(address, port)],
-        Err(_) => {
-            let found = names(name.to_owned()).await?;
-            found.into_iter().map(|address| SocketAddr::new(address, port)).collect()
-        }
-    };
+    let asked = literal.map_or_else(|_| name.to_owned(), |address| address.to_string());
+    let found = names(asked).await?;
+    let mut addresses: Vec<SocketAddr> = found.into_iter().map(|address| SocketAddr::new(address, port)).collect();
     addresses.retain(wanted);
     addresses.dedup();
     addresses.truncate(MOST);
@@ -67,6 +64,16 @@ mod tests {
         assert_eq!(found, ["192.0.2.1:500".parse().unwrap()]);
         assert!(gateway("192.0.2.1", 500, AddressFamily::Ipv6, &names).await.is_err());
         assert_eq!(gateway("[2001:db8::1]", 500, AddressFamily::Ipv6, &names).await.unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn an_owner_that_forbids_an_address_is_obeyed() {
+        let names: NameService = Arc::new(|name| {
+            assert_eq!(name, "2001:db8::7");
+            Box::pin(async { Err(io::Error::from(io::ErrorKind::PermissionDenied)) })
+        });
+        let refused = gateway("[2001:db8::7]", 500, AddressFamily::Any, &names).await.unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::PermissionDenied);
     }
 
     #[tokio::test]
