@@ -31,6 +31,7 @@ const SCENARIOS: &[Scenario] = &[
     ("lab gateway: posternd connects, moves data, deletes and is deleted", postern::lives),
     ("lab gateway: posternd connects and renews with ML-KEM, as its profile demands", postern::post_quantum),
     ("lab gateway: posternd comes back by its ticket after its address changed", tickets::comes_back_by_them),
+    ("lab gateway: a loss of compliance destroys the ticket", tickets::destroyed_with_compliance),
     ("lab gateway: posternd is redirected in IKE_SA_INIT, once", redirects::in_the_first_exchange),
     ("lab gateway: posternd is redirected in IKE_AUTH, once", redirects::in_the_authentication),
     ("lab gateway: a redirect to a stranger is GatewayNotTrusted", redirects::to_a_stranger),
