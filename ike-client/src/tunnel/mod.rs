@@ -11,7 +11,7 @@
 //! | `encapsulation`, `esp`, `wireguard` | what packets travel in |
 //! | [`early`] | what came before its key |
 //! | `batch`, [`offload`], `ecn` | packets by the dozen, super-packets, congestion marks |
-//! | `pace` | when a thread looks for more, and when it lets more come |
+//! | `pace` | when a thread lets more packets come |
 //! | `overhead` | what lies around a sealed packet |
 //! | `path_mtu`, `senders` | the search for the largest packet that the path takes, and who must be told of it |
 //! | `tally`, `volume`, `published` | sums and values shared between threads |

@@ -1,39 +1,10 @@
-//! When a thread of the data plane looks for more, and when it lets more come first.
+//! When a thread of the data plane lets more packets come before it takes those that are there.
 //!
-//! Two guesses, both from what came before. After something was taken: is another look worth a system
-//! call, or is it time to wait? And before something is taken: do packets come so thick, one by one,
-//! that a moment's patience brings several of them for the price of one? What a network card does
-//! when it moderates its interrupts, and left to it where it hands over many at once anyway.
+//! Guessed from what came before: where packets come so thick, one by one, that a moment's patience
+//! brings several of them for the price of one. It is what a network card does when it moderates its
+//! interrupts, and left to it where it hands over many at once anyway.
 
 use std::time::{Duration, Instant};
-
-/// After so many looks in a row that found nothing another one is not worth it.
-const MISSES: u8 = 3;
-/// Every so many times it is tried all the same: the load may have changed.
-const TRY_AGAIN: u8 = 16;
-
-/// Guesses whether something is there right after something was taken.
-#[derive(Debug, Default)]
-pub struct Again {
-    misses: u8,
-    passed_over: u8,
-}
-
-impl Again {
-    /// Returns whether to look again at once; [`Self::note`] then takes what came of it.
-    pub fn is_worth_it(&mut self) -> bool {
-        if self.misses < MISSES {
-            return true;
-        }
-        self.passed_over = (self.passed_over + 1) % TRY_AGAIN;
-        self.passed_over == 0
-    }
-
-    /// Takes whether something was found.
-    pub fn note(&mut self, found: bool) {
-        self.misses = if found { 0 } else { self.misses.saturating_add(1) };
-    }
-}
 
 /// How long patience lasts. With the timer's own slack it is somewhat longer.
 pub const PATIENCE: Duration = Duration::from_micros(100);
@@ -41,7 +12,9 @@ pub const PATIENCE: Duration = Duration::from_micros(100);
 const WINDOW: Duration = Duration::from_millis(2);
 /// Packets of a window from which on patience brings several at a time.
 const THICK: usize = 24;
-/// Packets a look from which on there is nothing to be won.
+/// Packets a look from which on they do not come one by one: patience does not begin.
+const SOME: usize = 4;
+/// Packets a look from which on there is nothing to be won: patience ends.
 const MANY: usize = 16;
 
 /// Guesses whether to let more packets come before those that are there are taken.
@@ -72,7 +45,8 @@ impl Patience {
         let in_turn = answered >= self.packets - self.packets / 4 && answered <= self.packets + self.packets / 4;
         let windows = usize::try_from(passed.as_nanos() / WINDOW.as_nanos()).unwrap_or(usize::MAX);
         let thick = self.packets / windows.max(1) >= THICK;
-        self.holds = thick && self.packets < self.looks * MANY && !in_turn;
+        let most = if self.holds { MANY } else { SOME };
+        self.holds = thick && self.packets < self.looks * most && !in_turn;
         self.begin(sent, now);
     }
 
@@ -90,23 +64,14 @@ impl Patience {
 mod tests {
     use super::*;
 
-    #[test]
-    fn looking_again_is_given_up_when_it_brings_nothing_and_taken_up_when_it_does() {
-        let mut again = Again::default();
-        for _ in 0..MISSES {
-            assert!(again.is_worth_it());
-            again.note(false);
-        }
-        let tries = (0..TRY_AGAIN).filter(|_| again.is_worth_it()).count();
-        assert_eq!(tries, 1);
-        again.note(true);
-        assert!((0..100).all(|_| again.is_worth_it()));
+    fn holds(each: usize, every: Duration, answers: u64) -> bool {
+        goes_on(&mut Patience::default(), Instant::now(), each, every, answers)
     }
 
     /// Lets `each` packets come every `every` for twenty windows while `answers` of a hundred are sent;
     /// returns whether patience holds in the end.
-    fn holds(each: usize, every: Duration, answers: u64) -> bool {
-        let (mut patience, mut now, mut received) = (Patience::default(), Instant::now(), 0_u64);
+    fn goes_on(patience: &mut Patience, mut now: Instant, each: usize, every: Duration, answers: u64) -> bool {
+        let mut received = 0_u64;
         let end = now + 20 * WINDOW;
         while now < end {
             received += each as u64;
@@ -121,7 +86,11 @@ mod tests {
         let micros = Duration::from_micros;
         assert!(holds(1, micros(25), 0), "a stream that nobody has joined");
         assert!(holds(1, micros(25), 50), "and what it is acknowledged by");
-        assert!(holds(4, micros(120), 50), "which it becomes by patience");
+        assert!(!holds(5, micros(120), 50), "joined here and there already");
+        let (mut patience, start) = (Patience::default(), Instant::now());
+        assert!(goes_on(&mut patience, start, 1, micros(25), 0));
+        assert!(goes_on(&mut patience, start + 20 * WINDOW, 6, micros(150), 0), "what patience brings does not end it");
+        assert!(!goes_on(&mut patience, start + 40 * WINDOW, 45, micros(150), 0));
         assert!(!holds(1, micros(25), 100), "questions and answers in turn");
         assert!(!holds(1, micros(2_000), 0), "now and then one");
         assert!(!holds(1, micros(150), 50), "too thin for several to come");

@@ -10,7 +10,7 @@ use super::encapsulation::Encapsulation;
 use super::gate::Gate;
 use super::link::{Link, Received, SLOTS};
 use super::offload::mss;
-use super::pace::{Again, PATIENCE, Patience};
+use super::pace::{PATIENCE, Patience};
 use super::senders::Senders;
 use super::tally::{Tally, add};
 use super::wake::Wake;
@@ -158,14 +158,9 @@ impl Shared {
     }
 
     fn move_all_out(&self, reader: &mut Reader, batch: &mut OutboundBatch) -> io::Result<()> {
-        let mut again = Again::default();
         while reader.wait(&self.wake)? {
-            let mut drained = self.move_out(reader, batch)?;
             // As long as there is more nobody needs to wait for it.
-            while !drained && !self.wake.is_set() && again.is_worth_it() {
-                drained = self.move_out(reader, batch)?;
-                again.note(!batch.is_empty());
-            }
+            while !self.move_out(reader, batch)? && !self.wake.is_set() {}
         }
         Ok(())
     }
@@ -173,7 +168,6 @@ impl Shared {
     /// Moves a batch; returns whether nothing was left to be read.
     fn move_out(&self, reader: &mut Reader, batch: &mut OutboundBatch) -> io::Result<bool> {
         let (Some(_), Some(layout)) = (self.gate.enter(), self.encapsulation.layout()) else {
-            batch.start(batch.layout());
             return reader.discard(&self.tally).map(|()| true);
         };
         batch.start(layout);
@@ -203,7 +197,7 @@ impl Shared {
 
     fn inbound(&self, mut writer: Writer) {
         let mut batch = InboundBatch::new(SLOTS);
-        let (mut again, mut patience) = (Again::default(), Patience::default());
+        let mut patience = Patience::default();
         let result = loop {
             match self.link.wait(&self.wake) {
                 Ok(true) => {}
@@ -213,7 +207,7 @@ impl Shared {
             if patience.holds() {
                 std::thread::sleep(PATIENCE);
             }
-            match self.move_in(&mut writer, &mut batch, &mut again) {
+            match self.move_in(&mut writer, &mut batch) {
                 Ok(packets) => {
                     patience.note(packets, self.tally.packets_sent.load(Ordering::Relaxed), Instant::now());
                 }
@@ -226,14 +220,11 @@ impl Shared {
     }
 
     /// Moves what is there; returns how many packets it was.
-    fn move_in(&self, writer: &mut Writer, batch: &mut InboundBatch, again: &mut Again) -> io::Result<usize> {
+    fn move_in(&self, writer: &mut Writer, batch: &mut InboundBatch) -> io::Result<usize> {
         let mut packets = 0;
         loop {
             batch.start();
             let received = self.link.receive(batch, &self.tally)?;
-            if packets > 0 {
-                again.note(received != Received::Nothing);
-            }
             if received == Received::Nothing || self.wake.is_set() {
                 return Ok(packets);
             }
@@ -246,7 +237,7 @@ impl Shared {
             });
             self.tell_events();
             self.pass_on(writer, batch);
-            if received == Received::All || !again.is_worth_it() {
+            if received == Received::All {
                 return Ok(packets);
             }
         }

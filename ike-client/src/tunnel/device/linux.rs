@@ -6,7 +6,6 @@ use crate::tunnel::batch::{InboundBatch, MAX_PACKET, OutboundBatch};
 use crate::tunnel::ecn;
 use crate::tunnel::offload::headers::VIRTIO_LENGTH;
 use crate::tunnel::offload::{Segments, SplitError, VirtioHeader, split};
-use crate::tunnel::pace::Again;
 use crate::tunnel::socket::linux;
 use crate::tunnel::tally::{Tally, add};
 use crate::tunnel::wake::Wake;
@@ -101,12 +100,7 @@ impl Device {
 
     /// Makes the end that reads what applications send.
     pub fn reader(&self) -> Reader {
-        Reader {
-            fd: Arc::clone(&self.fd),
-            scratch: vec![0; VIRTIO_LENGTH + MAX_PACKET].into(),
-            held: None,
-            again: Again::default(),
-        }
+        Reader { fd: Arc::clone(&self.fd), scratch: vec![0; VIRTIO_LENGTH + MAX_PACKET].into(), held: None }
     }
 
     /// Makes the end that writes what applications receive.
@@ -122,7 +116,6 @@ pub struct Reader {
     scratch: Box<[u8]>,
     /// A packet that was read and did not fit the batch any more: its length with the header.
     held: Option<usize>,
-    again: Again,
 }
 
 /// Writes segments into a batch.
@@ -158,11 +151,11 @@ impl Reader {
         loop {
             let length = match self.held.take() {
                 Some(length) => length,
-                // Whether anything is left the wait will tell.
-                None if !batch.is_empty() && !self.again.is_worth_it() => return Ok(true),
-                None => match self.read(!batch.is_empty())? {
-                    Some(length) => length,
-                    None => return Ok(true),
+                None => match nix::unistd::read(&self.fd, &mut self.scratch) {
+                    Ok(length) => length,
+                    Err(nix::errno::Errno::EAGAIN) => return Ok(true),
+                    Err(nix::errno::Errno::EINTR) => continue,
+                    Err(error) => return Err(error.into()),
                 },
             };
             let whole = self.scratch.get(..length).unwrap_or_default();
@@ -184,22 +177,6 @@ impl Reader {
             if batch.is_half_full() {
                 return Ok(false);
             }
-        }
-    }
-
-    /// Reads one packet with its header, if one is there; `again` says that it is another one.
-    fn read(&mut self, again: bool) -> io::Result<Option<usize>> {
-        loop {
-            let read = match nix::unistd::read(&self.fd, &mut self.scratch) {
-                Ok(length) => Some(length),
-                Err(nix::errno::Errno::EAGAIN) => None,
-                Err(nix::errno::Errno::EINTR) => continue,
-                Err(error) => return Err(error.into()),
-            };
-            if again {
-                self.again.note(read.is_some());
-            }
-            return Ok(read);
         }
     }
 
