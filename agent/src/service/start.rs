@@ -12,7 +12,7 @@ use crate::control;
 use crate::platform;
 use crate::profile::{Paths, settings};
 use anyhow::Context;
-use posture::collect::{Collector, Settings as CollectorSettings};
+use posture::collect::{Collector, FirewallListener, Settings as CollectorSettings};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -30,6 +30,7 @@ const SETTLING: Duration = Duration::from_secs(10);
 /// What keeps the service from running at all: settings that are not valid, another service on
 /// the same directories, a control socket that cannot be opened.
 pub fn main(paths: Paths) -> anyhow::Result<()> {
+    let firewall = FirewallListener::open();
     rights::keep_for_main().context("capabilities cannot be reduced")?;
     let settings = settings::load(&paths)?;
     prepare(&paths.state, 0o700)?;
@@ -59,7 +60,7 @@ pub fn main(paths: Paths) -> anyhow::Result<()> {
         });
         let (jobs, jobs_in) = mpsc::unbounded_channel();
         let keeper = tokio::spawn(Keeper::new(paths.state.clone(), Hands::new(net.clone())).run(jobs_in));
-        let watched = watching::begin(&inbox);
+        let watched = watching::begin(&inbox, firewall);
         let (asleep, mut sleeping) = mpsc::unbounded_channel();
         tokio::spawn(platform::watch_sleep(asleep));
         let to_hub = inbox.clone();

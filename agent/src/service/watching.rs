@@ -3,8 +3,9 @@
 
 use super::hub::{Hub, Inbox, Message};
 use postern_api::health::Check;
-use posture::collect::{self, Noticing};
+use posture::collect::{self, FirewallListener, Noticing};
 use std::collections::BTreeSet;
+use std::io;
 use std::path::PathBuf;
 use tokio::sync::mpsc;
 
@@ -24,26 +25,39 @@ pub(super) struct Watching {
     programs: BTreeSet<String>,
 }
 
-/// Begins to listen; what is heard goes to the hub.
-pub(super) fn begin(inbox: &Inbox) -> Watched {
+/// Begins to listen; what is heard goes to the hub. The packet filter is listened to already, since that
+/// takes a right which the service has given up by now.
+pub(super) fn begin(inbox: &Inbox, firewall: io::Result<FirewallListener>) -> Watched {
     let (files, files_in) = mpsc::unbounded_channel();
     let (programs, programs_in) = mpsc::unbounded_channel();
     let (changed, mut changes) = mpsc::channel(1);
     let (notices, mut noticed) = mpsc::unbounded_channel();
     tokio::spawn(collect::file_changes(files_in, changed.clone(), notices.clone()));
     tokio::spawn(collect::process_changes(programs_in, changed.clone(), notices.clone()));
-    for about in ["network", "firewall"] {
-        let (changed, notices) = (changed.clone(), notices.clone());
-        tokio::spawn(async move {
-            let _ = notices.send(Noticing { about, how: Ok("told by the kernel") });
-            let ended = match about {
-                "network" => collect::network_changes(changed).await,
-                _ => collect::firewall_changes(changed).await,
-            };
+    tokio::spawn(collect::service_changes(changed.clone(), notices.clone()));
+    let told = notices.clone();
+    let by_kernel = move |about: &'static str, ended: Option<io::Result<()>>| {
+        let how = ended.map_or(Ok("told by the kernel"), |ended| {
             let reason = ended.err().map_or_else(|| "the kernel stopped telling".to_owned(), |error| error.to_string());
-            let _ = notices.send(Noticing { about, how: Err(format!("looked at at each tick: {reason}")) });
+            Err(format!("looked at at each tick: {reason}"))
         });
-    }
+        let _ = told.send(Noticing { about, how });
+    };
+    let (of_network, tell) = (changed.clone(), by_kernel.clone());
+    tokio::spawn(async move {
+        tell("network", None);
+        tell("network", Some(collect::network_changes(of_network).await));
+    });
+    tokio::spawn(async move {
+        let ended = match firewall {
+            Ok(listener) => {
+                by_kernel("firewall", None);
+                listener.changes(changed).await
+            }
+            Err(error) => Err(error),
+        };
+        by_kernel("firewall", Some(ended));
+    });
     let to_hub = inbox.clone();
     tokio::spawn(async move {
         loop {

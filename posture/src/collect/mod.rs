@@ -21,7 +21,7 @@ mod processes;
 mod watch;
 
 pub use pem::certificates;
-pub use watch::{Notices, Noticing, file_changes, firewall_changes, network_changes, process_changes};
+pub use watch::{FirewallListener, Notices, Noticing, file_changes, network_changes, process_changes, service_changes};
 
 // What other systems' tools print is read by code that is tested on this one.
 #[cfg(any(test, target_os = "macos"))]

@@ -31,12 +31,33 @@ pub async fn network_changes(changed: mpsc::Sender<()>) -> Result<(), std::io::E
     platform::network_changes(changed).await
 }
 
-/// Sends whenever the packet filter of this endpoint changes. Ends when nobody listens.
-///
-/// # Errors
-/// As [`network_changes`].
-pub async fn firewall_changes(changed: mpsc::Sender<()>) -> Result<(), std::io::Error> {
-    platform::firewall_changes(changed).await
+/// Who hears of changes of this endpoint's packet filter. To begin to listen takes a right that going on
+/// does not, so a service that gives its rights up begins before.
+#[derive(Debug)]
+pub struct FirewallListener(platform::FirewallListener);
+
+impl FirewallListener {
+    /// Begins to listen.
+    ///
+    /// # Errors
+    /// As [`network_changes`].
+    pub fn open() -> Result<Self, std::io::Error> {
+        platform::FirewallListener::open().map(Self)
+    }
+
+    /// Sends whenever the packet filter has changed. Ends when nobody listens.
+    ///
+    /// # Errors
+    /// As [`network_changes`].
+    pub async fn changes(self, changed: mpsc::Sender<()>) -> Result<(), std::io::Error> {
+        self.0.changes(changed).await
+    }
+}
+
+/// Sends whenever a service of this system tells of a change: who is logged on, the firewall, the network,
+/// resolvers. Ends when nobody listens, or at once where there are no such services.
+pub async fn service_changes(changed: mpsc::Sender<()>, notices: Notices) {
+    platform::bus_changes(changed, notices).await;
 }
 
 /// Watches the paths that were named last, and sends whenever one of them changes, comes or goes, or

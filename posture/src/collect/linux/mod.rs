@@ -25,7 +25,7 @@ pub(super) use security::security;
 pub(super) use surroundings::surroundings;
 pub(super) use updates::updates;
 pub(super) use users::users;
-pub(super) use watch::{file_changes, firewall_changes, network_changes, process_changes};
+pub(super) use watch::{FirewallListener, bus_changes, file_changes, network_changes, process_changes};
 // What only another system has.
 pub(super) use super::unsupported::{registry, windows_security};
 

@@ -1,8 +1,8 @@
 //! What can be seen on macOS: what `sysinfo` tells, and what the system's own tools print.
 
 pub(super) use super::unsupported::{
-    file_changes, firewall_changes, host_name, kernel, network_changes, operating_system, package_database, packages,
-    pings, process_changes, registry, telling_files, windows_security,
+    FirewallListener, bus_changes, file_changes, host_name, kernel, network_changes, operating_system,
+    package_database, packages, pings, process_changes, registry, telling_files, windows_security,
 };
 
 use super::command::{self, ask};

@@ -100,9 +100,22 @@ pub(in crate::collect) async fn network_changes(_: mpsc::Sender<()>) -> Result<(
     Err(std::io::ErrorKind::Unsupported.into())
 }
 
-pub(in crate::collect) async fn firewall_changes(_: mpsc::Sender<()>) -> Result<(), std::io::Error> {
-    Err(std::io::ErrorKind::Unsupported.into())
+/// Nobody tells of the packet filter here.
+#[derive(Debug)]
+pub struct FirewallListener;
+
+impl FirewallListener {
+    pub(in crate::collect) fn open() -> Result<Self, std::io::Error> {
+        Err(std::io::ErrorKind::Unsupported.into())
+    }
+
+    pub(in crate::collect) async fn changes(self, _: mpsc::Sender<()>) -> Result<(), std::io::Error> {
+        Err(std::io::ErrorKind::Unsupported.into())
+    }
 }
+
+/// There is no system bus here.
+pub(in crate::collect) async fn bus_changes(_: mpsc::Sender<()>, _: Notices) {}
 
 pub(in crate::collect) async fn file_changes(
     wanted: mpsc::UnboundedReceiver<Vec<PathBuf>>,

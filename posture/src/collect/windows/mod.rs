@@ -5,8 +5,8 @@
 //! key that a rule names is an argument of `reg`, which takes it as it is.
 
 pub(super) use super::unsupported::{
-    file_changes, firewall_changes, host_name, kernel, network_changes, operating_system, package_database, pings,
-    process_changes, telling_files,
+    FirewallListener, bus_changes, file_changes, host_name, kernel, network_changes, operating_system,
+    package_database, pings, process_changes, telling_files,
 };
 
 use super::command::ask;

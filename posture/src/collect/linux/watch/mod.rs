@@ -1,12 +1,14 @@
-//! Hearing of change on Linux: the kernel tells, by netlink and inotify.
+//! Hearing of change on Linux: the kernel tells, by netlink and inotify, and services by the system bus.
 
+mod bus;
 mod files;
 mod firewall;
 mod network;
 mod processes;
 
+pub(in crate::collect) use bus::bus_changes;
 pub(in crate::collect) use files::file_changes;
-pub(in crate::collect) use firewall::firewall_changes;
+pub(in crate::collect) use firewall::FirewallListener;
 pub(in crate::collect) use network::network_changes;
 pub(in crate::collect) use processes::process_changes;
 
