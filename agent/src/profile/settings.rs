@@ -89,9 +89,11 @@ pub struct PostureSettings {
     /// How old the database of advisories may become before scans against it count as unknown.
     #[serde(with = "span")]
     pub advisories_limit: Duration,
-    /// How old a scan's result may become before the service scans again by itself.
-    #[serde(with = "span")]
-    pub scan_interval: Duration,
+    /// How old a scan's result may become before the service scans again by itself. Where it is written
+    /// down, the first scan is the service's own too; where it is not, each result of a scan that
+    /// somebody ordered is renewed daily.
+    #[serde(with = "span::optional", skip_serializing_if = "Option::is_none")]
+    pub scan_interval: Option<Duration>,
     /// Lock files (Cargo.lock, package-lock.json, poetry.lock, uv.lock, requirements.txt) whose packages
     /// are scanned too.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -106,7 +108,7 @@ impl Default for PostureSettings {
             osv_records: None,
             scan_timeout: Duration::from_secs(300),
             advisories_limit: Duration::from_secs(30 * 24 * 3600),
-            scan_interval: Duration::from_secs(24 * 3600),
+            scan_interval: None,
             lock_files: Vec::new(),
         }
     }
@@ -129,10 +131,10 @@ impl Document for Settings {
                 expected: "a time above 0",
             });
         }
-        if self.posture.scan_interval < Duration::from_secs(60) {
+        if let Some(interval) = self.posture.scan_interval.filter(|interval| *interval < Duration::from_secs(60)) {
             return Err(Complaint {
                 element: "posture.scan_interval",
-                problem: format!("is {}", span::shown(self.posture.scan_interval)),
+                problem: format!("is {}", span::shown(interval)),
                 expected: "1m or more",
             });
         }
@@ -215,6 +217,18 @@ mod tests {
         let settings = load(&paths).unwrap();
         assert_eq!(settings.compliance.interval, Duration::from_secs(5));
         assert_eq!(settings.posture.root, Path::new("/b"));
+        assert_eq!(settings.posture.scan_interval, None, "nobody set a schedule");
+    }
+
+    #[test]
+    fn a_schedule_is_read_written_and_not_shorter_than_a_minute() {
+        let (_kept, paths) = directory();
+        std::fs::write(paths.settings(), "[posture]\nscan_interval = \"12h\"\n").unwrap();
+        let settings = load(&paths).unwrap();
+        assert_eq!(settings.posture.scan_interval, Some(Duration::from_secs(12 * 3600)));
+        assert!(toml::to_string(&settings).unwrap().contains("scan_interval = \"12h\""));
+        std::fs::write(paths.settings(), "[posture]\nscan_interval = 59\n").unwrap();
+        assert!(load(&paths).unwrap_err().to_string().contains("posture.scan_interval"));
     }
 
     #[cfg(unix)]

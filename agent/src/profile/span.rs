@@ -53,6 +53,27 @@ pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duratio
     deserializer.deserialize_any(Span)
 }
 
+/// The same for a duration that may be absent.
+pub mod optional {
+    use super::Duration;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    /// Writes the duration as people write it, where there is one.
+    pub fn serialize<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+        match duration {
+            Some(duration) => super::serialize(duration, serializer),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    /// Reads a number of seconds or a text with a unit.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+        #[derive(Deserialize)]
+        struct Given(#[serde(with = "super")] Duration);
+        Ok(Option::<Given>::deserialize(deserializer)?.map(|Given(duration)| duration))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

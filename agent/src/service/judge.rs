@@ -35,6 +35,10 @@ const GATHERING_LIMIT: Duration = Duration::from_secs(10);
 /// How much less often the system is looked at by itself while nothing passes and nobody is told: what
 /// is watched is looked at as soon as it changes all the same, and everything before a connection.
 const RESTING: u32 = 4;
+/// How old a scan's result may become before it is renewed, where no schedule is set.
+const RENEWED: Duration = Duration::from_secs(24 * 3600);
+/// After how long a scan that gave no result is tried again.
+const SCANNED_AGAIN: Duration = Duration::from_secs(3600);
 
 /// What the hub holds for posture.
 pub struct Examination {
@@ -71,6 +75,8 @@ pub struct Examination {
     pub enrolment_problem: Option<Fault>,
     pub(super) reported: u64,
     last_report: Option<TagReport>,
+    /// When the last scan began.
+    scanned: Option<Timestamp>,
     /// The packages that were last scanned without being asked, as a digest.
     rescanned: Option<String>,
     /// Codes of the administrator, and what they did.
@@ -109,6 +115,7 @@ impl Examination {
             enrolment_problem: None,
             reported: 0,
             last_report: None,
+            scanned: None,
             rescanned: None,
             codes: Codes::default(),
             scanning: None,
@@ -304,14 +311,25 @@ impl Hub {
         }
     }
 
-    /// Once somebody has scanned, the result is renewed before it is too old. One that failed is not tried
-    /// again by itself: its reason would be the same.
-    fn rescan_if_due(&mut self) {
-        if let (Some(Ok(result)), None) = (&self.view.scan, &self.examination.scanning) {
-            let age = Duration::from_secs(self.now_unix().saturating_sub(result.finished_unix));
-            if age >= self.settings.posture.scan_interval {
-                self.start_scan(None);
-            }
+    /// Scans where the schedule says so: for the first time as soon as the system is known, then before the
+    /// last result is too old. A scan that gave none is tried again an hour later, or after the interval
+    /// where that is shorter: advisories may have come meanwhile. Without a schedule somebody begins, and
+    /// his result is renewed.
+    fn scan_if_due(&mut self) {
+        let known = self.view.facts.as_ref().is_some_and(|facts| facts.os.value().is_some());
+        if !known || self.examination.scanning.is_some() {
+            return;
+        }
+        let (schedule, now) = (self.settings.posture.scan_interval, clock::now());
+        let interval = schedule.unwrap_or(RENEWED);
+        let due = match &self.view.scan {
+            Some(Ok(result)) => self.now_unix().saturating_sub(result.finished_unix) >= interval.as_secs(),
+            Some(Err(_)) | None => schedule.is_some(),
+        };
+        let pause = interval.min(SCANNED_AGAIN);
+        let rested = self.examination.scanned.is_none_or(|began| now.saturating_since(began) >= pause);
+        if due && rested {
+            self.start_scan(None);
         }
     }
 
@@ -324,6 +342,7 @@ impl Hub {
     /// Starts a scan, or joins the one that is under way.
     pub(super) fn start_scan(&mut self, reply: Option<super::hub::Reply>) {
         let idle = self.examination.scanning.is_none();
+        self.examination.scanned = Some(clock::now());
         self.examination.scanning.get_or_insert_default().extend(reply);
         if idle {
             let facts = self.view.facts.as_ref();
@@ -542,7 +561,7 @@ impl Hub {
         if let Some(ems) = self.view.ems.as_mut().filter(|ems| ems.telemetry.is_up()) {
             ems.confirmed = Some(clock::now());
         }
-        self.rescan_if_due();
+        self.scan_if_due();
         self.end_override_if_due();
         // A snapshot's time, or the grace, may have ended.
         if self.active.is_some() || self.view.ems.is_some() || self.returns_are_pending() {
