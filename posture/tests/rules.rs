@@ -5,7 +5,7 @@
 mod scenario;
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use posture::rules::{Presence, TaggingRuleSet, evaluate};
+use posture::rules::{Presence, TaggingRuleSet, evaluate, explain};
 use scenario::{NOW, Scenario};
 
 fn main() -> std::process::ExitCode {
@@ -21,6 +21,10 @@ fn main() -> std::process::ExitCode {
         }
     }
     trials.push(Trial::test("rule::every-published-type-is-read", every_type));
+    trials.push(Trial::test("rule::explain::every-type-in-the-words-that-people-read", || {
+        insta::assert_snapshot!("explained", explained()?);
+        Ok(())
+    }));
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
@@ -46,6 +50,31 @@ fn check(kind: &str, rule: &str, facts: &posture::facts::Facts, expected: Presen
         }
     }
     Ok(())
+}
+
+/// What a person reads of each type when it holds, fails and cannot be told, and of a tree of rules.
+fn explained() -> Result<String, Failed> {
+    let mut text = String::new();
+    let mut note = |title: &str, set: &str, facts: &posture::facts::Facts| -> Result<(), Failed> {
+        let set: TaggingRuleSet = serde_json::from_str(set).map_err(|error| format!("{set}: {error}"))?;
+        text.push_str(&format!("== {title}\n{}\n\n", explain(&set, facts, NOW).join("\n")));
+        Ok(())
+    };
+    for Scenario { kind, rule, holds, fails, unknown } in scenario::all() {
+        for (outcome, facts) in [("holds", holds()), ("fails", fails()), ("unknown", unknown())] {
+            let rule = format!(r#"{{"id":1,"type":"{kind}"{rule}}}"#);
+            let set = format!(r#"{{"name":"set","tag":"Tag","systems":{{"{}":{{"rules":[{rule}]}}}}}}"#, facts.family);
+            note(&format!("{kind}, {outcome}"), &set, &facts)?;
+        }
+    }
+    let badge = scenario::all().into_iter().find(|scenario| scenario.kind == "file").ok_or("no scenario of a file")?;
+    let tree = r#"{"name":"set","tag":"Tag","systems":{"linux":{
+        "rules":[{"id":1,"type":"file","path":"/etc/badge"},{"id":2,"type":"file","path":"/etc/badge","negated":true},
+            {"id":3,"type":"ems-management"}],
+        "logic":{"op":"and","rules":[{"id":1},{"op":"or","rules":[{"id":2},{"id":3}]}]}}}}"#;
+    note("a tree", tree, &(badge.holds)())?;
+    note("no rules for this system", r#"{"name":"set","tag":"Tag","systems":{}}"#, &(badge.holds)())?;
+    Ok(text)
 }
 
 /// The twenty types that the product family publishes, all among the scenarios.

@@ -108,12 +108,18 @@ impl Service {
 
     /// Answers requests until one of that method comes, and returns it.
     fn expect(&self, method: &str) -> Result<Request> {
+        self.answer(method, &serde_json::json!({}))
+    }
+
+    /// As [`Self::expect`], and answers that one with `result`.
+    fn answer(&self, method: &str, result: &serde_json::Value) -> Result<Request> {
         loop {
             let request = self.requests.recv_timeout(LIMIT).with_context(|| format!("waiting for {method}"))?;
             let id = request.id.context("a request without a number")?;
-            let answer = Response::success(id, serde_json::json!({}));
+            let wanted = request.method == method;
+            let answer = Response::success(id, if wanted { result.clone() } else { serde_json::json!({}) });
             self.events.send(serde_json::to_string(&answer)? + "\n")?;
-            if request.method == method {
+            if wanted {
                 return Ok(request);
             }
         }
@@ -187,6 +193,7 @@ fn notice_stays() -> Result<()> {
             title: title.into(),
             warning: WARNING.into(),
             fault,
+            explanation: vec!["RA-VPN: refused".into(), "└─ rule 1, cve: holds".into()],
             uid: None,
         },
     })?;
@@ -208,6 +215,7 @@ fn notice_stays() -> Result<()> {
     let escaped = "Your machine is &lt;b&gt;out of date&lt;/b&gt;.\nCall IT: 4711 &amp; ask for &quot;patches&quot;.";
     ensure!(body.starts_with(escaped), "{body:?}");
     ensure!(body.contains("ComplianceLost: RA-VPN") && body.contains("Next: upgrade curl."), "{body:?}");
+    ensure!(body.ends_with("RA-VPN: refused\n└─ rule 1, cve: holds"), "the tree is missing: {body:?}");
     Ok(())
 }
 
@@ -293,7 +301,7 @@ fn icon_comes_back() -> Result<()> {
     // The tray was there before the panel.
     let first_panel = runtime.block_on(panel(&registered))?;
     let name = register()?;
-    runtime.block_on(async {
+    let clicked = runtime.block_on(async {
         let bus = zbus::Connection::session().await?;
         let item = ItemProxy::builder(&bus).destination(name.clone())?.build().await?;
         ensure!(item.title().await?.contains("disconnected"), "{}", item.title().await?);
@@ -302,10 +310,31 @@ fn icon_comes_back() -> Result<()> {
         let (_, (_, _, children)) = menu.get_layout(0, -1, &[]).await?;
         let connect = children.iter().find_map(|child| find(child, "Connect")).context("no Connect in the menu")?;
         menu.event(connect, "clicked", &Value::I32(0), 0).await?;
-        Ok(())
-    })?;
+        let explain = children.iter().find_map(|child| find(child, "Explain the security posture"));
+        menu.event(explain.context("nothing explains")?, "clicked", &Value::I32(0), 0).await?;
+        anyhow::Ok(menu)
+    });
+    let menu = clicked?;
     let request = service.expect("connect")?;
     ensure!(request.params["tunnel"] == "RA-VPN" && request.params["interactive"] == true, "{request:?}");
+    let lines = ["RA-VPN: may be connected", "prohibited: Critical", "  └─ rule 1, file /a: does not hold"];
+    let request = service.answer("posture.explain", &serde_json::json!({ "lines": lines }))?;
+    ensure!(request.params["subject"] == "RA-VPN", "{request:?}");
+    runtime.block_on(async {
+        for line in lines {
+            let shown = async {
+                loop {
+                    let (_, (_, _, children)) = menu.get_layout(0, -1, &[]).await?;
+                    if children.iter().any(|child| find(child, line).is_some()) {
+                        return anyhow::Ok(());
+                    }
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            };
+            tokio::time::timeout(LIMIT, shown).await.with_context(|| format!("no {line:?} in the menu"))??;
+        }
+        anyhow::Ok(())
+    })?;
 
     // The panel crashes; another one starts.
     drop(first_panel);

@@ -1,6 +1,7 @@
 //! What the tray knows. Events change it and say what else is to be done; nothing here does it.
 
 use postern_api::event::Notice;
+use postern_api::method::Explanation;
 use postern_api::{ConnectionState, Event, Prompt, Status};
 
 /// What is known of the service.
@@ -10,6 +11,8 @@ pub struct Model {
     pub status: Option<Status>,
     /// The newest notice that was shown.
     pub last_notice: Option<Notice>,
+    /// What was explained last from the menu: of which tunnel, and why posture stands as it does.
+    pub explained: Option<(String, Explanation)>,
     /// The failure of the last thing that was asked from the menu, in one line.
     pub last_failure: Option<String>,
     /// Questions that wait for an answer.
@@ -21,6 +24,8 @@ pub struct Model {
 pub enum Effect {
     /// Show a notice until a person dismisses it.
     Notify(Notice),
+    /// Show why posture stands as it does towards a tunnel.
+    Explain(String, Explanation),
     /// Ask a person.
     Ask(Prompt),
     /// Take a question back.
@@ -77,6 +82,7 @@ impl Model {
     /// Forgets what only a running service can say.
     pub fn service_lost(&mut self) -> Vec<Effect> {
         self.status = None;
+        self.explained = None;
         self.last_failure = None;
         // A service that starts anew counts its notices anew.
         if let Some(notice) = &mut self.last_notice {
@@ -160,6 +166,7 @@ pub(crate) mod tests {
             title: "VPN disconnected: security posture changed".into(),
             warning: "Update <b>your</b> machine".into(),
             fault: Fault::new(FaultName::ComplianceLost, "RA-VPN", "tag \"Critical Vulnerability\"", "upgrade curl"),
+            explanation: Vec::new(),
             uid: None,
         }
     }

@@ -6,7 +6,7 @@ use crate::tray::Tray;
 use crate::view::Command;
 use crate::{notification, prompt};
 use anyhow::{Context, Result, bail};
-use postern_api::method::{Connect, Hello, Method, PromptAnswer, TunnelName};
+use postern_api::method::{Connect, Explain, Explanation, Hello, Method, PromptAnswer, TunnelName};
 use postern_api::rpc::{self, Request, Response};
 use postern_api::{Event, Prompt, PromptKind};
 use serde::Serialize;
@@ -37,6 +37,8 @@ struct State<'a> {
     inputs: UnboundedSender<Input>,
     questions: HashMap<u64, AbortHandle>,
     next_request: u64,
+    /// The explanation that was asked for: the request's number, and of which tunnel.
+    explaining: Option<(u64, String)>,
 }
 
 /// Runs until the person quits.
@@ -50,8 +52,15 @@ pub async fn run(
     inputs: UnboundedSender<Input>,
     mut requests: UnboundedReceiver<Input>,
 ) -> Result<()> {
-    let mut state =
-        State { model: Model::default(), tray, pinentry, inputs, questions: HashMap::new(), next_request: 1 };
+    let mut state = State {
+        model: Model::default(),
+        tray,
+        pinentry,
+        inputs,
+        questions: HashMap::new(),
+        next_request: 1,
+        explaining: None,
+    };
     loop {
         state.redraw().await;
         match connect(socket).await {
@@ -111,8 +120,9 @@ async fn converse(
                 outcome?;
                 let effects = state.take(&line)?;
                 line.clear();
-                state.perform(effects).await;
+                // A desktop may take its time over a notification; the menu need not wait for it.
                 state.redraw().await;
+                state.perform(effects).await;
             }
             Some(input) = requests.recv() => match input {
                 Input::Command(Command::Quit) => return Ok(()),
@@ -159,6 +169,12 @@ impl State<'_> {
         if let Some(error) = response.error {
             tracing::info!("{}", error.message);
             self.model.last_failure = Some(error.message);
+        } else if let Some((_, tunnel)) = self.explaining.take_if(|(number, _)| Some(*number) == response.id) {
+            let explained = response.result.and_then(|result| serde_json::from_value::<Explanation>(result).ok());
+            if let Some(explanation) = explained {
+                self.model.explained = Some((tunnel.clone(), explanation.clone()));
+                return Ok(vec![Effect::Explain(tunnel, explanation)]);
+            }
         }
         Ok(Vec::new())
     }
@@ -180,6 +196,10 @@ impl State<'_> {
             }
             Command::Disconnect(tunnel) => self.call(writer, Method::Disconnect, &TunnelName { tunnel }).await,
             Command::Dismiss(tunnel) => self.call(writer, Method::Dismiss, &TunnelName { tunnel }).await,
+            Command::Explain(tunnel) => {
+                self.explaining = Some((self.next_request, tunnel.clone()));
+                self.call(writer, Method::PostureExplain, &Explain { subject: tunnel }).await
+            }
             Command::Scan => self.call(writer, Method::Scan, &serde_json::json!({})).await,
             Command::ShowLastNotice | Command::Quit => Ok(()),
         }
@@ -205,6 +225,11 @@ impl State<'_> {
                 Effect::Notify(notice) => {
                     if let Err(error) = notification::show(&notice).await {
                         tracing::warn!("the notice could not be shown on the desktop: {error}");
+                    }
+                }
+                Effect::Explain(tunnel, explanation) => {
+                    if let Err(error) = notification::explain(&tunnel, &explanation).await {
+                        tracing::warn!("the explanation could not be shown on the desktop: {error}");
                     }
                 }
                 Effect::Ask(prompt) => self.ask(prompt),

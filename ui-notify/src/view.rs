@@ -14,6 +14,8 @@ pub enum Command {
     Disconnect(String),
     /// Lift the block that a lost compliance left.
     Dismiss(String),
+    /// Explain how posture stands towards a tunnel.
+    Explain(String),
     /// Show the last warning again.
     ShowLastNotice,
     /// Look for vulnerable packages now.
@@ -70,6 +72,10 @@ pub fn view(model: &Model) -> View {
         }
         menu.push(Entry::Separator);
         menu.push(Entry::Menu("Security posture tags".into(), tag_entries(&status.posture)));
+        if let Some((tunnel, explanation)) = &model.explained {
+            let lines = explanation.lines.iter().map(|line| Entry::Line(line.for_one_line())).collect();
+            menu.push(Entry::Menu(format!("Why: {}", plain(&PlainText::new(tunnel.as_str()))), lines));
+        }
         menu.push(Entry::Action("Scan for vulnerabilities".into(), Command::Scan));
     } else {
         menu.push(Entry::Line("The service does not answer. Next: systemctl start posternd".into()));
@@ -84,6 +90,10 @@ pub fn view(model: &Model) -> View {
     if let Some(notice) = &model.last_notice {
         menu.push(Entry::Separator);
         menu.push(Entry::Line(plain(&notice.warning)));
+        if !notice.explanation.is_empty() {
+            let lines = notice.explanation.iter().map(|line| Entry::Line(line.for_one_line())).collect();
+            menu.push(Entry::Menu("Why".into(), lines));
+        }
         menu.push(Entry::Action("Show the last warning".into(), Command::ShowLastNotice));
     }
     menu.push(Entry::Separator);
@@ -143,8 +153,9 @@ fn tunnel_entries(tunnel: &TunnelStatus) -> Vec<Entry> {
         ConnectionState::Disconnecting | ConnectionState::Quarantined | ConnectionState::ServiceUnavailable => {}
     }
     if tunnel.blocked {
-        entries.push(Entry::Action("Lift the block on its networks".into(), Command::Dismiss(name)));
+        entries.push(Entry::Action("Lift the block on its networks".into(), Command::Dismiss(name.clone())));
     }
+    entries.push(Entry::Action("Explain the security posture".into(), Command::Explain(name)));
     entries.push(Entry::Line(format!("Gateway: {}", plain(&tunnel.gateway))));
     if tunnel.origin == Origin::Managed {
         entries.push(Entry::Line("Managed by your administrator".into()));
@@ -237,7 +248,35 @@ mod tests {
         assert!(commands.contains(&Command::Dismiss("RA-VPN".into())));
         assert!(commands.contains(&Command::ShowLastNotice));
         assert!(view.menu.contains(&Entry::Line("Update <b>your</b> machine".into())));
+        assert!(commands.contains(&Command::Explain("RA-VPN".into())));
         assert!(view.attention);
+    }
+
+    #[test]
+    fn the_tree_of_an_explanation_is_shown_line_by_line() {
+        let lines = [
+            "RA-VPN: may be connected",
+            "prohibited: Critical",
+            "  └─ rule 1, file /a: does not hold: /a is not there",
+        ];
+        let lines = lines.map(PlainText::from).to_vec();
+        let shown = Entry::Menu(
+            "Why: RA-VPN".into(),
+            lines.iter().map(|line| Entry::Line(line.as_received().to_owned())).collect(),
+        );
+        let mut model = Model::default();
+        model.apply(Event::Snapshot { status: status(vec![tunnel("RA-VPN", ConnectionState::Connected)]) });
+        assert!(!view(&model).menu.contains(&shown));
+        model.explained = Some(("RA-VPN".into(), postern_api::method::Explanation { lines: lines.clone() }));
+        assert!(view(&model).menu.contains(&shown), "{:?}", view(&model).menu);
+        let notice = postern_api::event::Notice { explanation: lines, ..notice(1) };
+        model.apply(Event::Notice { notice });
+        let menu = view(&model).menu;
+        assert!(
+            menu.iter().any(|entry| matches!(entry, Entry::Menu(title, inner) if title == "Why" && inner.len() == 3))
+        );
+        model.service_lost();
+        assert_eq!(model.explained, None, "who is gone explains nothing");
     }
 
     #[test]

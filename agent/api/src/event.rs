@@ -160,6 +160,10 @@ pub struct Notice {
     pub warning: PlainText,
     /// Tag, evidence, next step.
     pub fault: Fault,
+    /// Why posture stands as it does, as [`crate::method::Method::PostureExplain`] tells it: the rules as a
+    /// tree.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub explanation: Vec<PlainText>,
     /// The user in whose session it is to be shown, as the system numbers users.
     #[serde(default)]
     pub uid: Option<u32>,

@@ -305,7 +305,7 @@ pub struct Explain {
 }
 
 /// Why a tag or a verdict is what it is.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Explanation {
     /// Lines of text, indented as a tree.
     pub lines: Vec<PlainText>,

@@ -147,7 +147,10 @@ impl Hub {
         let id = self.notices.front().map_or(1, |last| last.id.saturating_add(1));
         let warning = fault.warning.clone().unwrap_or_else(|| posture::policy::DEFAULT_WARNING.into());
         let time = fault::at(unix_now()).unwrap_or_default();
-        let notice = Notice { id, time, tunnel: name.into(), title: title.into(), warning, fault, uid };
+        // What posture has no part in, such as the end of an enrolment, has no tunnel either.
+        let explanation = self.view.explain(name, &self.entries(), self.now_unix()).unwrap_or_default();
+        let tunnel = name.into();
+        let notice = Notice { id, time, tunnel, title: title.into(), warning, fault, explanation, uid };
         self.notices.push_front(notice.clone());
         self.notices.truncate(NOTICES);
         self.keep_notices();
