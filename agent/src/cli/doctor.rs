@@ -9,6 +9,32 @@ use postern_api::posture::TagReport;
 use std::path::Path;
 
 pub(super) async fn run(session: &Session) -> Result<(), Fault> {
+    let (findings, failure) = findings(session).await;
+    for finding in &findings {
+        if session.json {
+            output::json(finding);
+        } else {
+            output::line(sentence(finding));
+        }
+    }
+    let problems = findings.iter().filter(|finding| !finding.ok).count();
+    match failure {
+        Some(fault) => Err(fault),
+        None if problems == 0 => Ok(()),
+        None => Err(Fault::new(FaultName::Internal, "doctor", format!("found problems: {problems}"), "")),
+    }
+}
+
+/// Returns one finding in one line.
+pub(super) fn sentence(finding: &Check) -> String {
+    let mark = if finding.ok { "ok  " } else { "FAIL" };
+    let next = finding.next.for_one_line();
+    let next = if next.is_empty() { next } else { format!(". Next: {next}") };
+    format!("{mark} {}: {}{next}", finding.check, finding.detail.for_one_line())
+}
+
+/// Looks at everything; returns why the service could not be asked, where it could not.
+pub(super) async fn findings(session: &Session) -> (Vec<Check>, Option<Fault>) {
     let mut findings = vec![settings_file(session), tunnel_files(session), tunnel_device()];
     let mut failure = None;
     match session.open().await {
@@ -20,7 +46,10 @@ pub(super) async fn run(session: &Session) -> Result<(), Fault> {
                 true => Check::good("rights", own),
                 false => Check::bad("rights", own, "join the group postern"),
             });
-            findings.extend(client.ask::<Vec<Check>>(Method::Health).await?);
+            match client.ask::<Vec<Check>>(Method::Health).await {
+                Ok(health) => findings.extend(health),
+                Err(fault) => failure = Some(fault),
+            }
             if let Ok(report) = client.ask::<TagReport>(Method::PostureTags).await {
                 findings.push(telemetry(&report));
             }
@@ -30,22 +59,7 @@ pub(super) async fn run(session: &Session) -> Result<(), Fault> {
             failure = Some(fault);
         }
     }
-    for finding in &findings {
-        if session.json {
-            output::json(finding);
-        } else {
-            let mark = if finding.ok { "ok  " } else { "FAIL" };
-            let next = finding.next.for_one_line();
-            let next = if next.is_empty() { next } else { format!(". Next: {next}") };
-            output::line(format!("{mark} {}: {}{next}", finding.check, finding.detail.for_one_line()));
-        }
-    }
-    let problems = findings.iter().filter(|finding| !finding.ok).count();
-    match failure {
-        Some(fault) => Err(fault),
-        None if problems == 0 => Ok(()),
-        None => Err(Fault::new(FaultName::Internal, "doctor", format!("found problems: {problems}"), "")),
-    }
+    (findings, failure)
 }
 
 fn settings_file(session: &Session) -> Check {

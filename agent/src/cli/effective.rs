@@ -51,26 +51,16 @@ pub(super) async fn show(
     origin: bool,
 ) -> Result<(), Fault> {
     let elements = match tunnel {
-        Some(tunnel) => {
+        Some(tunnel) if !effective => {
             let name = TunnelName { tunnel };
             let document: TunnelDocument = session.open().await?.call(Method::TunnelShow, &name).await?;
-            if !effective {
-                match session.json {
-                    true => output::json(&document),
-                    false => output::line(document.toml.trim_end()),
-                }
-                return Ok(());
+            match session.json {
+                true => output::json(&document),
+                false => output::line(document.toml.trim_end()),
             }
-            of_tunnel(&document)?
+            return Ok(());
         }
-        None => {
-            // Without a service nothing is enrolled either.
-            let policy = match session.open().await {
-                Ok(client) => client.ask(Method::Policy).await?,
-                Err(_) => Policy::default(),
-            };
-            of_settings(session, &policy)?
-        }
+        tunnel => elements(session, tunnel).await?,
     };
     for element in elements {
         if session.json {
@@ -80,6 +70,28 @@ pub(super) async fn show(
         }
     }
     Ok(())
+}
+
+/// Returns the effective elements of a tunnel, or of the settings, with their origins, one a line.
+pub(super) async fn lines(session: &Session, tunnel: Option<String>) -> Result<Vec<String>, Fault> {
+    Ok(elements(session, tunnel).await?.iter().map(|element| line(element, true)).collect())
+}
+
+async fn elements(session: &Session, tunnel: Option<String>) -> Result<Vec<Element>, Fault> {
+    match tunnel {
+        Some(tunnel) => {
+            let name = TunnelName { tunnel };
+            of_tunnel(&session.open().await?.call(Method::TunnelShow, &name).await?)
+        }
+        None => {
+            // Without a service nothing is enrolled either.
+            let policy = match session.open().await {
+                Ok(client) => client.ask(Method::Policy).await?,
+                Err(_) => Policy::default(),
+            };
+            of_settings(session, &policy)
+        }
+    }
 }
 
 fn line(element: &Element, with_origin: bool) -> String {

@@ -9,12 +9,14 @@ mod ask;
 mod capture;
 mod completions;
 mod connect;
+mod debug;
 mod disconnect;
 mod doctor;
 mod effective;
 mod enroll;
 mod import;
 mod keys;
+mod logs;
 mod monitor;
 mod output;
 mod posture;
@@ -87,6 +89,11 @@ enum Command {
     Doctor,
     /// Take back whatever a crash left behind
     Repair,
+    /// Show what the service logged
+    Logs(logs::Arguments),
+    /// Gather what helps to find a fault
+    #[command(subcommand)]
+    Debug(debug::Command),
     /// Print completions for a shell
     Completions(completions::Arguments),
     /// Print the manual page, of postern or of one of its commands
@@ -157,6 +164,8 @@ async fn dispatch(session: &Session, command: Command) -> Result<(), Fault> {
         Command::Profile(command) => profile::run(session, command).await,
         Command::Doctor => doctor::run(session).await,
         Command::Repair => repair::run(session).await,
+        Command::Logs(arguments) => logs::run(session, arguments).await,
+        Command::Debug(command) => debug::run(session, command).await,
         Command::Completions(arguments) => completions::run(&arguments),
         Command::Man(page) => completions::manual(&page),
     }
