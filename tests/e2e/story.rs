@@ -10,6 +10,7 @@ mod left_over;
 mod local;
 mod management;
 mod renewal;
+mod support;
 mod twins;
 mod unattended;
 
@@ -68,6 +69,7 @@ const SCENARIOS: &[Scenario] = &[
     ),
     ("guard: packets stop before the machine sleeps, and none leaves on stale posture after", asleep::sleeps_and_wakes),
     ("guard: a mount and a bus that never answer cost their own facts only", hung::costs_its_own_fact_only),
+    ("support: the log is shown and followed, and a bundle holds what helps and no secret", support::logs_and_a_bundle),
     ("guard: after `restore` no left-over socket sends from the tunnel's addresses", left_over::restored),
     (
         "guard: a block holds for every socket, over kill -9, restart and reboot, until it is dismissed",
