@@ -70,7 +70,7 @@ pub(super) async fn run(session: &Session, command: Command) -> Result<(), Fault
 /// Says what is in it.
 fn tell(session: &Session, parts: &[Part]) {
     if session.json {
-        parts.iter().for_each(|part| output::json(part));
+        parts.iter().for_each(output::json);
         return;
     }
     output::line("The bundle holds, without passwords, keys and codes:");

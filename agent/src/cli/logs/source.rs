@@ -93,7 +93,7 @@ impl Source {
                     return Err(self.unreadable(&io::ErrorKind::BrokenPipe.into()));
                 };
                 let lines = BufReader::new(output).lines();
-                Ok((Reading::Journal { _child: child, lines }, Vec::new()))
+                Ok((Reading::Journal(Box::new(Journal { _child: child, lines })), Vec::new()))
             }
         }
     }
@@ -114,11 +114,14 @@ pub(super) enum Reading {
     /// A file that grows.
     File(Tail),
     /// What the journal tells.
-    Journal {
-        /// Ended with this value.
-        _child: Child,
-        lines: Lines<BufReader<ChildStdout>>,
-    },
+    Journal(Box<Journal>),
+}
+
+/// The journal's own program, and what it tells.
+pub(super) struct Journal {
+    /// Ended with this value.
+    _child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
 }
 
 impl Reading {
@@ -127,7 +130,7 @@ impl Reading {
         let failed = |error: io::Error| Fault::new(FaultName::Internal, "logs", error.to_string(), "");
         match self {
             Self::Over => Ok(None),
-            Self::Journal { lines, .. } => lines.next_line().await.map_err(failed),
+            Self::Journal(journal) => journal.lines.next_line().await.map_err(failed),
             Self::File(tail) => loop {
                 if let Some(line) = tail.waiting.pop_front() {
                     return Ok(Some(line));
