@@ -30,7 +30,7 @@ pub(super) struct Arguments {
     #[arg(long, short)]
     foreground: bool,
     /// Give up after so many seconds
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     timeout: Option<u64>,
     /// Open a browser where a sign-on is asked for; its address is printed in any case
     #[arg(long)]

@@ -65,10 +65,11 @@ impl Rest {
 fn rest(rest: Rest, input: Input) -> Stepped {
     match input {
         Input::Connect { owner, posture } => match refusal(&posture) {
-            // The block of an earlier loss stands until the new tunnel does.
+            // The block of an earlier loss stands until the new tunnel does; what was to come back by itself
+            // still does.
             Some(fault) => {
                 let told = Effect::Tell(Told::Refused(fault.clone()));
-                (Rest { last: Some(fault), resume: Resume::OnRequest, ..rest }.state(), vec![told])
+                (Rest { last: Some(fault), ..rest }.state(), vec![told])
             }
             None => begin(owner, Was::Asked, &posture),
         },

@@ -128,6 +128,19 @@ fn a_block_is_lifted_by_dismissal_and_survives_a_refused_attempt() {
 }
 
 #[test]
+fn what_returns_by_itself_still_does_after_somebody_asked_for_it_too_early() {
+    let lost = vec![Input::Judged(refused()), Input::EngineLost, Input::NetworkSettled(vec![])];
+    let (state, _) = up(persistent(), lost);
+    let (state, effects) = state.step(Input::Connect { owner: persistent(), posture: refused() });
+    assert!(matches!(effects.as_slice(), [Effect::Tell(Told::Refused(_))]), "{effects:?}");
+    let (_, effects) = state.step(Input::Judged(PostureStanding::Compliant));
+    assert!(effects.contains(&Effect::Start), "{effects:?}");
+    let once = Connection::default().step(Input::Connect { owner: persistent(), posture: refused() }).0;
+    let (_, effects) = once.step(Input::Judged(PostureStanding::Compliant));
+    assert_eq!(effects, [], "what was never up is not made by itself");
+}
+
+#[test]
 fn posture_lost_during_the_attempt_ends_it_without_a_block() {
     let inputs = vec![
         Input::Established(tunnel()),

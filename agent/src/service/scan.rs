@@ -53,7 +53,8 @@ pub async fn run(
     }
     if !database.exists() {
         let next = format!("put OSV records into {}", records.display());
-        return Err(failed("there are no advisories to scan against", &next));
+        // Nothing has gone wrong: what was never looked for is unknown.
+        return Err(Fault::new(FaultName::TagsUnknown, "scan", "there are no advisories to scan against", next));
     }
     let lock_files = settings.lock_files.clone();
     if let (Some(last), Some(packages), true) = (last, packages, lock_files.is_empty())
