@@ -319,6 +319,7 @@ impl Task {
         Some(())
     }
 
+    /// Lets go of what is under way; what was asked is due again.
     fn forget_requests(&mut self) {
         self.requests = JoinSet::new();
         self.under_way = UnderWay::default();

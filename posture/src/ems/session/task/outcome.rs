@@ -200,6 +200,9 @@ impl Task {
     /// Speaks under the next certificate from now on. Telemetry stays up: the next report shows it.
     fn succeed(&mut self, successor: Successor) {
         tracing::info!("the certificate was renewed");
+        // What was asked under the last one would come back as if it had been asked under this one, and EMS
+        // would not see this one before the next keep-alive.
+        self.forget_requests();
         self.client = successor.client;
         self.keeper.succeed(successor.verifier);
         self.renew_after_unix = successor.renew_after_unix;
