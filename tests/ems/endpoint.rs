@@ -105,16 +105,30 @@ pub fn quick() -> SessionSettings {
 
 impl Endpoint {
     pub fn start(identity: &Identity, network: &Network) -> Self {
+        Self::start_with(identity, network, quick())
+    }
+
+    pub fn start_with(identity: &Identity, network: &Network, settings: SessionSettings) -> Self {
         let directory = TempDir::new().unwrap();
         let cache = Cache::open(directory.path()).unwrap();
         cache.store_identity(identity).unwrap();
-        Self::resume(identity, network, cache, directory)
+        Self::resume_with(identity, network, cache, directory, settings)
     }
 
     pub fn resume(identity: &Identity, network: &Network, cache: Cache, directory: TempDir) -> Self {
+        Self::resume_with(identity, network, cache, directory, quick())
+    }
+
+    fn resume_with(
+        identity: &Identity,
+        network: &Network,
+        cache: Cache,
+        directory: TempDir,
+        settings: SessionSettings,
+    ) -> Self {
         let client = EmsClient::new(identity, network).unwrap();
-        let (telemetry, deliveries) =
-            Telemetry::start(client, cache.verifier(identity).unwrap(), cache.clone(), quick());
+        let verifier = cache.verifier(identity).unwrap();
+        let (telemetry, deliveries) = Telemetry::start(client, verifier, cache.clone(), settings);
         let knowledge = Knowledge::default();
         Self { telemetry, knowledge, state: None, cache, directory, deliveries, downs: 0, others: Vec::new() }
     }

@@ -1,6 +1,6 @@
 //! Servers that are slow, silent, wrong or mean: each ends in a typed error, none in a pass.
 
-use crate::endpoint::{Endpoint, facts};
+use crate::endpoint::{Endpoint, facts, quick};
 use crate::fake::Fake;
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -11,12 +11,14 @@ use futures_util::{StreamExt, stream};
 use posture::ems::protocol::{
     DocumentKind, DocumentSet, Have, PATH_DOCUMENTS, PATH_PUSH, PATH_REPORT, PushMessage, ReportReply,
 };
-use posture::ems::session::{Delivery, TelemetryState};
+use posture::ems::session::{Delivery, SessionSettings, TelemetryState};
 use posture::ems::signed::{Binding, Refusal};
 use posture::ems::{EmsClient, EmsError, Introduction, Invitation, Limits, Network, enrol};
 use rcgen::{CertificateParams, KeyPair};
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -338,6 +340,35 @@ async fn while_push_fails_documents_are_polled() {
         })
         .await;
     assert_eq!(endpoint.state, Some(TelemetryState::Up { push: false }));
+}
+
+#[tokio::test]
+async fn while_push_fails_the_tick_of_the_loop_asks_however_rarely_it_is_polled() {
+    let mut fake = Fake::new().await;
+    let refused = get(|| async { (StatusCode::NOT_FOUND, "no push here") });
+    let asked = Arc::new(AtomicU64::new(0));
+    let sets = [1, 2].map(|counter| json(&fake.snapshot(counter)));
+    let documents = get(move || {
+        let times = asked.fetch_add(1, Ordering::Relaxed);
+        std::future::ready(sets[usize::from(times > 0)].clone())
+    });
+    let reply = json(&ReportReply { keep_alive_seconds: 600, documents: DocumentSet::default() });
+    let routes = Router::new()
+        .route(PATH_REPORT, post(move || std::future::ready(reply.clone())))
+        .route(PATH_DOCUMENTS, documents)
+        .route(PATH_PUSH, refused);
+    fake.serve(routes).await;
+    let settings = SessionSettings { poll: Duration::from_secs(3_600), ..quick() };
+    let mut endpoint = Endpoint::start_with(&fake.identity, &impatient(), settings);
+    endpoint.telemetry.report(facts(true));
+    for counter in [1, 2] {
+        endpoint
+            .until("the next snapshot is known", |it| {
+                it.knowledge.tags.as_ref().is_some_and(|tags| tags.binding().counter == counter)
+            })
+            .await;
+        endpoint.telemetry.ask();
+    }
 }
 
 #[tokio::test]

@@ -261,6 +261,9 @@ impl Hub {
     /// The clock tick of the loop.
     pub(super) fn examine_if_due(&mut self) {
         if self.next_look().is_some_and(|next| clock::now() >= next) {
+            if let Some(telemetry) = &self.examination.telemetry {
+                telemetry.ask();
+            }
             self.examine();
         }
     }

@@ -93,6 +93,7 @@ enum Command {
     Facts { sequence: u64, facts: FactsObject },
     Event(EndpointEvent),
     Release(ReleaseRequest),
+    Ask,
     Wake,
     Stop,
 }
@@ -144,6 +145,12 @@ impl Telemetry {
     /// Hands over the release of a quarantine that was ended here; it is told until EMS has heard it.
     pub fn release(&self, release: ReleaseRequest) {
         let _ = self.commands.send(Command::Release(release));
+    }
+
+    /// Asks EMS for what is new, where it does not push and is not being asked: the tick of the compliance
+    /// loop may be shorter than [`SessionSettings::poll`].
+    pub fn ask(&self) {
+        let _ = self.commands.send(Command::Ask);
     }
 
     /// Tells that what was true of the network may no longer be: after a wake-up, a changed route,

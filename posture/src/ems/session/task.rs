@@ -307,6 +307,10 @@ impl Task {
                 self.events.push_back(event);
             }
             Command::Release(release) => self.release = Some(release),
+            // While EMS is out of reach, the retry that is due anyway asks. A stream that is open makes the
+            // poll needless; when it breaks, the poll is due anew.
+            Command::Ask if self.failures == 0 => self.poll_due = self.poll_due.min(now),
+            Command::Ask => {}
             Command::Wake => {
                 self.forget_requests();
                 self.push = None;
