@@ -22,20 +22,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Design §2: within a second of the change, while EMS is heard or the endpoint sees the change itself.
-const BOUND: u64 = 1_000_000_000;
+pub const BOUND: Duration = Duration::from_secs(1);
 /// How long a violation is kept up, so that packets after the bound would be seen.
-const HELD: Duration = Duration::from_millis(1_400);
+pub const HELD: Duration = Duration::from_millis(1_400);
 /// Seed of the times between changes.
 const SEED: u64 = 0x51a9_7e02_11c3_4d5f;
 
 /// Sends through the tunnel all the time, whether anybody answers or not: what passes is on the wire.
-struct Sampler {
+pub struct Sampler {
     stop: Arc<AtomicBool>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
 impl Sampler {
-    fn start(network: &Network) -> Result<Self> {
+    pub fn start(network: &Network) -> Result<Self> {
         let socket = network.client.inside(|| Ok(UdpSocket::bind("0.0.0.0:0")?))?;
         let stop = Arc::new(AtomicBool::new(false));
         let thread = std::thread::spawn({
@@ -62,35 +62,42 @@ impl Drop for Sampler {
 /// When the policy was violated, on the clock of the tap.
 #[derive(Default)]
 struct Truth {
-    /// Beginning and end of each violation; the last one may go on.
-    spans: Vec<(u64, u64)>,
+    /// Beginning and end of each violation, and for how long packets may pass; the last one may go on.
+    spans: Vec<(u64, u64, Duration)>,
 }
 
 impl Truth {
-    fn violated(&mut self, since: u64) {
-        self.spans.push((since, u64::MAX));
+    /// What is violated already is not violated anew: its time runs on.
+    fn violated(&mut self, since: u64, bound: Duration) {
+        if self.spans.last().is_none_or(|(_, end, _)| *end != u64::MAX) {
+            self.spans.push((since, u64::MAX, bound));
+        }
     }
 
     fn kept(&mut self, since: u64) {
-        if let Some(last) = self.spans.last_mut() {
+        if let Some(last) = self.spans.last_mut().filter(|(_, end, _)| *end == u64::MAX) {
             last.1 = since;
         }
     }
 
-    /// Returns the packet that was longest on the wire after a violation began, and for how long.
-    fn worst<'a>(&self, packets: impl Iterator<Item = &'a Packet>) -> Option<(u64, &'a Packet)> {
-        let lateness = |packet: &&'a Packet| {
+    /// Returns the packet that came closest to the bound after a violation began, or went furthest beyond
+    /// it: how late it was, and how late it might have been.
+    fn worst<'a>(&self, packets: impl Iterator<Item = &'a Packet>) -> Option<(Duration, Duration, &'a Packet)> {
+        let lateness = |packet: &'a Packet| {
             let at = packet.boottime_ns;
-            let span = self.spans.iter().find(|(begin, end)| (*begin..*end).contains(&at))?;
-            Some(at - span.0)
+            let (begin, _, bound) = self.spans.iter().find(|(begin, end, _)| (*begin..*end).contains(&at))?;
+            Some((Duration::from_nanos(at - begin), *bound, packet))
         };
-        packets.filter_map(|packet| Some((lateness(&packet)?, packet))).max_by_key(|(late, _)| *late)
+        let left = |(late, bound, _): &(Duration, Duration, &Packet)| {
+            (bound.saturating_sub(*late), std::cmp::Reverse(late.saturating_sub(*bound)))
+        };
+        packets.filter_map(lateness).min_by_key(left)
     }
 }
 
-struct Stage {
-    ems: Ems,
-    endpoint: Endpoint,
+pub struct Stage {
+    pub ems: Ems,
+    pub endpoint: Endpoint,
     marker: PathBuf,
     tap: Tap,
     truth: Truth,
@@ -100,11 +107,41 @@ struct Stage {
 }
 
 impl Stage {
-    fn tag(&mut self, violates: bool) -> Result<()> {
+    /// An enrolled endpoint whose tunnel asks EMS's tags, connected; `settings` is its `postern.toml`.
+    pub fn set(network: &Network, ems: Ems, settings: &str) -> Result<Self> {
+        let marker = network.folder.join("marker");
+        let rules = json!([
+            {"name": "m", "tag": "Marked",
+             "systems": {"linux": {"rules": [{"id": 1, "type": "file", "path": marker}]}}},
+            {"name": "t", "tag": "Telemetry connected",
+             "systems": {"linux": {"rules": [{"id": 1, "type": "ems-management"}]}}},
+        ]);
+        ems.ask(&json!({"do": "set-rules", "rule_sets": rules}))?;
+        ems.ask(&json!({"do": "set-profile", "profile": {"name": "p", "secure_remote_access": true, "tunnels": []}}))?;
+        ems.ask(&json!({"do": "define-tag", "tag": "Flapping"}))?;
+        let tags =
+            "[tags]\nsource = \"ems\"\nprohibited = [\"Flapping\", \"Marked\"]\nallowed = [\"Telemetry connected\"]\n";
+        Endpoint::new(&network.client, &network.folder.join("endpoint"))?.configure("postern.toml", settings)?;
+        let endpoint = network.endpoint(&format!("{FLAPPING}{TUNNEL}{tags}"), &[("psk", PSK)])?;
+        let name = ems.enrol(&endpoint)?;
+        until("telemetry", LIMIT, || Ok(endpoint.status()?.posture.telemetry_connected.then_some(())))
+            .with_context(|| endpoint.log())?;
+        endpoint.expect(0, &["connect", "work"])?;
+        let tap = Tap::open(&network.client, "wan0")?;
+        Ok(Self { ems, endpoint, marker, tap, truth: Truth::default(), seed: SEED, name })
+    }
+
+    /// Sets or takes EMS's tag.
+    pub fn tag(&mut self, violates: bool) -> Result<()> {
+        self.tag_within(violates, BOUND)
+    }
+
+    /// Sets or takes EMS's tag; packets may pass for so long after it was set.
+    pub fn tag_within(&mut self, violates: bool, bound: Duration) -> Result<()> {
         let verb = if violates { "set-tag" } else { "unset-tag" };
         let at = self.ems.change(&json!({"do": verb, "endpoint": self.name, "tag": "Flapping"}))?;
         if violates {
-            self.truth.violated(at)
+            self.truth.violated(at, bound)
         } else {
             self.truth.kept(at)
         }
@@ -114,7 +151,7 @@ impl Stage {
     fn mark(&mut self, violates: bool) -> Result<()> {
         if violates {
             std::fs::write(&self.marker, "bad\n")?;
-            self.truth.violated(boottime_ns());
+            self.truth.violated(boottime_ns(), BOUND);
         } else {
             // Before it is kept again, so that no packet is taken for late that was not.
             self.truth.kept(boottime_ns());
@@ -124,11 +161,41 @@ impl Stage {
     }
 
     /// Waits until packets pass: a violation is worth nothing while none does anyway.
-    fn flows(&self) -> Result<()> {
+    pub fn flows(&self) -> Result<()> {
         let second = Duration::from_secs(1);
         // Refused by a block, or without a route, until the tunnel is back.
         until("an answer through the tunnel", LIMIT, || Ok(once(self.ems.host(), CORPORATE.parse()?, second).ok()))
             .with_context(|| self.endpoint.log())?;
+        Ok(())
+    }
+
+    /// Waits until the tunnel is up again and packets pass.
+    pub fn comes_back(&self) -> Result<()> {
+        wait_for(&self.endpoint, ConnectionState::Connected)?;
+        self.flows()
+    }
+
+    /// Waits until EMS pushes, after it was away.
+    pub fn pushes_again(&self) -> Result<()> {
+        until("push again", LIMIT, || {
+            let log = self.endpoint.log();
+            let last = log.lines().rfind(|line| line.contains("state=")).unwrap_or_default().to_owned();
+            Ok(last.contains("push: true").then_some(()))
+        })
+    }
+
+    /// Holds every packet of the tunnel against what was done.
+    pub fn judge(&self) -> Result<()> {
+        let packets = self.tap.packets();
+        let of_tunnel = || packets.iter().filter(|packet| packet.outgoing && packet.kind == Kind::EspInUdp);
+        let during = of_tunnel().count();
+        ensure!(during > 500, "only {during} packets of the tunnel were seen: nothing was proved");
+        let violations = self.truth.spans.len();
+        let Some((late, bound, packet)) = self.truth.worst(of_tunnel()) else {
+            bail!("no packet was on the wire when a violation began: nothing was proved");
+        };
+        println!("{violations} violations, {during} packets, the worst {late:.0?} after one began, of {bound:?}");
+        ensure!(late < bound, "a packet left {late:?} after a violation began: {packet:?}\n{}", self.endpoint.log());
         Ok(())
     }
 
@@ -147,50 +214,15 @@ const FLAPPING: &str = "keep_running = true\nafter_loss = \"restore\"\n";
 pub fn violations_are_short() -> Result<()> {
     let network = Network::new()?;
     let _gateway = network.strongswan(&gateway())?;
-    let ems = Ems::start(&network)?;
-    let marker = network.folder.join("marker");
-    let rules = json!([
-        {"name": "m", "tag": "Marked",
-         "systems": {"linux": {"rules": [{"id": 1, "type": "file", "path": marker}]}}},
-        {"name": "t", "tag": "Telemetry connected",
-         "systems": {"linux": {"rules": [{"id": 1, "type": "ems-management"}]}}},
-    ]);
-    ems.ask(&json!({"do": "set-rules", "rule_sets": rules}))?;
-    ems.ask(&json!({"do": "set-profile", "profile": {"name": "p", "secure_remote_access": true, "tunnels": []}}))?;
-    ems.ask(&json!({"do": "define-tag", "tag": "Flapping"}))?;
-    let tags =
-        "[tags]\nsource = \"ems\"\nprohibited = [\"Flapping\", \"Marked\"]\nallowed = [\"Telemetry connected\"]\n";
-    let endpoint = network.endpoint(&format!("{FLAPPING}{TUNNEL}{tags}"), &[("psk", PSK)])?;
-    let name = ems.enrol(&endpoint)?;
-    until("telemetry", LIMIT, || Ok(endpoint.status()?.posture.telemetry_connected.then_some(())))
-        .with_context(|| endpoint.log())?;
-    endpoint.expect(0, &["connect", "work"])?;
+    let mut stage = Stage::set(&network, Ems::start(&network)?, "")?;
     let sampler = Sampler::start(&network)?;
-    let tap = Tap::open(&network.client, "wan0")?;
-    let mut stage = Stage { ems, endpoint, marker, tap, truth: Truth::default(), seed: SEED, name };
     stage.flows()?;
     flap(&mut stage)?;
     dwell(&mut stage)?;
     without_ems(&mut stage)?;
     restarts(&mut stage)?;
     drop(sampler);
-
-    let packets = stage.tap.packets();
-    let of_tunnel = || packets.iter().filter(|packet| packet.outgoing && packet.kind == Kind::EspInUdp);
-    let during = of_tunnel().count();
-    ensure!(during > 500, "only {during} packets of the tunnel were seen: nothing was proved");
-    let violations = stage.truth.spans.len();
-    let Some((late, packet)) = stage.truth.worst(of_tunnel()) else {
-        bail!("no packet was on the wire when a violation began: nothing was proved");
-    };
-    println!("{violations} violations, {during} packets, the last {} ms after one began", late / 1_000_000);
-    ensure!(
-        late < BOUND,
-        "a packet left {} ms after a violation began: {packet:?}\n{}",
-        late / 1_000_000,
-        stage.endpoint.log()
-    );
-    Ok(())
+    stage.judge()
 }
 
 /// A fact that comes and goes a hundred times a second and more, then EMS's own tag as fast as EMS
@@ -200,8 +232,7 @@ fn flap(stage: &mut Stage) -> Result<()> {
     ensure!(rate > 100.0, "only {rate:.0} changes a second: this machine is too slow to prove anything");
     std::thread::sleep(HELD);
     stage.mark(false)?;
-    wait_for(&stage.endpoint, ConnectionState::Connected)?;
-    stage.flows()?;
+    stage.comes_back()?;
     let tags = changes_a_second(stage, Stage::tag)?;
     println!("a fact changed {rate:.0} times a second, a tag {tags:.0} times");
     std::thread::sleep(HELD);
@@ -210,8 +241,7 @@ fn flap(stage: &mut Stage) -> Result<()> {
         "connected in spite of the tag"
     );
     stage.tag(false)?;
-    wait_for(&stage.endpoint, ConnectionState::Connected)?;
-    stage.flows()
+    stage.comes_back()
 }
 
 /// Changes to and fro for two seconds, ends with the violation, and returns how often it was.
@@ -236,8 +266,7 @@ fn dwell(stage: &mut Stage) -> Result<()> {
         change(stage, true)?;
         std::thread::sleep(held);
         change(stage, false)?;
-        wait_for(&stage.endpoint, ConnectionState::Connected)?;
-        stage.flows()?;
+        stage.comes_back()?;
     }
     Ok(())
 }
@@ -249,8 +278,7 @@ fn without_ems(stage: &mut Stage) -> Result<()> {
     std::thread::sleep(HELD);
     stage.mark(false)?;
     stage.ems.run()?;
-    wait_for(&stage.endpoint, ConnectionState::Connected)?;
-    stage.flows()
+    stage.comes_back()
 }
 
 /// EMS restarts: no loss, and the tunnel that wants `Telemetry connected` stays up. What EMS decides right
@@ -269,16 +297,11 @@ fn restarts(stage: &mut Stage) -> Result<()> {
         std::thread::sleep(Duration::from_millis(500));
         stage.ems.run()?;
         stage.flows()?;
-        until("push again", LIMIT, || {
-            let log = stage.endpoint.log();
-            let last = log.lines().rfind(|line| line.contains("state=")).unwrap_or_default().to_owned();
-            Ok(last.contains("push: true").then_some(()))
-        })?;
+        stage.pushes_again()?;
         ensure!(up_for(stage)? >= before, "the tunnel was made anew\n{}", stage.endpoint.log());
     }
     stage.tag(true)?;
     std::thread::sleep(HELD);
     stage.tag(false)?;
-    wait_for(&stage.endpoint, ConnectionState::Connected)?;
-    stage.flows()
+    stage.comes_back()
 }

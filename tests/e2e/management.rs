@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 /// EMS in the client's own host: nothing but the service is between it and the endpoint.
 pub struct Ems {
     state: PathBuf,
+    listen: &'static str,
     host: Host,
     process: Option<Running>,
     runtime: tokio::runtime::Runtime,
@@ -21,9 +22,15 @@ pub struct Ems {
 
 impl Ems {
     pub fn start(network: &Network) -> Result<Self> {
+        Self::start_at(network, "127.0.0.1:8443")
+    }
+
+    /// Starts it where something stands before it: endpoints ask port 8443 of `localhost`.
+    pub fn start_at(network: &Network, listen: &'static str) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let state = network.folder.join("ems");
-        let mut ems = Self { state, host: network.client.clone(), process: None, runtime, administrator: None };
+        let host = network.client.clone();
+        let mut ems = Self { state, listen, host, process: None, runtime, administrator: None };
         ems.run()?;
         Ok(ems)
     }
@@ -33,7 +40,7 @@ impl Ems {
         let log = std::fs::File::create(&out)?;
         let mut command = self.host.command(program("lab-ems")?);
         command.arg("run").arg("--state").arg(&self.state);
-        command.args(["--listen", "127.0.0.1:8443", "--name", "localhost"]);
+        command.args(["--listen", self.listen, "--name", "localhost"]);
         self.process = Some(Running::start("lab-ems", command.stdout(log.try_clone()?).stderr(log))?);
         until("EMS", LIMIT, || Ok(std::fs::read_to_string(&out)?.contains("\"ready\":true").then_some(())))?;
         self.administrator = Some(Administrator::of_state(&self.state)?);

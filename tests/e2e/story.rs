@@ -3,6 +3,7 @@
 
 mod asleep;
 mod decree;
+mod disturbed;
 mod flapping;
 mod guard;
 mod hung;
@@ -13,6 +14,7 @@ mod renewal;
 mod support;
 mod twins;
 mod unattended;
+mod way;
 
 use anyhow::{Context, Result, ensure};
 use lab::net::until;
@@ -58,6 +60,10 @@ const SCENARIOS: &[Scenario] = &[
     (
         "story: a fact and a tag that flap, and an EMS that dies, let no packet out a second after a violation began",
         flapping::violations_are_short,
+    ),
+    (
+        "story: pushes that are late, doubled, out of order, cut off or of an old EMS let no packet out beyond the bound",
+        disturbed::old_late_and_lost,
     ),
     (
         "story: a stopped network process is replaced, and `disconnect` does not wait for it",
