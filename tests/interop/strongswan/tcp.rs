@@ -139,7 +139,8 @@ pub fn teardown_on_compliance() -> Result<()> {
     let last = relay.connections().len();
     ensure!(last >= 2, "{:?}", relay.connections());
     let records = relay.records();
-    let after: Vec<_> = records.iter().skip_while(|record| record.connection == 1).collect();
+    // The relay may still be reading what had reached it of the first stream.
+    let after: Vec<_> = records.iter().filter(|record| record.connection != 1).collect();
     ensure!(!after.is_empty() && after.iter().all(|record| record.held == INFORMATIONAL), "{after:?}");
     ensure!(gateway.log().contains("received DELETE for IKE_SA"), "{}", gateway.log());
     let mark = tap.count();

@@ -40,7 +40,7 @@ pub fn open_key_file() -> Result<()> {
     let file = endpoint.path("config/key");
     lab::net::shell(&format!("chmod 644 {}", file.display()))?;
     let (code, stdout, stderr) = endpoint.postern(&["connect", "work"])?;
-    ensure!(code == 16 && (stdout.clone() + &stderr).contains("mode 644"), "{code}: {stdout}{stderr}");
+    ensure!(code == 9 && (stdout.clone() + &stderr).contains("mode 644"), "{code}: {stdout}{stderr}");
     ensure!(lab.peer.handshakes() == (0, 0), "{}", lab.peer.log());
     Ok(())
 }
