@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The largest file that is read, in bytes: a document in base64 and its frame.
 const MAXIMUM_FILE: u64 = 8 << 20;
@@ -29,6 +29,9 @@ const FLOOR: &str = "floor.json";
 const RELEASE: &str = "release.json";
 const BREAK_GLASS: &str = "break-glass.json";
 const DEREGISTERED: &str = "deregistered.json";
+/// EMS tells an endpoint that leaves that it is deregistered: what is written then must not come after what
+/// is cleared.
+static ENDING: Mutex<()> = Mutex::new(());
 const KEYS: &str = "keys.json";
 
 /// Why the cache failed.
@@ -147,6 +150,7 @@ impl Cache {
     /// Removes everything: identity last, so that a crash in between leaves an enrolled endpoint
     /// that knows nothing, never an unenrolled one with documents.
     pub fn clear(&self) -> Result<(), CacheError> {
+        let _alone = ENDING.lock().unwrap_or_else(PoisonError::into_inner);
         let documents = DocumentKind::ALL.map(document_name);
         let notes = [RELEASE, BREAK_GLASS, DEREGISTERED, KEYS, FLOOR, IDENTITY];
         documents.iter().map(String::as_str).chain(notes).try_for_each(|name| self.remove(name))?;
@@ -154,8 +158,12 @@ impl Cache {
     }
 
     /// Notes that EMS no longer knows this endpoint, and removes what it said. The identity stays, so
-    /// that an EMS that takes the endpoint back is heard.
+    /// that an EMS that takes the endpoint back is heard. Nothing is noted of an endpoint that has left.
     pub fn deregister(&self, now_unix: u64) -> Result<(), CacheError> {
+        let _alone = ENDING.lock().unwrap_or_else(PoisonError::into_inner);
+        if matches!(self.identity(), Ok(None)) {
+            return Ok(());
+        }
         if self.deregistered().ok().flatten().is_none() {
             self.write(DEREGISTERED, &now_unix)?;
         }

@@ -155,6 +155,20 @@ fn a_file_without_end_is_damage() {
 }
 
 #[test]
+fn of_one_that_has_left_no_deregistration_is_noted() {
+    let lab = Lab::new();
+    let identity = r#"{"address": "https://ems.example.test:8443", "ems": "ems", "ems_name": "Lab EMS", "endpoint": "e1",
+        "key_pkcs8": "", "certificate": "", "authority": "", "signing_key": ""}"#;
+    fs::write(lab.file("identity.json"), identity).unwrap();
+    assert!(lab.cache.identity().unwrap().is_some());
+    lab.cache.deregister(1).unwrap();
+    assert_eq!(lab.cache.deregistered().unwrap(), Some(1));
+    lab.cache.clear().unwrap();
+    lab.cache.deregister(2).unwrap();
+    assert_eq!(lab.cache.deregistered().unwrap(), None);
+}
+
+#[test]
 fn clearing_removes_everything() {
     let lab = Lab::new();
     lab.store(3);
