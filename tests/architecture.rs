@@ -1,6 +1,6 @@
 //! The workspace's own rules: which crate may know which, and where unsafe code may live.
 
-use cargo_metadata::MetadataCommand;
+use cargo_metadata::{DependencyKind, MetadataCommand};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -76,6 +76,35 @@ fn no_file_holds_more_than_one_can_read() {
         let lines = text.lines().count();
         assert!(lines <= LONGEST_FILE, "{path} has {lines} lines: more than one idea");
     }
+}
+
+/// The fuzz targets stand outside the workspace, with a lock file of their own that no other test reads.
+#[test]
+fn the_lock_of_the_fuzz_targets_holds_what_our_crates_need() {
+    let lock = std::fs::read_to_string(root().join("tests/fuzz/Cargo.lock")).unwrap().parse::<toml::Table>().unwrap();
+    let locked: BTreeMap<&str, BTreeSet<&str>> = lock["package"].as_array().unwrap().iter().map(needs).collect();
+    let metadata = MetadataCommand::new().manifest_path(root().join("Cargo.toml")).no_deps().exec().unwrap();
+    let used = metadata.packages.iter().filter_map(|package| Some((package, locked.get(package.name.as_str())?)));
+    let mut looked_at = 0;
+    for (package, locked) in used {
+        let normal = package.dependencies.iter().filter(|one| one.kind == DependencyKind::Normal && !one.optional);
+        for needed in normal {
+            looked_at += 1;
+            let (name, needed) = (&package.name, needed.name.as_str());
+            assert!(
+                locked.contains(needed),
+                "{name} needs {needed}: run cargo metadata in tests/fuzz, which renews its lock"
+            );
+        }
+    }
+    assert!(looked_at > 50, "the fuzz targets no longer use our crates?");
+}
+
+/// A package of a lock file and the names of what it needs.
+fn needs(package: &toml::Value) -> (&str, BTreeSet<&str>) {
+    let needed = package.get("dependencies").and_then(|list| list.as_array()).into_iter().flatten();
+    let names = needed.filter_map(|one| one.as_str()?.split(' ').next());
+    (package["name"].as_str().unwrap(), names.collect())
 }
 
 /// Every Rust file of the workspace with its path from the root.

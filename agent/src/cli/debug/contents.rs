@@ -95,9 +95,7 @@ async fn of_service(session: &Session, client: &Client, parts: &mut Vec<Part>) {
     }
     let Ok(status) = client.ask::<Status>(Method::Status).await else { return };
     for tunnel in status.tunnels.iter().map(|tunnel| tunnel.name.as_received().to_owned()) {
-        // A name that comes from outside is no path.
-        let name: String =
-            tunnel.chars().map(|one| if one.is_alphanumeric() || one == '-' { one } else { '_' }).collect();
+        let name = file_name(&tunnel);
         let profile = effective::lines(session, Some(tunnel.clone())).await.map(|lines| lines.join("\n"));
         let about = "an effective profile, and who set what";
         parts.push(Part::new(format!("profiles/tunnel-{name}.txt"), about, told(profile)));
@@ -108,6 +106,20 @@ async fn of_service(session: &Session, client: &Client, parts: &mut Vec<Part>) {
         });
         parts.push(Part::new(format!("posture/explain-{name}.txt"), "why posture stands as it does", told(lines)));
     }
+}
+
+/// Returns the part of a file's name that stands for a tunnel: a name that comes from outside is no path, and two
+/// tunnels are two files.
+fn file_name(tunnel: &str) -> String {
+    let mut name = String::with_capacity(tunnel.len());
+    for one in tunnel.chars() {
+        match one {
+            '-' | '_' => name.push(one),
+            _ if one.is_alphanumeric() => name.push(one),
+            _ => name.push_str(&format!("%{:02X}", u32::from(one))),
+        }
+    }
+    name
 }
 
 fn told(answer: Result<String, Fault>) -> String {
@@ -147,6 +159,12 @@ async fn network() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn two_tunnels_are_two_files_and_none_is_a_path() {
+        let names = ["work", "a.b", "a_b", "a b", "../a", "a%2Eb"].map(file_name);
+        assert_eq!(names, ["work", "a%2Eb", "a_b", "a%20b", "%2E%2E%2Fa", "a%252Eb"]);
+    }
 
     #[test]
     fn keys_and_what_is_named_like_a_secret_are_taken_out() {

@@ -2,13 +2,14 @@
 
 use jiff::Timestamp;
 use postern_api::fault::{Fault, FaultName};
+use std::collections::VecDeque;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
-use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, BufReader, Split};
 use tokio::process::{Child, ChildStdout, Command};
 
 /// The service's unit.
@@ -16,7 +17,7 @@ const UNIT: &str = "posternd.service";
 /// Where the service's output goes where there is no systemd.
 const FILE: &str = "/var/log/posternd.log";
 /// How much of the end of a log is read.
-const MOST: u64 = 16 << 20;
+const MOST: usize = 16 << 20;
 /// How often a file that is followed is looked at, by this command alone.
 const LOOK: Duration = Duration::from_millis(250);
 
@@ -79,21 +80,22 @@ impl Source {
                     child.arg(format!("--since=@{}", since.as_second()));
                 }
                 child.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
-                if !follow {
-                    let output = child.output().await.map_err(|error| self.unreadable(&error))?;
-                    let text = String::from_utf8_lossy(&output.stdout);
-                    return Ok((Reading::Over, text.lines().map(str::to_owned).collect()));
-                }
-                match most {
-                    usize::MAX => child.arg("--no-tail"),
-                    most => child.arg(format!("--lines={most}")),
+                match (follow, most) {
+                    (false, _) => &mut child,
+                    (true, usize::MAX) => child.args(["--follow", "--no-tail"]),
+                    (true, most) => child.arg("--follow").arg(format!("--lines={most}")),
                 };
-                let mut child = child.arg("--follow").spawn().map_err(|error| self.unreadable(&error))?;
+                let mut child = child.spawn().map_err(|error| self.unreadable(&error))?;
                 let Some(output) = child.stdout.take() else {
                     return Err(self.unreadable(&io::ErrorKind::BrokenPipe.into()));
                 };
-                let lines = BufReader::new(output).lines();
-                Ok((Reading::Journal(Box::new(Journal { _child: child, lines })), Vec::new()))
+                let output = BufReader::new(output);
+                if follow {
+                    let journal = Journal { _child: child, lines: output.split(b'\n') };
+                    return Ok((Reading::Journal(Box::new(journal)), Vec::new()));
+                }
+                let written = last(output, MOST).await.map_err(|error| self.unreadable(&error))?;
+                Ok((Reading::Over, written))
             }
         }
     }
@@ -105,6 +107,21 @@ impl Source {
         };
         Fault::new(name, self.to_string(), format!("cannot be read: {error}"), next)
     }
+}
+
+/// Reads to the end and keeps the last lines that have `most` octets together: a journal may be larger than
+/// the memory.
+async fn last(text: impl AsyncBufRead + Unpin, most: usize) -> io::Result<Vec<String>> {
+    let (mut lines, mut kept, mut octets) = (text.split(b'\n'), VecDeque::new(), 0);
+    while let Some(line) = lines.next_segment().await? {
+        let line = String::from_utf8_lossy(&line).into_owned();
+        octets += line.len();
+        kept.push_back(line);
+        while octets > most {
+            octets -= kept.pop_front().map_or(octets, |line| line.len());
+        }
+    }
+    Ok(kept.into())
 }
 
 /// What goes on to be read.
@@ -121,7 +138,7 @@ pub(super) enum Reading {
 pub(super) struct Journal {
     /// Ended with this value.
     _child: Child,
-    lines: Lines<BufReader<ChildStdout>>,
+    lines: Split<BufReader<ChildStdout>>,
 }
 
 impl Reading {
@@ -130,7 +147,10 @@ impl Reading {
         let failed = |error: io::Error| Fault::new(FaultName::Internal, "logs", error.to_string(), "");
         match self {
             Self::Over => Ok(None),
-            Self::Journal(journal) => journal.lines.next_line().await.map_err(failed),
+            Self::Journal(journal) => {
+                let line = journal.lines.next_segment().await.map_err(failed)?;
+                Ok(line.map(|line| String::from_utf8_lossy(&line).into_owned()))
+            }
             Self::File(tail) => loop {
                 if let Some(line) = tail.waiting.pop_front() {
                     return Ok(Some(line));
@@ -152,15 +172,15 @@ pub(super) struct Tail {
     file: File,
     /// A line that is not written to its end.
     begun: Vec<u8>,
-    waiting: std::collections::VecDeque<String>,
+    waiting: VecDeque<String>,
 }
 
 impl Tail {
     fn open(path: &Path) -> io::Result<Self> {
         let mut file = File::open(path)?;
-        let length = file.metadata()?.len();
-        if length > MOST {
-            file.seek(SeekFrom::Start(length - MOST))?;
+        let skipped = file.metadata()?.len().saturating_sub(MOST as u64);
+        if skipped > 0 {
+            file.seek(SeekFrom::Start(skipped))?;
         }
         Ok(Self { path: path.to_owned(), file, begun: Vec::new(), waiting: Default::default() })
     }
@@ -188,7 +208,11 @@ impl Tail {
     }
 
     fn read(&mut self) -> io::Result<()> {
-        (&mut self.file).take(MOST).read_to_end(&mut self.begun)?;
+        if self.begun.len() >= MOST {
+            // No line of a log is as long.
+            self.begun.clear();
+        }
+        (&mut self.file).take(MOST as u64).read_to_end(&mut self.begun)?;
         Ok(())
     }
 }
@@ -235,6 +259,14 @@ mod tests {
         assert!(tail.more().unwrap().is_empty());
         append("five\n");
         assert_eq!(tail.more().unwrap(), ["five"]);
+    }
+
+    #[tokio::test]
+    async fn of_a_journal_the_last_lines_are_kept() {
+        let text = b"one\ntwo\nthr\xffe\nfour".as_slice();
+        assert_eq!(last(text, 100).await.unwrap(), ["one", "two", "thr\u{fffd}e", "four"]);
+        assert_eq!(last(text, 11).await.unwrap(), ["thr\u{fffd}e", "four"]);
+        assert!(last(text, 3).await.unwrap().is_empty());
     }
 
     #[test]
