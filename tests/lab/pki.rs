@@ -12,6 +12,7 @@ use rcgen::{
 };
 use std::net::IpAddr;
 use std::process::{Command, Stdio};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// The gateway's host name in the lab.
@@ -173,6 +174,15 @@ impl Authority {
     /// # Errors
     /// When one of them is no certificate.
     pub fn revocation_list(&self, revoked: &[&Credential]) -> Result<String> {
+        // 2100.
+        self.revocation_list_until(revoked, UNIX_EPOCH + Duration::from_secs(4_102_444_800))
+    }
+
+    /// Makes a revocation list, PEM, that names these certificates and runs out at a moment.
+    ///
+    /// # Errors
+    /// When one of them is no certificate.
+    pub fn revocation_list_until(&self, revoked: &[&Credential], until: SystemTime) -> Result<String> {
         let mut revoked_certs = Vec::new();
         for credential in revoked {
             let (_, certificate) = X509Certificate::from_der(&credential.certificate.der).context("a certificate")?;
@@ -185,7 +195,7 @@ impl Authority {
         }
         let list = CertificateRevocationListParams {
             this_update: date_time_ymd(2024, 1, 1),
-            next_update: date_time_ymd(2100, 1, 1),
+            next_update: date_time_ymd(1970, 1, 1) + until.duration_since(UNIX_EPOCH)?,
             crl_number: SerialNumber::from(1_u64),
             issuing_distribution_point: None,
             revoked_certs,

@@ -71,7 +71,7 @@ fn main() -> ExitCode {
     let colours = std::io::stderr().is_terminal();
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
     let outcome = match arguments.command {
-        Some(Command::Net) => start::net_main(postern_agent::service::engine::TunnelEngine),
+        Some(Command::Net) => start::net_main(postern_agent::service::engine::TunnelEngine::default()),
         Some(Command::LookUp { name }) => return quietly(start::look_up_main(&name)),
         Some(Command::Inquire) => start::inquire_main(),
         Some(Command::Token) => start::token_main(),

@@ -3,14 +3,17 @@
 use super::net::Engine;
 use ike_client::tunnel::control::{Command, Event};
 use ike_client::tunnel::lookup::NameService;
+use ike_client::tunnel::remembered::Remembered;
 use tokio::sync::mpsc;
 
-/// `ike_client`'s engine.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct TunnelEngine;
+/// `ike_client`'s engine, with what one tunnel leaves for the next. It lives as long as its process.
+#[derive(Clone, Debug, Default)]
+pub struct TunnelEngine {
+    remembered: Remembered,
+}
 
 impl Engine for TunnelEngine {
     async fn run(&self, commands: mpsc::Receiver<Command>, events: mpsc::Sender<Event>, names: NameService) {
-        ike_client::tunnel::engine::run_with(commands, events, names).await;
+        ike_client::tunnel::engine::run_with(commands, events, names, self.remembered.clone()).await;
     }
 }

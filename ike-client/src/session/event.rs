@@ -4,6 +4,7 @@ use super::cause::CloseCause;
 use super::redirect::RedirectTarget;
 use super::resume::Ticket;
 use crate::auth::Identity;
+use crate::auth::certificate::KnownAnswer;
 use crate::crypto::suite::{EspSuite, IkeSuite};
 use crate::esp::{EspSpi, InboundSa, OutboundSa};
 use crate::wire::TrafficSelector;
@@ -64,6 +65,9 @@ pub enum Event {
         /// Whether it arrived in one piece: no repetition was needed.
         arrived: bool,
     },
+    /// One of those who were asked about revocation gave an answer that was believed and stands for a while: the next
+    /// session may know it ([`Revocation::known`](crate::auth::certificate::Revocation::known)).
+    RevocationLearnt(KnownAnswer),
     /// Something a person should know; nothing ends because of it.
     Warning(Warning),
     /// The session is over. No event follows; the transmits that are still queued are to be sent.

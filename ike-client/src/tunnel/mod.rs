@@ -14,6 +14,7 @@
 //! | `pace` | when a thread lets more packets come |
 //! | `overhead` | what lies around a sealed packet |
 //! | `path_mtu`, `senders` | the search for the largest packet that the path takes, and who must be told of it |
+//! | [`remembered`] | what one tunnel leaves for the next |
 //! | `tally`, `volume`, `published` | sums and values shared between threads |
 //!
 //! The owner holds the lease: packets pass in either direction only while one is granted, and the
@@ -41,6 +42,7 @@ mod pace;
 mod path_mtu;
 pub mod plane;
 mod published;
+pub mod remembered;
 mod senders;
 pub mod socket;
 pub mod tally;

@@ -179,6 +179,14 @@ const SCENARIOS: &[Scenario] = &[
         "strongswan certificate: an OCSP responder is asked past the block of a lost tunnel",
         revocation::asked_past_a_block,
     ),
+    (
+        "strongswan certificate: an OCSP response from before serves while its responder is gone",
+        revocation::known_from_before,
+    ),
+    (
+        "strongswan certificate: a list from before that has run out, where one is demanded, is GatewayNotTrusted",
+        revocation::known_until_it_runs_out,
+    ),
     ("strongswan certificate: one for clients only is GatewayNotTrusted", revocation::for_another_use),
     ("strongswan psk: a wrong key is AuthenticationFailed", refusals::wrong_psk),
     ("strongswan psk: no common suite is ProposalMismatch", refusals::no_common_suite),

@@ -2,13 +2,14 @@
 
 use crate::gateways::{EAP_SIDES, EAP_TUNNEL, certificate_gateway};
 use crate::refusals::refused;
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use lab::net::{Running, until};
 use lab::pki::{Authority, Contents, Credential, KeyKind, Pki};
 use lab::responder::{self, Standing};
 use lab::roadwarrior::{LIMIT, Network, connect, known_by, lose_compliance, wait_for, work};
 use lab::strongswan::Gateway;
 use postern_api::{ConnectionState, FaultName};
+use std::time::{Duration, SystemTime};
 
 fn tunnel(policy: &str) -> String {
     let keys = format!("gateway_crl_files = [\"@/crl.pem\"]\ngateway_revocation = \"{policy}\"\n[auth]");
@@ -185,4 +186,33 @@ pub fn asked_past_a_block() -> Result<()> {
     )?;
     ensure!(work(&endpoint)?.state == ConnectionState::Connected, "{}", endpoint.log());
     Ok(())
+}
+
+/// What a responder said is good for the time that it named: the next tunnel asks nobody, and the responder may be gone.
+pub fn known_from_before() -> Result<()> {
+    let (asking, server) = Asking::responder(Authority::responder, Standing::Good)?;
+    let endpoint = asking.network.endpoint(&Asking::tunnel("hard"), &asking.secrets())?;
+    connect(&endpoint)?;
+    endpoint.expect(0, &["disconnect", "work"])?;
+    drop(server);
+    let given = connect(&endpoint)?;
+    ensure!(given.warnings.is_empty(), "{:?}", given.warnings);
+    Ok(())
+}
+
+/// The list that let the first tunnel come up has run out before the second, and its place is gone.
+pub fn known_until_it_runs_out() -> Result<()> {
+    let url = format!("http://vpn.example.test:{}/ca.crl", responder::LIST_PORT);
+    let asking = Asking::new(|contents| contents.revocation_list = Some(url))?;
+    let endpoint = asking.network.endpoint(&Asking::tunnel("hard"), &asking.secrets())?;
+    let until_then = SystemTime::now() + Duration::from_secs(20);
+    let list = asking.pki.authority.revocation_list_until(&[&asking.pki.user], until_then)?;
+    let server = responder::list(&asking.network.gateway, &asking.network.folder.join("list"), &list)?;
+    connect(&endpoint)?;
+    endpoint.expect(0, &["disconnect", "work"])?;
+    drop(server);
+    connect(&endpoint).context("while the list stands")?;
+    endpoint.expect(0, &["disconnect", "work"])?;
+    until("the list to run out", LIMIT, || Ok((SystemTime::now() > until_then).then_some(())))?;
+    endpoint.expect(14, &["connect", "work"]).map(drop)
 }

@@ -52,6 +52,11 @@ impl<'a> List<'a> {
         Some(Self { list, signed, algorithm, signature, issuer, this_update, next_update })
     }
 
+    /// Returns when the next list comes, in seconds since 1970.
+    pub(super) const fn next_update(&self) -> u64 {
+        self.next_update
+    }
+
     /// Returns what the list says of the link's certificate; nothing where it is another authority's or for others.
     ///
     /// That a certificate was revoked is believed also of a list that has run out.

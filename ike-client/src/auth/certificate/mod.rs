@@ -12,6 +12,7 @@
 mod chain;
 mod crl;
 mod error;
+pub mod known;
 mod names;
 mod ocsp;
 mod p521;
@@ -26,8 +27,9 @@ pub(crate) use ocsp::making;
 
 pub use chain::{payloads, request, request_ocsp};
 pub use error::CertificateError;
+pub use known::{Known, KnownAnswer};
 pub use revocation::{Fetched, Inquiry, Revocation, RevocationPolicy, RevocationSource};
-pub use verify::verify_gateway;
+pub use verify::{learnt, verify_gateway};
 
 use super::distinguished_name::DistinguishedName;
 use super::identity::Identity;

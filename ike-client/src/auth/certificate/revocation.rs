@@ -4,11 +4,12 @@
 //! signed by the authority that issued the certificate, or for OCSP by one whom that authority has made a responder.
 //! What they leave open is returned as [`Inquiry`]: whom the certificate itself names as able to say. Nothing is fetched here:
 //! whoever owns the session does, and only for a certificate whose path has led to an anchor and whose key has signed.
-//! What was fetched comes back as [`Fetched`].
+//! What was fetched comes back as [`Fetched`], and what of it was believed may be kept for the next time ([`Known`]).
 //!
 //! Whatever says that a certificate was revoked wins, whatever else is said.
 
 use super::crl::{self, List};
+use super::known::{Known, KnownAnswer, Said};
 use super::{CertificateError, ocsp};
 use rustls_pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
@@ -41,6 +42,9 @@ pub struct Revocation {
     /// What came of asking; none: nobody was asked yet.
     #[serde(skip)]
     pub fetched: Option<Fetched>,
+    /// What came of asking before, and still stands.
+    #[serde(skip)]
+    pub known: Known,
 }
 
 /// What those said whom certificates name.
@@ -159,11 +163,20 @@ impl Link<'_> {
     }
 }
 
+/// A list or a response, and where it was fetched its octets, with the nonce of the question.
+struct Given<'a, T> {
+    read: T,
+    fetched: Option<(&'a [u8], &'a [u8])>,
+}
+
 /// What is at hand, read.
 pub(super) struct Evidence<'a> {
     own: Vec<List<'a>>,
-    lists: Vec<List<'a>>,
-    responses: Vec<(ocsp::Response<'a>, Option<&'a [u8]>)>,
+    lists: Vec<Given<'a, List<'a>>>,
+    responses: Vec<Given<'a, ocsp::Response<'a>>>,
+    known: &'a Known,
+    /// What was fetched and believed.
+    learnt: Vec<KnownAnswer>,
     /// Why some of it is of no use.
     problems: Vec<String>,
 }
@@ -177,34 +190,43 @@ impl<'a> Evidence<'a> {
         sent_responses: &[&'a [u8]],
     ) -> Result<Self, CertificateError> {
         let fetched = revocation.fetched.as_ref();
-        let fetched_lists = fetched.into_iter().flat_map(|fetched| fetched.lists.iter().map(Vec::as_slice));
-        let lists: Vec<&[u8]> = sent_lists.iter().copied().chain(fetched_lists).collect();
-        let answers = fetched.into_iter().flat_map(|fetched| {
-            fetched.responses.iter().map(|response| (response.as_slice(), Some(fetched.nonce.as_slice())))
-        });
-        let sent = sent_responses.iter().map(|response| (*response, None));
-        let responses: Vec<_> = sent.chain(answers).collect();
+        let of_fetched = |octets: fn(&Fetched) -> &[Vec<u8>]| {
+            let given = fetched.map_or(&[][..], octets).iter();
+            given
+                .map(|octets| (octets.as_slice(), fetched.map(|fetched| (octets.as_slice(), fetched.nonce.as_slice()))))
+        };
+        let sent = |octets: &[&'a [u8]]| octets.iter().map(|octets| (*octets, None)).collect::<Vec<_>>();
+        let lists: Vec<_> = sent(sent_lists).into_iter().chain(of_fetched(|fetched| &fetched.lists)).collect();
+        let responses: Vec<_> =
+            sent(sent_responses).into_iter().chain(of_fetched(|fetched| &fetched.responses)).collect();
 
         let count = revocation.lists.len().saturating_add(lists.len()).saturating_add(responses.len());
         let octets: usize = revocation.lists.iter().map(Vec::len).sum();
-        let octets = lists.iter().map(|list| list.len()).fold(octets, usize::saturating_add);
+        let octets = lists.iter().map(|(list, _)| list.len()).fold(octets, usize::saturating_add);
         if count > MAX_COUNT || octets > MAX_OCTETS {
             return Err(CertificateError::RevocationUnusable("more than anyone needs".to_owned()));
         }
-        let mut evidence = Self { own: Vec::new(), lists: Vec::new(), responses: Vec::new(), problems: Vec::new() };
+        let mut evidence = Self {
+            own: Vec::new(),
+            lists: Vec::new(),
+            responses: Vec::new(),
+            known: &revocation.known,
+            learnt: Vec::new(),
+            problems: Vec::new(),
+        };
         for der in &revocation.lists {
             let list = List::read(der).map_err(|error| CertificateError::RevocationUnusable(error.to_string()))?;
             evidence.own.push(list);
         }
-        for der in lists {
+        for (der, fetched) in lists {
             match List::read(der) {
-                Ok(list) => evidence.lists.push(list),
+                Ok(read) => evidence.lists.push(Given { read, fetched }),
                 Err(error) => evidence.note(error.to_string()),
             }
         }
-        for (der, nonce) in responses {
+        for (der, fetched) in responses {
             match ocsp::Response::read(der) {
-                Ok(response) => evidence.responses.push((response, nonce)),
+                Ok(read) => evidence.responses.push(Given { read, fetched }),
                 Err(error) => evidence.note(error.to_string()),
             }
         }
@@ -222,6 +244,11 @@ impl<'a> Evidence<'a> {
         self.problems.join("; ")
     }
 
+    /// Returns what was fetched and believed so far, and still stands for a while.
+    pub(super) fn learnt(self) -> Vec<KnownAnswer> {
+        self.learnt
+    }
+
     /// Returns how the link's certificate stands, as far as it is known.
     pub(super) fn status(&mut self, link: &Link<'_>, now: u64) -> Result<Option<Status>, CertificateError> {
         let mut said = Vec::new();
@@ -233,18 +260,44 @@ impl<'a> Evidence<'a> {
                 Err(error) => return Err(CertificateError::RevocationUnusable(error.to_string())),
             }
         }
-        for list in &self.lists {
-            match list.says(link, now) {
-                Ok(status) => said.extend(status),
+        let mut learnt = Vec::new();
+        for Given { read, fetched } in &self.lists {
+            match read.says(link, now) {
+                Ok(Some(status)) => {
+                    said.push(status);
+                    let new = |(der, _): &(&[u8], _)| {
+                        KnownAnswer::new(Said::List(der.to_vec()), link, Some(read.next_update()), now)
+                    };
+                    learnt.extend(fetched.as_ref().and_then(new));
+                }
+                Ok(None) => {}
                 Err(error) => problems.push(error.to_string()),
             }
         }
-        for (response, nonce) in &self.responses {
-            match response.says(link, *nonce, now) {
-                Ok(status) => said.extend(status),
+        for Given { read, fetched } in &self.responses {
+            match read.says(link, fetched.map(|(_, nonce)| nonce), now) {
+                Ok(Some(status)) => {
+                    said.push(status);
+                    let new = |(der, _): &(&[u8], _)| {
+                        KnownAnswer::new(Said::Response(der.to_vec()), link, read.next_update(link), now)
+                    };
+                    learnt.extend(fetched.as_ref().and_then(new));
+                }
+                Ok(None) => {}
                 Err(error) => problems.push(error.to_string()),
             }
         }
+        // What was believed before has no nonce of this time, as what the gateway sends has none. One that is not
+        // believed any more, since its signer's certificate has run out, is as good as none.
+        for answer in self.known.of(link, now) {
+            said.extend(match &answer.said {
+                Said::List(der) => List::read(der).ok().and_then(|list| list.says(link, now).ok()).flatten(),
+                Said::Response(der) => {
+                    ocsp::Response::read(der).ok().and_then(|response| response.says(link, None, now).ok()).flatten()
+                }
+            });
+        }
+        self.learnt.extend(learnt);
         problems.into_iter().for_each(|problem| self.note(problem));
         Ok(if said.contains(&Status::Revoked) { Some(Status::Revoked) } else { said.first().copied() })
     }

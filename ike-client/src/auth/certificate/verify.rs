@@ -1,6 +1,7 @@
 //! The checks themselves: path, time, use, key, names.
 
 use super::chain::{self, Chain};
+use super::known::KnownAnswer;
 use super::names::Names;
 use super::revocation::{Evidence, Inquiry, Link, RevocationPolicy, Status};
 use super::signed::algorithms;
@@ -68,6 +69,24 @@ pub fn verify_gateway(
         not_after: seconds(leaf.validity().not_after.timestamp()),
         unsettled,
     })
+}
+
+/// Returns what of [`Revocation::fetched`] is believed of the certificates on the gateway's path and stands for a
+/// while, whatever it says: worth knowing the next time.
+///
+/// [`Revocation::fetched`]: super::Revocation::fetched
+pub fn learnt(payloads: &[wire::Certificate], trust: &Trust<'_>, unix_now: u64) -> Vec<KnownAnswer> {
+    let learn = || {
+        let chain = chain::read(payloads)?;
+        let leaf = parse(&chain.leaf)?;
+        let links = path(&chain, &leaf, trust, unix_now)?;
+        let mut evidence = Evidence::read(trust.revocation, &[], &[])?;
+        for link in &links {
+            evidence.status(link, unix_now)?;
+        }
+        Ok::<_, CertificateError>(evidence.learnt())
+    };
+    learn().unwrap_or_default()
 }
 
 /// Reads one certificate, whole.

@@ -4,7 +4,7 @@
 //! stands in the way makes this client ask nobody. What comes back is held against the certificate as the rest was.
 
 use super::response::AwaitingAuthResponse;
-use super::verification::verify;
+use super::verification::{learnt, verify};
 use crate::auth::GatewayProven;
 use crate::auth::certificate::{Fetched, RevocationSource};
 use crate::auth::gateway::ProvenBy;
@@ -12,7 +12,7 @@ use crate::session::cause::CloseCause;
 use crate::session::closing;
 use crate::session::configuration::GatewayAuthentication;
 use crate::session::context::{Context, Question};
-use crate::session::event::Warning;
+use crate::session::event::{Event, Warning};
 use crate::session::payloads::Payloads;
 use crate::session::request::{Answer, Request};
 use crate::session::state::State;
@@ -79,6 +79,10 @@ impl AwaitingRevocation {
         };
         let payloads = Payloads(&payloads);
         let fetched = Fetched { nonce, responses, lists };
+        // Also what makes an end of this gateway is worth knowing the next time.
+        for answer in learnt(payloads, &fetched, context, now) {
+            context.tell(Event::RevocationLearnt(answer));
+        }
         let proven = match verify(&state.negotiated, state.psk.as_ref(), payloads, Some(fetched), context, now) {
             Ok(proven) => proven,
             Err(cause) => return closing::farewell(state.negotiated.sa, cause, context, now),

@@ -1,6 +1,6 @@
 //! Who the gateway is.
 
-use crate::auth::certificate::{ExpectedIdentity, Fetched, Revocation, Trust};
+use crate::auth::certificate::{self, ExpectedIdentity, Fetched, KnownAnswer, Revocation, Trust};
 use crate::auth::gateway::{self, Claim};
 use crate::auth::signature::{SignatureHashes, SignaturePolicy};
 use crate::auth::{GatewayProven, GatewayRejected};
@@ -49,6 +49,20 @@ pub(super) fn verify(
         }
     };
     proven.map_err(|rejected| CloseCause::GatewayNotTrusted { why: rejected.into() })
+}
+
+/// Returns what of `fetched` is believed of the gateway's certificates and is worth knowing the next time. To be
+/// called for a gateway that has proven to hold its certificate's key.
+pub(super) fn learnt(payloads: Payloads<'_>, fetched: &Fetched, context: &Context, now: Timestamp) -> Vec<KnownAnswer> {
+    let GatewayAuthentication::Certificate { anchors, revocation, .. } = &context.configuration.gateway_auth else {
+        return Vec::new();
+    };
+    let certificates: Vec<_> = payloads.certificates().cloned().collect();
+    let revocation = Revocation { policy: revocation.policy, fetched: Some(fetched.clone()), ..Revocation::default() };
+    // Neither pins nor names play a part in whether the authority is believed.
+    let expected = ExpectedIdentity::Host(&context.configuration.gateway_name);
+    let trust = Trust { anchors, pins: &[], revocation: &revocation, expected };
+    certificate::learnt(&certificates, &trust, context.unix(now))
 }
 
 impl From<GatewayRejected> for DistrustReason {

@@ -1,6 +1,7 @@
 //! Certificates on either side: whom they convince, and what is signed by whom.
 
 use super::*;
+use crate::auth::certificate::known::{MOST_AGE, Memory};
 use crate::auth::certificate::making::{self, Making};
 use crate::auth::certificate::{Revocation, RevocationPolicy, RevocationSource};
 use crate::auth::signature::{SignatureHashes, SignatureScheme, sign};
@@ -240,6 +241,11 @@ fn the_hashes_that_the_gateway_announced_go_with_the_request() {
 /// A client that wants to know whether the gateway's certificate was revoked, against a gateway whose certificate
 /// names a list; the question is asked.
 fn inquiring(authority: &Authority, policy: RevocationPolicy, behaviour: Behaviour) -> (Session, Gateway, Vec<u8>) {
+    inquiring_with(authority, Revocation { policy, inquire: true, ..Revocation::default() }, behaviour)
+}
+
+/// As [`inquiring`], with what is known already; perhaps there is no question then.
+fn inquiring_with(authority: &Authority, revocation: Revocation, behaviour: Behaviour) -> (Session, Gateway, Vec<u8>) {
     let mut parameters = CertificateParams::new(vec!["vpn.example.test".to_owned()]).unwrap();
     parameters.distinguished_name.push(DnType::CommonName, "gateway");
     parameters.serial_number = Some(SerialNumber::from_slice(&[7, 7]));
@@ -247,7 +253,6 @@ fn inquiring(authority: &Authority, policy: RevocationPolicy, behaviour: Behavio
     parameters.crl_distribution_points = vec![point];
     let key = KeyPair::generate().unwrap();
     let der = parameters.signed_by(&key, &authority.issuer).unwrap().der().to_vec();
-    let revocation = Revocation { policy, inquire: true, ..Revocation::default() };
     let configuration = Configuration {
         gateway_auth: GatewayAuthentication::Certificate {
             anchors: vec![authority.der.clone()],
@@ -313,12 +318,46 @@ fn who_knows_of_revocation_is_asked_after_the_gateways_proof_and_before_anything
         client.handle_response(id, answer, at(0)).unwrap();
         // Whoever has the key of a revoked certificate may have been first: the gateway may still answer.
         nobody_else_answers(&mut client);
-        match (outcome, client.poll_event()) {
+        let mut events = std::iter::from_fn(|| client.poll_event());
+        let event = events.find(|event| !matches!(event, Event::RevocationLearnt(_)));
+        match (outcome, event) {
             (Some(warnings), Some(Event::Established(established))) => assert_eq!(established.warnings, warnings),
             (None, Some(Event::Closed { cause: CloseCause::GatewayNotTrusted { .. } })) => {}
             (outcome, event) => panic!("{policy:?} {outcome:?}: {event:?}"),
         }
     }
+}
+
+#[test]
+fn what_was_believed_is_told_and_saves_the_next_session_the_question() {
+    use RevocationPolicy::{Hard, Soft};
+    let authority = Authority::new();
+    let learn = |lists| {
+        let (mut client, ..) = inquiring(&authority, Soft, Behaviour::default());
+        let (id, _) = requested(&mut client);
+        client.handle_response(id, Answer::RevocationStatus { responses: Vec::new(), lists }, at(0)).unwrap();
+        nobody_else_answers(&mut client);
+        let mut memory = Memory::default();
+        while let Some(event) = client.poll_event() {
+            if let Event::RevocationLearnt(answer) = event {
+                memory.learn(answer, at(0));
+            }
+        }
+        memory
+    };
+    let next = |memory: &mut Memory, policy, seconds: u64| {
+        let known = memory.known(at(seconds), UNIX_NOW);
+        let revocation = Revocation { policy, inquire: true, known, ..Revocation::default() };
+        inquiring_with(&authority, revocation, Behaviour::default()).0
+    };
+    let mut good = learn(vec![list(&authority, &[&[7, 8]])]);
+    assert_eq!(next(&mut good, Hard, 60).state_name(), "established");
+    assert_eq!(next(&mut good, Hard, MOST_AGE.as_secs()).state_name(), "awaiting-revocation");
+    let mut revoked = learn(vec![list(&authority, &[&[7, 7]])]);
+    assert!(matches!(closed(&mut next(&mut revoked, Soft, 60)), CloseCause::GatewayNotTrusted { .. }));
+    // A list of somebody else's under the same name.
+    let mut forged = learn(vec![list(&Authority::new(), &[&[7, 8]])]);
+    assert_eq!(next(&mut forged, Hard, 60).state_name(), "awaiting-revocation");
 }
 
 #[test]

@@ -5,7 +5,8 @@ use super::ike::Engine;
 use super::race::Race;
 use super::schedule;
 use super::{End, Owner, look_up};
-use crate::session::{self, CloseCause, RedirectTarget};
+use crate::auth::certificate::Known;
+use crate::session::{self, CloseCause, GatewayAuthentication, RedirectTarget};
 use crate::tunnel::clock;
 use crate::tunnel::control::{Carrier, Command, EndCause, TunnelConfiguration};
 use std::time::Duration;
@@ -81,6 +82,7 @@ async fn dial(
     let mut candidates = schedule::of(&addresses, tunnel.carrier);
     loop {
         let race = Race::new(tunnel, name, &candidates, clock::now()).resuming(owner.ticket.take());
+        let race = race.knowing(owner.remembered.known());
         let winner = match race.run(patience, commands, owner).await {
             Ok(winner) => winner,
             Err(cause) => return cause.into(),
@@ -106,9 +108,18 @@ fn says_nothing(end: &End) -> bool {
     silent && end.device.is_none()
 }
 
-/// Returns what a negotiation is told that goes to the gateway `name` by `carrier`.
-pub(super) fn configuration(tunnel: &TunnelConfiguration, name: &str, carrier: Carrier) -> session::Configuration {
+/// Returns what a negotiation is told that goes to the gateway `name` by `carrier`, where this is known of revoked
+/// certificates.
+pub(super) fn configuration(
+    tunnel: &TunnelConfiguration,
+    name: &str,
+    carrier: Carrier,
+    known: Known,
+) -> session::Configuration {
     let mut configuration = tunnel.session.clone();
+    if let GatewayAuthentication::Certificate { revocation, .. } = &mut configuration.gateway_auth {
+        revocation.known = known;
+    }
     name.clone_into(&mut configuration.gateway_name);
     match carrier {
         Carrier::Udp => configuration.encapsulated_port = tunnel.nat_port,

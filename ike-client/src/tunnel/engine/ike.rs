@@ -20,6 +20,7 @@ use crate::tunnel::esp::EspEncapsulation;
 use crate::tunnel::established;
 use crate::tunnel::outbox::Outbox;
 use crate::tunnel::plane::FromPlane;
+use crate::tunnel::remembered::Remembered;
 use crate::tunnel::socket;
 use ipnet::IpNet;
 use std::io;
@@ -62,6 +63,8 @@ pub(super) struct Engine<'a> {
     look_due: Timestamp,
     /// Whether packets may have gone to the system since the last look at the lease.
     leased: bool,
+    /// What this tunnel leaves for the next.
+    pub(super) remembered: Remembered,
     /// Set once the tunnel is to end: why, and until when the gateway is waited for.
     ending: Option<(EndCause, Timestamp)>,
 }
@@ -83,7 +86,7 @@ impl<'a> Engine<'a> {
             tunnel,
             candidate,
             session,
-            succession: Succession::new(name),
+            succession: Succession::new(name, owner.remembered.clone()),
             path,
             linked: candidate.gateway,
             alarm: Alarm::new()?,
@@ -96,6 +99,7 @@ impl<'a> Engine<'a> {
             began,
             look_due: began,
             leased: false,
+            remembered: owner.remembered.clone(),
             ending: None,
         })
     }
@@ -425,6 +429,7 @@ impl<'a> Engine<'a> {
             }
             session::Event::Ticket(ticket) => outbox.put(Event::Ticket { ticket }),
             session::Event::Probed { arrived, .. } => self.probed(arrived, outbox, now),
+            session::Event::RevocationLearnt(answer) => self.remembered.learn(answer),
             session::Event::Warning(warning) => outbox.put(Event::Warning { warning }),
             session::Event::Closed { cause } => self.end(cause.into(), outbox, now),
         }

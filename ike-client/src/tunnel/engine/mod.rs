@@ -19,6 +19,7 @@ use super::control::{AddressFamily, Command, EndCause, Event, Progress};
 use super::device::Device;
 use super::lookup::{self, NameService};
 use super::outbox::Outbox;
+use super::remembered::Remembered;
 use crate::session::{CloseCause, Ticket};
 use std::future::Future;
 use std::net::SocketAddr;
@@ -33,12 +34,19 @@ use traffic::Lease;
 /// Wants a Tokio runtime with I/O and time; a current-thread one will do, since packets move on
 /// threads of their own.
 pub async fn run(commands: mpsc::Receiver<Command>, events: mpsc::Sender<Event>) {
-    run_with(commands, events, lookup::of_system()).await;
+    run_with(commands, events, lookup::of_system(), Remembered::default()).await;
 }
 
-/// As [`run`], with the owner's own way of finding a gateway's addresses.
-pub async fn run_with(mut commands: mpsc::Receiver<Command>, events: mpsc::Sender<Event>, names: NameService) {
-    let mut owner = Owner { outbox: Outbox::new(events), lease: Lease::default(), names, ticket: None };
+/// As [`run`], with the owner's own way of finding a gateway's addresses, and with what is remembered of the tunnels
+/// before.
+pub async fn run_with(
+    mut commands: mpsc::Receiver<Command>,
+    events: mpsc::Sender<Event>,
+    names: NameService,
+    remembered: Remembered,
+) {
+    let outbox = Outbox::new(events);
+    let mut owner = Owner { outbox, lease: Lease::default(), names, ticket: None, remembered };
     let end = loop {
         match commands.recv().await {
             Some(Command::Start { tunnel, ticket }) => {
@@ -67,6 +75,8 @@ struct Owner {
     names: NameService,
     /// A ticket to come back by, until it is used.
     ticket: Option<Box<Ticket>>,
+    /// What the tunnels before have left.
+    remembered: Remembered,
 }
 
 /// How a tunnel ended, and the device that is to stay until the owner knows.

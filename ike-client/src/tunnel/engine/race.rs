@@ -6,6 +6,7 @@
 use super::path::{Path, Told};
 use super::schedule::Candidate;
 use super::{Owner, dial};
+use crate::auth::certificate::Known;
 use crate::random::SystemRandom;
 use crate::session::{self, CloseCause, LocalSocket, Session, Ticket};
 use crate::time::Timestamp;
@@ -44,6 +45,8 @@ pub struct Race<'a> {
     runners: Vec<Runner>,
     /// To come back by; the first way that is open takes it.
     ticket: Option<Box<Ticket>>,
+    /// What is known of revoked certificates.
+    known: Known,
     end: EndCause,
     began: Timestamp,
 }
@@ -76,12 +79,27 @@ impl<'a> Race<'a> {
         now: Timestamp,
     ) -> Self {
         let turns = candidates.iter().map(|(after, candidate)| (now + *after, *candidate)).collect();
-        Self { tunnel, name, turns, runners: Vec::new(), ticket: None, end: unheard(), began: now }
+        Self {
+            tunnel,
+            name,
+            turns,
+            runners: Vec::new(),
+            ticket: None,
+            known: Known::default(),
+            end: unheard(),
+            began: now,
+        }
     }
 
     /// Gives the first way a ticket to come back by.
     pub fn resuming(mut self, ticket: Option<Box<Ticket>>) -> Self {
         self.ticket = ticket;
+        self
+    }
+
+    /// Tells every session what is known of revoked certificates.
+    pub fn knowing(mut self, known: Known) -> Self {
+        self.known = known;
         self
     }
 
@@ -174,7 +192,8 @@ impl<'a> Race<'a> {
         let result = match step {
             Step::Opened(opened) => opened.and_then(|path| {
                 let ticket = self.ticket.take();
-                let session = Box::new(session(self.tunnel, self.name, runner.candidate, &path, ticket)?);
+                let session =
+                    Box::new(session((self.tunnel, self.name), runner.candidate, &path, ticket, self.known.clone())?);
                 runner.stage = Stage::Asking { session, path };
                 Ok(())
             }),
@@ -286,13 +305,13 @@ fn poll(runners: &mut [Runner], cx: &mut Context<'_>) -> Poll<(usize, Step)> {
 
 /// Starts the negotiation with a candidate.
 fn session(
-    tunnel: &TunnelConfiguration,
-    name: &str,
+    (tunnel, name): (&TunnelConfiguration, &str),
     candidate: Candidate,
     path: &Path,
     ticket: Option<Box<Ticket>>,
+    known: Known,
 ) -> io::Result<Session> {
-    let configuration = dial::configuration(tunnel, name, candidate.carrier);
+    let configuration = dial::configuration(tunnel, name, candidate.carrier, known);
     let (local, remote) = if configuration.start_encapsulated {
         let remote = SocketAddr::new(candidate.gateway.ip(), configuration.encapsulated_port);
         (path.local(LocalSocket::Encapsulated)?, remote)

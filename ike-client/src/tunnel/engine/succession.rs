@@ -18,6 +18,7 @@ use crate::session::{
 use crate::time::Timestamp;
 use crate::tunnel::control::{Carrier, TunnelConfiguration};
 use crate::tunnel::lookup::{self, NameService};
+use crate::tunnel::remembered::Remembered;
 use ipnet::IpNet;
 use std::collections::VecDeque;
 use std::future::Future;
@@ -38,6 +39,8 @@ pub const REDIRECT_PERIOD: Duration = Duration::from_secs(300);
 pub struct Succession {
     /// The gateway's name, as it was dialled.
     name: String,
+    /// What the sessions before have left.
+    remembered: Remembered,
     /// How many successors there were.
     generation: u64,
     /// What a successor is wanted for, until the owner allows one.
@@ -98,9 +101,10 @@ pub struct Takeover {
 
 impl Succession {
     /// Makes one without sessions.
-    pub const fn new(name: String) -> Self {
+    pub const fn new(name: String, remembered: Remembered) -> Self {
         Self {
             name,
+            remembered,
             generation: 0,
             wanted: None,
             opening: None,
@@ -141,7 +145,8 @@ impl Succession {
         match self.wanted.take() {
             None => tracing::debug!("no successor is wanted"),
             Some(Wanted::Reauthentication) => {
-                let mut configuration = dial::configuration(tunnel, &self.name, carrier).succeeding(addresses);
+                let dialled = dial::configuration(tunnel, &self.name, carrier, self.remembered.known());
+                let mut configuration = dialled.succeeding(addresses);
                 configuration.encapsulated_port = remote.port();
                 self.start(configuration, (local, remote), None, tunnel, now);
             }
@@ -173,7 +178,7 @@ impl Succession {
         now: Timestamp,
     ) -> io::Result<()> {
         let Opened { path, gateway } = opened?;
-        let dialled = dial::configuration(tunnel, &self.name, carrier);
+        let dialled = dial::configuration(tunnel, &self.name, carrier, self.remembered.known());
         let start_encapsulated = dialled.start_encapsulated;
         let mut configuration = dialled.succeeding(addresses);
         configuration.start_encapsulated = start_encapsulated;
@@ -380,7 +385,7 @@ mod tests {
 
     #[test]
     fn redirects_without_end_are_not_followed() {
-        let mut succession = Succession::new("vpn.example.test".to_owned());
+        let mut succession = Succession::new("vpn.example.test".to_owned(), Remembered::default());
         let to = RedirectTarget::Name("gw2.example.test".to_owned());
         let mut followed = |seconds: u64| {
             let now = Timestamp::from_start(Duration::from_secs(1000 + seconds));

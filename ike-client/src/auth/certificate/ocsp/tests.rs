@@ -1,9 +1,11 @@
 use super::making::{Making, good, revoked, unknown};
 use crate::auth::Identity;
+use crate::auth::certificate::known::{MOST_AGE, Memory, Said};
 use crate::auth::certificate::{
-    CertificateError as E, ExpectedIdentity, Fetched, Revocation, RevocationPolicy, RevocationSource, Trust, payloads,
-    verify_gateway,
+    CertificateError as E, ExpectedIdentity, Fetched, KnownAnswer, Revocation, RevocationPolicy, RevocationSource,
+    Trust, learnt, payloads, verify_gateway,
 };
+use crate::time::Timestamp;
 use crate::wire;
 use rcgen::{
     BasicConstraints, CertificateParams, CrlDistributionPoint, CustomExtension, DnType, ExtendedKeyUsagePurpose, IsCa,
@@ -69,6 +71,16 @@ impl Authority {
 }
 
 fn check(authority: &Authority, leaf: &[u8], revocation: &Revocation, sent: &[Vec<u8>]) -> Result<usize, E> {
+    check_at(NOW, authority, leaf, revocation, sent)
+}
+
+fn check_at(
+    now: u64,
+    authority: &Authority,
+    leaf: &[u8],
+    revocation: &Revocation,
+    sent: &[Vec<u8>],
+) -> Result<usize, E> {
     let anchors = [authority.der.clone()];
     let expected = ExpectedIdentity::Host("vpn.example.com");
     let trust = Trust { anchors: &anchors, pins: &[], revocation, expected };
@@ -76,7 +88,7 @@ fn check(authority: &Authority, leaf: &[u8], revocation: &Revocation, sent: &[Ve
     let encoding = wire::CertificateEncoding::OCSP;
     payloads.extend(sent.iter().map(|data| wire::Certificate { encoding, data: data.clone() }));
     let presented = Identity::Fqdn("vpn.example.com".to_owned());
-    verify_gateway(&payloads, &trust, &presented, NOW).map(|gateway| gateway.unsettled.len())
+    verify_gateway(&payloads, &trust, &presented, now).map(|gateway| gateway.unsettled.len())
 }
 
 /// Checks under the strictest policy with one response that the gateway sent.
@@ -164,6 +176,85 @@ fn a_fetched_response_carries_the_nonce_that_was_sent_or_none() {
     assert_eq!(fetched(Hard, Some(b"theirs"), good()), other);
     assert_eq!(fetched(Soft, Some(b"theirs"), good()), Ok(1));
     assert_eq!(fetched(Soft, Some(b"ours"), revoked()), Err(E::Revoked));
+}
+
+/// Returns what is learnt of the leaf from one response that was fetched.
+fn learnt_from(authority: &Authority, leaf: &[u8], response: Vec<u8>) -> Vec<KnownAnswer> {
+    let anchors = [authority.der.clone()];
+    let fetched = Some(Fetched { nonce: b"ours".to_vec(), responses: vec![response], lists: vec![] });
+    let revocation = Revocation { fetched, ..Revocation::default() };
+    let expected = ExpectedIdentity::Host("vpn.example.com");
+    let trust = Trust { anchors: &anchors, pins: &[], revocation: &revocation, expected };
+    learnt(&payloads(&[leaf.to_vec()]), &trust, NOW)
+}
+
+fn knowing(answers: Vec<KnownAnswer>) -> Revocation {
+    let mut memory = Memory::default();
+    answers.into_iter().for_each(|answer| memory.learn(answer, Timestamp::ZERO));
+    Revocation { policy: RevocationPolicy::Hard, known: memory.known(Timestamp::ZERO, NOW), ..Revocation::default() }
+}
+
+#[test]
+fn only_what_was_fetched_and_believed_and_says_until_when_it_stands_is_learnt() {
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    let leaf = authority.gateway();
+    let key = authority.issuer.key();
+    let of = |making: Making<'_>, key: &KeyPair| learnt_from(&authority, &leaf, making.sign(key)).len();
+    let making = || authority.making(&leaf);
+    assert_eq!(of(making(), key), 1);
+    assert_eq!(of(Making { nonce: Some(b"ours"), ..making() }, key), 1);
+    assert_eq!(of(Making { status: revoked(), ..making() }, key), 1);
+    // The authority does not say until when.
+    assert_eq!(of(Making { next_update: None, ..making() }, key), 0);
+    // It has run out, though it is believed for a little longer, and though a revoked certificate stays revoked.
+    assert_eq!(of(Making { next_update: Some(NOW), ..making() }, key), 0);
+    assert_eq!(of(Making { next_update: Some(NOW - DAY), status: revoked(), ..making() }, key), 0);
+    assert_eq!(of(Making { this_update: NOW + DAY, ..making() }, key), 0);
+    assert_eq!(of(Making { status: unknown(), ..making() }, key), 0);
+    assert_eq!(of(Making { nonce: Some(b"theirs"), ..making() }, key), 0);
+    assert_eq!(of(making(), &KeyPair::generate().unwrap()), 0, "forged");
+    let other = authority.issue(parameters("other", &["other.example.com"])).0;
+    assert_eq!(of(Making { certificate: &other, ..making() }, key), 0);
+    // A gateway under nobody's anchor teaches nothing.
+    assert_eq!(learnt_from(&stranger, &leaf, making().sign(key)), []);
+}
+
+#[test]
+fn what_was_learnt_stands_for_its_certificate_in_its_time_and_no_longer() {
+    let authority = Authority::new();
+    let leaf = authority.gateway();
+    let learn = |status, next_update| {
+        let making = Making { status, next_update: Some(next_update), nonce: Some(b"ours"), ..authority.making(&leaf) };
+        learnt_from(&authority, &leaf, making.sign(authority.issuer.key()))
+    };
+    let good_for_an_hour = knowing(learn(good(), NOW + 3600));
+    assert_eq!(check_at(NOW, &authority, &leaf, &good_for_an_hour, &[]), Ok(0));
+    assert_eq!(check_at(NOW + 3599, &authority, &leaf, &good_for_an_hour, &[]), Ok(0));
+    // Not even for the time by which clocks may differ.
+    assert_eq!(check_at(NOW + 3600, &authority, &leaf, &good_for_an_hour, &[]), unknown_because(""));
+    assert_eq!(check_at(NOW - 301, &authority, &leaf, &good_for_an_hour, &[]), unknown_because(""));
+    let most = MOST_AGE.as_secs();
+    let good_for_a_month = knowing(learn(good(), NOW + 30 * DAY));
+    assert_eq!(check_at(NOW + most - 1, &authority, &leaf, &good_for_a_month, &[]), Ok(0));
+    assert_eq!(check_at(NOW + most, &authority, &leaf, &good_for_a_month, &[]), unknown_because(""));
+    // It is not another certificate's, and what the gateway sends now counts as well.
+    let other = authority.issue(parameters("gate", &["vpn.example.com"])).0;
+    assert_eq!(check(&authority, &other, &good_for_an_hour, &[]), unknown_because(""));
+    let taken_back = Making { status: revoked(), ..authority.making(&leaf) }.sign(authority.issuer.key());
+    assert_eq!(check(&authority, &leaf, &good_for_an_hour, &[taken_back]), Err(E::Revoked));
+    let still_good = authority.making(&leaf).sign(authority.issuer.key());
+    let taken_back = Revocation { policy: RevocationPolicy::Soft, ..knowing(learn(revoked(), NOW + 3600)) };
+    assert_eq!(check(&authority, &leaf, &taken_back, &[still_good]), Err(E::Revoked));
+    assert_eq!(check_at(NOW + 3600, &authority, &leaf, &taken_back, &[]), Ok(1), "to be asked anew");
+    // A memory that somebody has written into makes nothing good.
+    let mut answers = learn(unknown(), NOW + 3600);
+    assert_eq!(answers, []);
+    answers = learn(good(), NOW + 3600);
+    for answer in &mut answers {
+        let Said::Response(octets) = &mut answer.said else { panic!("{answer:?}") };
+        *octets = authority.making(&leaf).sign(&KeyPair::generate().unwrap());
+    }
+    assert_eq!(check(&authority, &leaf, &knowing(answers), &[]), unknown_because(""));
 }
 
 /// AuthorityInfoAccess with one OCSP responder.

@@ -1,6 +1,6 @@
 //! Whether a response is believed: who has signed it, what it answers, and when.
 
-use super::response::{Responder, Response, Standing};
+use super::response::{Responder, Response, Standing, Statement};
 use super::{OcspError, key_hash};
 use crate::auth::certificate::revocation::{Link, SKEW, Status};
 use crate::auth::certificate::signed::{algorithms, is_signed_by};
@@ -28,9 +28,7 @@ impl Response<'_> {
         nonce: Option<&[u8]>,
         now: u64,
     ) -> Result<Option<Status>, OcspError> {
-        let speaks_of =
-            |statement: &&super::response::Statement<'_>| statement.certificate.names(&link.certificate, &link.issuer);
-        let statements: Vec<_> = self.statements.iter().filter(speaks_of).collect();
+        let statements: Vec<_> = self.statements_of(link).collect();
         if statements.is_empty() {
             return Ok(None);
         }
@@ -46,11 +44,26 @@ impl Response<'_> {
         if statements.iter().any(|statement| statement.standing == Standing::Unknown) {
             return Err(OcspError::Unknown);
         }
-        let current = |statement: &super::response::Statement<'_>| {
+        let current = |statement: &Statement<'_>| {
             let until = statement.next_update.unwrap_or_else(|| statement.this_update.saturating_add(MAX_AGE));
             statement.this_update <= now.saturating_add(SKEW) && now <= until.saturating_add(SKEW)
         };
         if statements.into_iter().all(current) { Ok(Some(Status::Good)) } else { Err(OcspError::Outdated) }
+    }
+
+    /// Returns when the next word on the link's certificate comes, in seconds since 1970; none where the response does
+    /// not say.
+    pub(in super::super) fn next_update(&self, link: &Link<'_>) -> Option<u64> {
+        let mut next: Option<u64> = None;
+        for statement in self.statements_of(link) {
+            let update = statement.next_update?;
+            next = Some(next.map_or(update, |next| next.min(update)));
+        }
+        next
+    }
+
+    fn statements_of(&self, link: &Link<'_>) -> impl Iterator<Item = &Statement<'_>> {
+        self.statements.iter().filter(|statement| statement.certificate.names(&link.certificate, &link.issuer))
     }
 
     /// Checks the signature, by the issuer itself or by one whom it has made a responder.

@@ -61,6 +61,7 @@ impl Engine<'_> {
                     outbox.put(Event::Warning { warning: Warning::RekeyRefused });
                 }
                 session::Event::Ticket(ticket) => outbox.put(Event::Ticket { ticket }),
+                session::Event::RevocationLearnt(answer) => self.remembered.learn(answer),
                 session::Event::Warning(warning) => outbox.put(Event::Warning { warning }),
                 _ => {}
             }

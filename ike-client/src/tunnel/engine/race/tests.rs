@@ -5,6 +5,7 @@ use crate::session::CloseReason;
 use crate::tunnel::engine::traffic::Lease;
 use crate::tunnel::lookup;
 use crate::tunnel::outbox::Outbox;
+use crate::tunnel::remembered::Remembered;
 use tokio::net::{TcpListener, UdpSocket};
 
 fn tunnel(carrier: CarrierChoice) -> TunnelConfiguration {
@@ -25,8 +26,13 @@ fn tunnel(carrier: CarrierChoice) -> TunnelConfiguration {
 
 fn owner() -> (Owner, mpsc::Receiver<Event>) {
     let (sender, events) = mpsc::channel(64);
-    let owner =
-        Owner { outbox: Outbox::new(sender), lease: Lease::default(), names: lookup::of_system(), ticket: None };
+    let owner = Owner {
+        outbox: Outbox::new(sender),
+        lease: Lease::default(),
+        names: lookup::of_system(),
+        ticket: None,
+        remembered: Remembered::default(),
+    };
     (owner, events)
 }
 
