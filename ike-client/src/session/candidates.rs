@@ -20,6 +20,7 @@ use super::request::{Answer, Request, RequestId};
 use super::resume::{AwaitingResumeResponse, NotResumed, Resumed};
 use super::state::State;
 use crate::crypto::hash::Digest;
+use crate::esp::EspSpi;
 use crate::time::Timestamp;
 use crate::wire::{ExchangeType, Message};
 use std::time::Duration;
@@ -78,6 +79,14 @@ impl Candidates {
     /// Tells whether there was an answer that led to keys.
     pub(super) const fn have_keys(&self) -> bool {
         self.later_answers_until.is_some()
+    }
+
+    /// Returns the SPI of the CHILD SA that the only candidate has asked for: of several all but one are forgers.
+    pub(super) fn expected_child(&self) -> Option<EspSpi> {
+        match &*self.under_way {
+            [candidate] => candidate.expected_child(),
+            _ => None,
+        }
     }
 
     /// Names what is awaited.

@@ -100,6 +100,16 @@ pub(super) enum FirstChild {
     Later,
 }
 
+impl FirstChild {
+    /// Returns the own SPI of the CHILD SA that was asked for.
+    pub(super) const fn expected(&self) -> Option<EspSpi> {
+        match self {
+            Self::Offered(offer) => Some(offer.inbound),
+            Self::Later => None,
+        }
+    }
+}
+
 /// What both sides agreed on.
 #[derive(Debug)]
 pub(super) struct Agreed {

@@ -306,13 +306,10 @@ impl Session {
         &self.context.alternatives
     }
 
-    /// Returns the SPI of the CHILD SA that the gateway was asked for on the established SA and that is not made
-    /// yet here: the gateway may send on it before its answer arrives (RFC 7296 §2.8).
+    /// Returns the SPI of the CHILD SA that the gateway was asked for, in IKE_AUTH or later, and that is not made yet
+    /// here: the gateway may send on it before its answer arrives (RFC 7296 §2.8).
     pub fn expected_child(&self) -> Option<EspSpi> {
-        match &self.state {
-            State::Established(state) => state.expected_child(),
-            _ => None,
-        }
+        self.state.expected_child()
     }
 
     /// Tells whether the gateway has answered IKE_SA_INIT in a way that led to keys, or the session

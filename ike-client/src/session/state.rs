@@ -20,6 +20,7 @@ use super::intermediate::AwaitingIntermediateResponse;
 use super::output::TimerName;
 use super::ppk::AwaitingPpk;
 use super::request::{Answer, RequestId};
+use crate::esp::EspSpi;
 use crate::time::Timestamp;
 use crate::wire::{DecodeError, Message, Payload, PayloadType};
 
@@ -204,6 +205,20 @@ impl State {
             Self::AwaitingSignature(state) => Some(state.question),
             Self::AwaitingRevocation(state) => Some(state.question),
             Self::AwaitingCredential(state) => Some(state.question),
+            _ => None,
+        }
+    }
+
+    /// Returns the SPI of the CHILD SA that the gateway may have made and that is not made here yet.
+    pub(super) fn expected_child(&self) -> Option<EspSpi> {
+        match self {
+            Self::Candidates(candidates) => candidates.expected_child(),
+            Self::AwaitingAuthResponse(state) => state.offer.expected(),
+            // The gateway has made it, and those who are asked may take seconds.
+            Self::AwaitingRevocation(state) => state.state.offer.expected(),
+            Self::AwaitingFinalAuth(state) => state.offer.expected(),
+            Self::AwaitingResumedAuth(state) => state.offer.expected(),
+            Self::Established(state) => state.expected_child(),
             _ => None,
         }
     }

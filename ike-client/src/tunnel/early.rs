@@ -4,6 +4,10 @@
 //! kernel before they answer: what they send then arrives under the SPI that was proposed to them while the
 //! keys, which take their nonce, are still on the way. A few such packets are kept until the answer is here.
 //!
+//! That goes for a renewal, for a further CHILD SA, and for the first one of a successor of the session that stands.
+//! The very first CHILD SA of a tunnel has no use of it: its device has neither address nor route until its owner has
+//! heard that the tunnel stands, so that what arrives before that finds nobody, key or no key.
+//!
 //! Nothing is believed of them: they are opened like any other once there is a key, and forgotten when
 //! there will be none. Whoever sends such packets in the gateway's name, and guesses the SPI, fills a bounded
 //! room and no more.

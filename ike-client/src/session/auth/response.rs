@@ -27,7 +27,7 @@ pub(in crate::session) struct AwaitingAuthResponse {
     pub negotiated: Box<Negotiated>,
     pub(super) psk: Option<Secret>,
     pub(super) identity: Identification,
-    pub(super) offer: FirstChild,
+    pub offer: FirstChild,
     pub(super) warnings: Vec<Warning>,
 }
 

@@ -18,7 +18,7 @@ use crate::wire::{Authentication, AuthenticationMethod, ExchangeType, Identifica
 /// Awaits the response to the only IKE_AUTH of a resumed session.
 pub(in crate::session) struct AwaitingResumedAuth {
     pub negotiated: Box<Negotiated>,
-    offer: FirstChild,
+    pub offer: FirstChild,
     gateway: Identity,
 }
 

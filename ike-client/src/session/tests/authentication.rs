@@ -17,6 +17,27 @@ fn run(configuration: Configuration, behaviour: Behaviour) -> (Session, Gateway)
     (client, gateway)
 }
 
+#[test]
+fn the_child_sa_of_ike_auth_is_expected_from_the_request_until_it_stands() {
+    let mut gateway = Gateway::new(configuration(), Behaviour::default());
+    let mut client = client(configuration());
+    exchange(&mut client, &mut gateway, at(0));
+    assert_eq!(client.expected_child(), None, "nothing was proposed");
+    answer_psk(&mut client, PSK, at(0));
+    // HDR, SK{IDi, AUTH, SAi2, ...} -->
+    let expected = client.expected_child().expect("it was proposed");
+    exchange(&mut client, &mut gateway, at(0));
+    assert_eq!(client.expected_child(), None);
+    let child = events(&mut client).into_iter().find_map(|event| match event {
+        Event::ChildInstalled(child) => Some(child.inbound.spi()),
+        _ => None,
+    });
+    assert_eq!(child, Some(expected));
+    // A refusal: nothing will come.
+    let (refused, _) = run(configuration(), Behaviour { psk: b"another".to_vec(), ..Behaviour::default() });
+    assert_eq!(refused.expected_child(), None);
+}
+
 fn cause_with(behaviour: Behaviour) -> CloseCause {
     closed(&mut run(configuration(), behaviour).0)
 }

@@ -311,6 +311,7 @@ fn who_knows_of_revocation_is_asked_after_the_gateways_proof_and_before_anything
     ] {
         let (mut client, ..) = inquiring(&authority, policy, Behaviour::default());
         assert_eq!(client.state_name(), "awaiting-revocation");
+        assert!(client.expected_child().is_some(), "the gateway has made it already");
         let (id, request) = requested(&mut client);
         let url = "http://ca.example.test/list.crl".to_owned();
         let certificates = vec![vec![RevocationSource::List { url }]];

@@ -356,7 +356,7 @@ impl<'a> Engine<'a> {
             }
             self.hear_succession(outbox);
             // Before the request leaves whose answer may be overtaken.
-            self.esp.expect(self.session.expected_child());
+            self.esp.expect(self.session.expected_child().or_else(|| self.succession.expected_child()));
             let requests =
                 std::iter::from_fn(|| self.session.poll_request().or_else(|| self.succession.poll_request()));
             for (id, request, deadline) in requests {

@@ -10,6 +10,7 @@
 
 use super::dial;
 use super::path::{Path, Told};
+use crate::esp::EspSpi;
 use crate::random::SystemRandom;
 use crate::session::{
     Answer, CloseReason, Configuration, Established, Event, KeyLine, LocalSocket, RedirectTarget, Request, RequestId,
@@ -315,6 +316,12 @@ impl Succession {
     /// Returns the next question of the successor.
     pub fn poll_request(&mut self) -> Option<(RequestId, Request, Timestamp)> {
         self.successor.as_mut()?.session.poll_request()
+    }
+
+    /// Returns the SPI of the CHILD SA that the successor has asked for and that arrives by the way that stands.
+    pub fn expected_child(&self) -> Option<EspSpi> {
+        let successor = self.successor.as_ref().filter(|successor| successor.way.is_none())?;
+        successor.session.expected_child()
     }
 
     /// Returns the next line of the key tables that either has.
