@@ -246,7 +246,7 @@ fn sa_layout(sa: &OutboundSa) -> Layout {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::crypto::Secret;
     use crate::crypto::keys::DirectionKeys;
@@ -264,7 +264,7 @@ mod tests {
     };
 
     /// The two halves of an SA whose ends are the same, so that it opens what it sealed.
-    fn child(spi: u32) -> (OutboundSa, InboundSa) {
+    pub(in crate::tunnel) fn child(spi: u32) -> (OutboundSa, InboundSa) {
         let suite: EspSuite = "aes128gcm16-noesn".parse().unwrap();
         let keys = DirectionKeys {
             encryption: Secret::new(vec![7; suite.encryption.key_material_length()]),
@@ -279,7 +279,7 @@ mod tests {
     }
 
     /// Seals one packet and returns it; none when it was dropped.
-    fn seal(esp: &EspEncapsulation, tally: &Tally) -> Option<Vec<u8>> {
+    pub(in crate::tunnel) fn seal(esp: &EspEncapsulation, tally: &Tally) -> Option<Vec<u8>> {
         let mut batch = OutboundBatch::new();
         batch.start(esp.layout().unwrap());
         batch.push(PACKET.len(), 0).unwrap().copy_from_slice(&PACKET);

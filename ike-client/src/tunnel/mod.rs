@@ -11,6 +11,7 @@
 //! | `encapsulation`, `esp`, `wireguard` | what packets travel in |
 //! | [`early`] | what came before its key |
 //! | `batch`, [`offload`], `ecn` | packets by the dozen, super-packets, congestion marks |
+//! | `crossing` | what was sealed and has not left yet |
 //! | `pace` | when a thread lets more packets come |
 //! | `overhead` | what lies around a sealed packet |
 //! | `path_mtu`, `senders` | the search for the largest packet that the path takes, and who must be told of it |
@@ -25,6 +26,7 @@ mod alarm;
 pub mod batch;
 pub mod clock;
 pub mod control;
+mod crossing;
 pub mod device;
 pub mod early;
 mod ecn;

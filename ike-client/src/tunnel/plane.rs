@@ -4,6 +4,7 @@
 //! suspend must not leave after it.
 
 use super::batch::{InboundBatch, OutboundBatch};
+use super::crossing::Crossing;
 use super::device::{Device, Reader, Writer};
 use super::early::EarlyPacket;
 use super::encapsulation::Encapsulation;
@@ -47,6 +48,8 @@ struct Shared {
     gate: Arc<Gate>,
     tally: Arc<Tally>,
     wake: Wake,
+    /// What the sending thread is about to send.
+    crossing: Crossing,
     tell: mpsc::Sender<FromPlane>,
     /// The largest inner packet.
     mtu: Arc<AtomicU16>,
@@ -73,8 +76,8 @@ impl DataPlane {
         tally: Arc<Tally>,
     ) -> io::Result<(Self, mpsc::Receiver<FromPlane>)> {
         let (tell, told) = mpsc::channel(WAITING);
-        let (wake, mtu, senders) = (Wake::new()?, device.mtu(), Mutex::default());
-        let shared = Arc::new(Shared { link, encapsulation, gate, tally, wake, tell, mtu, senders });
+        let (wake, crossing, mtu, senders) = (Wake::new()?, Crossing::default(), device.mtu(), Mutex::default());
+        let shared = Arc::new(Shared { link, encapsulation, gate, tally, wake, crossing, tell, mtu, senders });
         let mut plane = Self { shared: Arc::clone(&shared), threads: Vec::with_capacity(2) };
         let reader = device.reader();
         let outbound = Arc::clone(&shared);
@@ -82,6 +85,13 @@ impl DataPlane {
         let writer = device.writer();
         plane.threads.push(Builder::new().name("tunnel-in".into()).spawn(move || shared.inbound(writer))?);
         Ok((plane, told))
+    }
+
+    /// Waits, briefly, until nothing is about to leave that was sealed with keys that are no longer in use.
+    pub fn settle(&self) {
+        if !self.shared.crossing.settle() {
+            tracing::debug!("packets under the old keys are still waiting to leave");
+        }
     }
 
     /// Sends what was held while there was no key to seal with, as far as the gate lets it.
@@ -182,8 +192,10 @@ impl Shared {
                 }
             });
             drop(senders);
+            let under_way = self.crossing.begin();
             self.encapsulation.seal(batch, &self.tally);
             self.link.send(batch, &self.gate, &self.wake, &self.tally);
+            drop(under_way);
             self.tell_events();
         }
         Ok(drained)

@@ -404,6 +404,7 @@ impl<'a> Engine<'a> {
                 let renewed = child.replaces.is_some();
                 let wait = child.outbound_from == OutboundFrom::FirstInbound;
                 self.esp.install(child.outbound, child.inbound, wait);
+                self.traffic.settle();
                 self.traffic.deliver_early();
                 if let Some(negotiated) = self.negotiated.take() {
                     self.assigned.clone_from(&negotiated.addresses);
@@ -412,7 +413,10 @@ impl<'a> Engine<'a> {
                     outbox.put(Event::Rekeyed { sa: SaKind::Child });
                 }
             }
-            session::Event::ChildRetired { inbound, outbound } => self.esp.retire(inbound, outbound, now),
+            session::Event::ChildRetired { inbound, outbound } => {
+                self.esp.retire(inbound, outbound, now);
+                self.traffic.settle();
+            }
             session::Event::IkeRekeyed { .. } => outbox.put(Event::Rekeyed { sa: SaKind::Ike }),
             session::Event::Moved { gateway, .. } => {
                 if gateway != self.linked && !self.path.is_stream() {

@@ -151,6 +151,14 @@ impl Traffic {
         }
     }
 
+    /// Waits, briefly, until nothing is about to leave that was sealed with keys that are no longer in use: before the
+    /// gateway hears that it may forget them.
+    pub fn settle(&self) {
+        if let Some(running) = &self.running {
+            running.plane.settle();
+        }
+    }
+
     /// Sends what was held while there was no key to seal with.
     pub fn send_held(&self) {
         if let Some(running) = &self.running {

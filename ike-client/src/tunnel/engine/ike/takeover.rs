@@ -53,6 +53,8 @@ impl Engine<'_> {
                 session::Event::ChildInstalled(child) if self.succession.may_take_over() => {
                     let shown = established::Child::of(&child);
                     self.esp.install(child.outbound, child.inbound, false);
+                    self.traffic.settle();
+                    self.traffic.deliver_early();
                     self.take_over(&shown, outbox, now);
                     self.search_anew(outbox, now);
                 }
