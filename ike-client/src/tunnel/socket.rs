@@ -197,6 +197,25 @@ pub fn let_ip_fragment(socket: &SockRef<'_>, gateway: SocketAddr) -> io::Result<
     linux::set(socket, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_OMIT)
 }
 
+/// Tells the system to leave out with each datagram what nobody here asks for: when it came, and to which
+/// address. quinn-udp asks for both; taking the time of each packet is not for nothing.
+#[cfg(target_os = "linux")]
+pub fn leave_out_details(socket: &SockRef<'_>) {
+    let details = [
+        (libc::SOL_SOCKET, libc::SO_TIMESTAMPNS),
+        (libc::IPPROTO_IP, libc::IP_PKTINFO),
+        (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO),
+    ];
+    for (level, option) in details {
+        // A socket of the other family has no such option, and one too many does no harm.
+        let _ = linux::set(socket, level, option, 0);
+    }
+}
+
+/// Elsewhere it is left at what quinn-udp asks for.
+#[cfg(not(target_os = "linux"))]
+pub fn leave_out_details(_: &SockRef<'_>) {}
+
 /// Tells whether [`send_whole`] is there.
 pub const fn path_is_askable() -> bool {
     cfg!(target_os = "linux")

@@ -43,6 +43,7 @@ impl UdpLink {
         let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
         // quinn-udp forbids fragments, for QUIC measures paths; ESP must arrive all the same.
         socket::let_ip_fragment(&SockRef::from(&socket), gateway)?;
+        socket::leave_out_details(&SockRef::from(&socket));
         Ok(Self { socket, state, gateway, refusal_told: AtomicBool::new(false), others: Arc::default() })
     }
 
