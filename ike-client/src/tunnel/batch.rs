@@ -4,6 +4,7 @@
 //! sizes leaves by one system call. Inbound datagrams lie where the kernel put them.
 
 use super::encapsulation::Layout;
+use super::pace::Look;
 use std::ops::Range;
 
 /// The most packets an outbound batch holds: a super-packet cut to small segments fits.
@@ -18,6 +19,9 @@ const ENOUGH_OCTETS: usize = 64 * 1024;
 const RUN_OCTETS: usize = 65_000;
 /// The longest IP packet.
 pub const MAX_PACKET: usize = 65_535;
+/// The place of one message: as much as it may have, and a little more, so that the beginnings of messages
+/// do not all fall into the same few places of the processor's cache.
+pub const SLOT: usize = MAX_PACKET + 1 + 1536;
 
 /// Packets on their way out.
 #[derive(Debug)]
@@ -194,19 +198,21 @@ impl Default for OutboundBatch {
 /// Datagrams on their way in, and the inner packets they were opened to.
 #[derive(Debug)]
 pub struct InboundBatch {
-    /// What the kernel wrote, one slot a message.
+    /// What the kernel wrote, one slot of [`SLOT`] octets a message.
     pub buffer: Box<[u8]>,
     datagrams: Vec<(Range<usize>, u8)>,
     opened: Vec<Range<usize>>,
+    brought: Look,
 }
 
 impl InboundBatch {
     /// Makes an empty batch of `slots` messages of at most [`MAX_PACKET`] octets each.
     pub fn new(slots: usize) -> Self {
         Self {
-            buffer: vec![0; slots * (MAX_PACKET + 1)].into_boxed_slice(),
+            buffer: vec![0; slots * SLOT].into_boxed_slice(),
             datagrams: Vec::with_capacity(slots * 64),
             opened: Vec::with_capacity(slots * 64),
+            brought: Look::default(),
         }
     }
 
@@ -214,28 +220,35 @@ impl InboundBatch {
     pub fn start(&mut self) {
         self.datagrams.clear();
         self.opened.clear();
+        self.brought = Look::default();
     }
 
     /// Adds the datagrams of one message: `length` octets in slot `slot`, `stride` each.
     pub fn push(&mut self, slot: usize, length: usize, stride: usize, ecn: u8) {
-        let base = slot * (MAX_PACKET + 1);
-        let (length, stride) = (length.min(MAX_PACKET + 1), stride.max(1));
+        let base = slot * SLOT;
+        let (length, stride) = (length.min(SLOT), stride.max(1));
+        self.brought.messages += 1;
+        self.brought.octets += length;
         let mut at = 0;
         while at < length {
             let end = (at + stride).min(length);
             self.datagrams.push((base + at..base + end, ecn));
+            self.brought.packets += 1;
             at = end;
         }
     }
 
     /// Adds the packet that lies at `range`.
     pub fn push_at(&mut self, range: Range<usize>) {
+        self.brought.messages += 1;
+        self.brought.octets += range.len();
+        self.brought.packets += 1;
         self.datagrams.push((range, 0));
     }
 
-    /// Returns the number of datagrams.
-    pub fn datagrams(&self) -> usize {
-        self.datagrams.len()
+    /// Returns what was added.
+    pub const fn brought(&self) -> Look {
+        self.brought
     }
 
     /// Returns whether nothing was opened.
@@ -328,7 +341,7 @@ mod tests {
         let mut batch = InboundBatch::new(2);
         batch.push(1, 25, 10, 0);
         batch.push(0, 0, 0, 0);
-        assert_eq!(batch.datagrams(), 3);
+        assert_eq!(batch.brought(), Look { messages: 2, packets: 3, octets: 25 });
         let mut lengths = Vec::new();
         batch.open_each(|datagram, _| {
             lengths.push(datagram.len());
@@ -337,6 +350,6 @@ mod tests {
         assert_eq!(lengths, [10, 10, 5]);
         let (_, ranges) = batch.opened();
         assert_eq!(ranges.len(), 1);
-        assert_eq!(ranges.first(), Some(&(65_536 + 21..65_536 + 24)));
+        assert_eq!(ranges.first(), Some(&(SLOT + 21..SLOT + 24)));
     }
 }

@@ -11,7 +11,7 @@ use super::encapsulation::Encapsulation;
 use super::gate::Gate;
 use super::link::{Link, Received, SLOTS};
 use super::offload::mss;
-use super::pace::{PATIENCE, Patience};
+use super::pace::{Look, Patience, Sent};
 use super::senders::Senders;
 use super::tally::{Tally, add};
 use super::wake::Wake;
@@ -209,38 +209,45 @@ impl Shared {
 
     fn inbound(&self, mut writer: Writer) {
         let mut batch = InboundBatch::new(SLOTS);
-        let mut patience = Patience::default();
+        let (mut patience, mut look) = (Patience::default(), Look::default());
         let result = loop {
-            match self.link.wait(&self.wake) {
-                Ok(true) => {}
-                Ok(false) => break Ok(()),
-                Err(error) => break Err(error),
-            }
-            if patience.holds() {
-                std::thread::sleep(PATIENCE);
-            }
-            match self.move_in(&mut writer, &mut batch) {
-                Ok(packets) => {
-                    patience.note(packets, self.tally.packets_sent.load(Ordering::Relaxed), Instant::now());
+            // Whoever is patient need not ask first whether there is something, unless there was nothing.
+            if patience.span().is_none() || look.packets == 0 {
+                match self.link.wait(&self.wake) {
+                    Ok(true) => {}
+                    Ok(false) => break Ok(()),
+                    Err(error) => break Err(error),
                 }
-                Err(error) => break Err(error),
             }
+            if let Some(span) = patience.span() {
+                std::thread::sleep(span);
+            }
+            look = match self.move_in(&mut writer, &mut batch) {
+                Ok(look) => look,
+                Err(error) => break Err(error),
+            };
+            patience.note(look, self.sent(), Instant::now());
         };
         if let Err(error) = result {
             let _ = self.tell.blocking_send(FromPlane::LinkFailed(error));
         }
     }
 
-    /// Moves what is there; returns how many packets it was.
-    fn move_in(&self, writer: &mut Writer, batch: &mut InboundBatch) -> io::Result<usize> {
-        let mut packets = 0;
+    fn sent(&self) -> Sent {
+        let Tally { packets_sent, bytes_sent, .. } = &*self.tally;
+        Sent { packets: packets_sent.load(Ordering::Relaxed), octets: bytes_sent.load(Ordering::Relaxed) }
+    }
+
+    /// Moves what is there; returns what it was.
+    fn move_in(&self, writer: &mut Writer, batch: &mut InboundBatch) -> io::Result<Look> {
+        let mut look = Look::default();
         loop {
             batch.start();
             let received = self.link.receive(batch, &self.tally)?;
             if received == Received::Nothing || self.wake.is_set() {
-                return Ok(packets);
+                return Ok(look);
             }
-            packets += batch.datagrams();
+            look += batch.brought();
             for (message, from) in self.link.take_from_others() {
                 let _ = self.tell.try_send(FromPlane::IkeFrom(message, from));
             }
@@ -250,7 +257,7 @@ impl Shared {
             self.tell_events();
             self.pass_on(writer, batch);
             if received == Received::All {
-                return Ok(packets);
+                return Ok(look);
             }
         }
     }

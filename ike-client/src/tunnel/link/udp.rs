@@ -1,7 +1,7 @@
 //! Datagrams, as many a call as the system takes.
 
 use super::{OtherAddresses, Received};
-use crate::tunnel::batch::{InboundBatch, MAX_PACKET, OutboundBatch, Run};
+use crate::tunnel::batch::{InboundBatch, OutboundBatch, Run, SLOT};
 use crate::tunnel::gate::Gate;
 use crate::tunnel::socket;
 use crate::tunnel::tally::{Tally, add};
@@ -13,9 +13,13 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// How many messages one call receives, each of up to 64 datagrams: as much as stays in the
+/// How many messages one call receives at most.
+pub const SLOTS: usize = BATCH_SIZE;
+/// How many it receives where the system joins up to 64 datagrams to one: as much as stays in the
 /// processor's cache until it is written.
-pub const SLOTS: usize = if BATCH_SIZE < 8 { BATCH_SIZE } else { 8 };
+const FEW: usize = if SLOTS < 8 { SLOTS } else { 8 };
+/// Octets a message from which on they are joined ones.
+const JOINED: usize = 4096;
 /// After so many octets it is likely that more have come meanwhile.
 const MUCH: usize = 32 * 1024;
 
@@ -28,6 +32,8 @@ pub struct UdpLink {
     /// Whether it was said that the system cuts no runs.
     refusal_told: AtomicBool,
     others: Arc<OtherAddresses>,
+    /// Whether the system joined what was received last.
+    are_joined: AtomicBool,
 }
 
 /// The gate is closed, or the thread is to end.
@@ -44,7 +50,8 @@ impl UdpLink {
         // quinn-udp forbids fragments, for QUIC measures paths; ESP must arrive all the same.
         socket::let_ip_fragment(&SockRef::from(&socket), gateway)?;
         socket::leave_out_details(&SockRef::from(&socket));
-        Ok(Self { socket, state, gateway, refusal_told: AtomicBool::new(false), others: Arc::default() })
+        let (refusal_told, are_joined) = (AtomicBool::new(false), AtomicBool::new(true));
+        Ok(Self { socket, state, gateway, refusal_told, others: Arc::default(), are_joined })
     }
 
     /// Takes packets of the gateway's other addresses too.
@@ -139,11 +146,13 @@ impl UdpLink {
     /// The system's; an ICMP message of the path is none.
     pub fn receive(&self, batch: &mut InboundBatch, tally: &Tally) -> io::Result<Received> {
         let mut metas = [RecvMeta::default(); SLOTS];
+        let asked = if self.are_joined.load(Ordering::Relaxed) { FEW } else { SLOTS };
         let received = {
-            let mut slots = batch.buffer.chunks_mut(MAX_PACKET + 1);
+            let mut slots = batch.buffer.chunks_mut(SLOT);
             let mut slices: [IoSliceMut<'_>; SLOTS] =
                 std::array::from_fn(|_| IoSliceMut::new(slots.next().unwrap_or_default()));
-            match self.state.recv(UdpSockRef::from(&self.socket), &mut slices, &mut metas) {
+            let slices = slices.get_mut(..asked).unwrap_or_default();
+            match self.state.recv(UdpSockRef::from(&self.socket), slices, &mut metas) {
                 Ok(received) => received,
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => return Ok(Received::Nothing),
@@ -165,7 +174,10 @@ impl UdpLink {
                 add(&tally.dropped_inbound, 1);
             }
         }
-        Ok(if received == SLOTS || octets >= MUCH { Received::Much } else { Received::All })
+        if received > 0 {
+            self.are_joined.store(octets / received >= JOINED, Ordering::Relaxed);
+        }
+        Ok(if received == asked || octets >= MUCH { Received::Much } else { Received::All })
     }
 
     /// Takes datagrams from another address of the gateway; returns false when it is none of its own.
@@ -174,7 +186,7 @@ impl UdpLink {
         if !self.others.admits(meta.addr.ip()) {
             return false;
         }
-        let start = slot * (MAX_PACKET + 1);
+        let start = slot * SLOT;
         let first = start..start + meta.len.min(meta.stride);
         if !batch.buffer.get(first).is_some_and(|datagram| self.others.keep(datagram, meta.addr)) {
             batch.push(slot, meta.len, meta.stride, meta.ecn.map_or(0, |mark| mark as u8));
@@ -283,7 +295,7 @@ mod tests {
             assert!(link.wait(&wake).unwrap());
             batch.start();
             assert!(!matches!(link.receive(&mut batch, &tally).unwrap(), Received::Nothing));
-            (batch.datagrams(), link.take_from_others().len(), tally.read().dropped_inbound)
+            (batch.brought().packets, link.take_from_others().len(), tally.read().dropped_inbound)
         };
         // Not announced: forged, whatever it is.
         assert_eq!(exchange(&esp, &other), (0, 0, 1));
