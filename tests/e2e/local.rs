@@ -164,6 +164,12 @@ pub fn by_its_own_rules() -> Result<()> {
             .any(|line| line.contains("Known device") && line.contains("present"))
             .then_some(()))
     })?;
+    // A file that is not valid is no tunnel; who can mend it is told where.
+    endpoint.configure("tunnels.d/broken.toml", "gateway = \"vpn.example.test\"\ngatway_auth = 5\n")?;
+    until("the file to be listed", LIMIT, || {
+        let listed = endpoint.expect(0, &["tunnel", "list"])?;
+        Ok((listed.contains("broken is not valid: ") && listed.contains("broken.toml:2: gatway_auth")).then_some(()))
+    })?;
     place.connect(0)?;
     lab::ping::once(&place.network.client, CORPORATE.parse()?, LIMIT).with_context(|| place.gateway.log())?;
     let lost = place.torn_down(|_| Ok(std::fs::remove_file(KNOWN)?))?;

@@ -62,6 +62,8 @@ methods! {
     PromptAnswer = "prompt.answer", User;
     /// Nothing to a list of [`crate::state::TunnelStatus`].
     TunnelList = "tunnel.list", Observer;
+    /// Nothing to a list of [`InvalidTunnel`].
+    TunnelInvalid = "tunnel.invalid", Administrator;
     /// [`TunnelName`] to [`TunnelDocument`].
     TunnelShow = "tunnel.show", Observer;
     /// [`TunnelAdd`] to nothing: the administrator's, or a user's own where that is allowed.
@@ -309,6 +311,23 @@ pub struct Explain {
 pub struct Explanation {
     /// Lines of text, indented as a tree.
     pub lines: Vec<PlainText>,
+}
+
+/// A tunnel's file that is there and not valid: there is no such tunnel until it is mended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InvalidTunnel {
+    /// The name that the tunnel would have.
+    pub tunnel: PlainText,
+    /// The file.
+    pub file: PlainText,
+    /// The line, from 1; 0 where the whole file is meant.
+    pub line: usize,
+    /// The element, as a dotted path; empty for the whole file.
+    pub element: PlainText,
+    /// What is wrong with it.
+    pub problem: PlainText,
+    /// What would have been right; empty where the problem says it all.
+    pub expected: PlainText,
 }
 
 /// What a repair took back.

@@ -10,7 +10,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use ipnet::IpNet;
 use postern_api::PlainText;
 use postern_api::fault::{Fault, FaultName};
-use postern_api::method::{Method, TunnelAdd, TunnelDocument, TunnelName};
+use postern_api::method::{InvalidTunnel, Method, Role, TunnelAdd, TunnelDocument, TunnelName};
 use postern_api::state::{Origin, TunnelStatus};
 use serde_json::{Value, json};
 use std::net::IpAddr;
@@ -23,7 +23,7 @@ const WIREGUARD_PORT: u16 = 51_820;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// List the tunnels
+    /// List the tunnels, and for an administrator the files of tunnels that are not valid
     List,
     /// Show a tunnel as written
     Show {
@@ -167,9 +167,16 @@ pub(super) async fn run(session: &Session, command: Command) -> Result<(), Fault
 }
 
 async fn list(session: &Session) -> Result<(), Fault> {
-    let tunnels: Vec<TunnelStatus> = session.open().await?.ask(Method::TunnelList).await?;
+    let client = session.open().await?;
+    let tunnels: Vec<TunnelStatus> = client.ask(Method::TunnelList).await?;
+    // Files that are not valid are for who can mend them.
+    let invalid: Vec<InvalidTunnel> = match client.welcome().role {
+        Role::Administrator => client.ask(Method::TunnelInvalid).await?,
+        _ => Vec::new(),
+    };
     if session.json {
         tunnels.iter().for_each(output::json);
+        invalid.iter().for_each(|file| output::json(&json!({ "invalid": file })));
         return Ok(());
     }
     let rows = tunnels
@@ -184,7 +191,23 @@ async fn list(session: &Session) -> Result<(), Fault> {
         })
         .collect();
     output::table(&["tunnel", "gateway", "defined by", "state"], rows);
+    invalid.iter().for_each(|file| output::line(invalid_line(file)));
     Ok(())
+}
+
+fn invalid_line(file: &InvalidTunnel) -> String {
+    let mut shown = format!("{} is not valid: {}", file.tunnel.for_one_line(), file.file.for_one_line());
+    if file.line > 0 {
+        shown += &format!(":{}", file.line);
+    }
+    if !file.element.is_blank() {
+        shown += &format!(": {}", file.element.for_one_line());
+    }
+    shown += &format!(": {}", file.problem.for_one_line());
+    if !file.expected.is_blank() {
+        shown += &format!("; expected {}", file.expected.for_one_line());
+    }
+    shown
 }
 
 async fn show(session: &Session, tunnel: String) -> Result<(), Fault> {

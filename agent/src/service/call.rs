@@ -16,8 +16,8 @@ use postern_api::PlainText;
 use postern_api::event::{Event, Notice};
 use postern_api::fault::{Fault, FaultName};
 use postern_api::method::{
-    Connect, Explain, Explanation, HiddenDocument, Method, Policy, PromptAnswer, Repaired, Role, ScanExport, ScanForm,
-    TunnelAdd, TunnelDocument, TunnelName,
+    Connect, Explain, Explanation, HiddenDocument, InvalidTunnel, Method, Policy, PromptAnswer, Repaired, Role,
+    ScanExport, ScanForm, TunnelAdd, TunnelDocument, TunnelName,
 };
 use postern_api::state::Origin;
 use serde::Serialize;
@@ -73,6 +73,7 @@ impl Hub {
             Method::Hello | Method::Subscribe => Ok(Value::Null),
             Method::Status => written(&self.status()),
             Method::TunnelList => written(&self.status().tunnels),
+            Method::TunnelInvalid => written(&self.invalid_tunnels()),
             Method::TunnelShow => read(parameters).and_then(|name| self.show(&caller, &name)),
             Method::TunnelAdd => read(parameters).and_then(|request| self.add(&caller, &request)),
             Method::TunnelRemove => read(parameters).and_then(|name| self.remove(&caller, &name)),
@@ -120,6 +121,18 @@ impl Hub {
             Method::Repair => return self.repair(reply),
         };
         let _ = reply.send(answer);
+    }
+
+    fn invalid_tunnels(&self) -> Vec<InvalidTunnel> {
+        let told = |(name, error): (&str, &ProfileError)| InvalidTunnel {
+            tunnel: name.into(),
+            file: error.file.display().to_string().into(),
+            line: error.line,
+            element: error.element.as_str().into(),
+            problem: error.problem.as_str().into(),
+            expected: error.expected.as_str().into(),
+        };
+        self.catalogue.all_broken().map(told).collect()
     }
 
     fn export_scan(&self, request: ScanExport) -> Result<Value, Fault> {
