@@ -9,10 +9,10 @@ use std::fmt;
 
 /// Declares the names, so that the enum, its text form and its exit code cannot disagree.
 macro_rules! fault_names {
-    ($($(#[$doc:meta])* $name:ident = $code:literal,)*) => {
+    ($($(#[doc = $doc:literal])+ $name:ident = $code:literal,)*) => {
         /// The stable name of a cause. The text form is the identifier itself.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-        pub enum FaultName { $($(#[$doc])* $name,)* }
+        pub enum FaultName { $($(#[doc = $doc])+ $name,)* }
 
         impl FaultName {
             /// Every name, in the order of the documentation.
@@ -21,6 +21,11 @@ macro_rules! fault_names {
             /// Returns the text form.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$name => stringify!($name),)* }
+            }
+
+            /// Returns what it means, in one sentence.
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$name => concat!($($doc),+).trim_ascii(),)* }
             }
 
             /// Returns the exit code with which `postern` ends when this is why it failed.
