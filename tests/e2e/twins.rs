@@ -8,6 +8,7 @@ use lab::roadwarrior::{LIMIT, Network, connect};
 use lab::strongswan::Gateway;
 use lab::wire::{Kind, Tap};
 use serde_json::json;
+use std::net::UdpSocket;
 
 /// The managed gateway's address; it takes whoever has the key.
 const MANAGED: &str = "10.99.1.2";
@@ -28,7 +29,6 @@ pub fn never_dialled() -> Result<()> {
     let managed = Gateway::start(&host, &network.folder.join("managed"), &gateway())?;
     let names =
         format!("127.0.0.1 localhost\n10.99.0.2 vpn.example.test\n{MANAGED} managed.example.test alias.example.test\n");
-    network.client.etc("hosts", &names)?;
     let ems = Ems::start(&network)?;
     ems.ask(&json!({"do": "set-profile", "profile": {"name": "p", "secure_remote_access": false, "tunnels": [
         {"name": "RA-VPN", "gateway": "managed.example.test", "gateway_auth": {"method": "pre-shared-key"},
@@ -53,6 +53,15 @@ pub fn never_dialled() -> Result<()> {
 
     let tap = Tap::open(&network.client, "wan1")?;
     let sent = || tap.packets().into_iter().filter(|packet| packet.outgoing && packet.kind != Kind::Neighbour);
+    // While nobody says where the managed gateway is, it may be there.
+    let silent = network.gateway.inside(|| Ok(UdpSocket::bind("10.99.0.2:53")?))?;
+    let said = endpoint.expect(5, &["connect", "address"])?;
+    ensure!(said.contains("nobody says where managed.example.test is"), "{said}");
+    drop(silent);
+    let said = endpoint.expect(5, &["connect", "mapped"])?;
+    ensure!(said.contains("nobody says where managed.example.test is"), "{said}");
+    ensure!(sent().count() == 0, "{:?}", sent().next());
+    network.client.etc("hosts", &names)?;
     for (name, gateway) in twins {
         let said = endpoint.expect(11, &["connect", name])?;
         ensure!(said.contains("leads to the gateway of the managed tunnel RA-VPN"), "{gateway}: {said}");

@@ -118,6 +118,11 @@ impl Catalogue {
         known.insert(address.to_canonical())
     }
 
+    /// Tells whether an address of a tunnel's gateway is known by its name, or by having been there.
+    pub fn is_met(&self, name: &str) -> bool {
+        self.addresses.get(name).is_some_and(|known| !known.is_empty())
+    }
+
     /// Returns the names of EMS's tunnels.
     pub fn managed_names(&self) -> Vec<String> {
         self.managed.keys().cloned().collect()

@@ -8,7 +8,7 @@ use crate::connection::{Connection, Input, Owner};
 use crate::fault;
 use ike_client::Timestamp;
 use ike_client::tunnel::clock;
-use postern_api::fault::Fault;
+use postern_api::fault::{Fault, FaultName};
 use postern_api::state::{Origin, PostureStanding};
 use std::time::Duration;
 
@@ -17,7 +17,8 @@ pub(super) const SNAPSHOT_LIMIT: Duration = Duration::from_secs(2);
 /// How long a connection waits for a scan that is under way.
 const SCAN_PATIENCE: Duration = Duration::from_secs(30);
 
-/// How long looking gateways up may hold a local tunnel back.
+/// How long looking gateways up may hold a local tunnel back. A managed gateway that was not found by then, and
+/// that nobody has met, may be anywhere: also where the local tunnel leads.
 const LOOK_UP_PATIENCE: Duration = Duration::from_secs(3);
 
 /// A connection that waits for its pre-check.
@@ -38,14 +39,19 @@ impl Hub {
         let ticket = self.examination.tickets;
         let asked = clock::now();
         let names = self.names_to_compare(&tunnel);
+        let unmet = self.unmet(&names, &tunnel);
         self.examination.pending.push(Pending { ticket, tunnel, owner, waiter, limit, asked, journal: None });
         let (reply, outcome) = tokio::sync::oneshot::channel();
         let _ = self.jobs.send(super::keeper::Job::Check(reply));
         let inbox = self.inbox.clone();
         tokio::spawn(async move {
-            tell_addresses(names, &inbox).await;
+            let unanswered = tell_addresses(names, &inbox).await;
+            let told = match unanswered.into_iter().find(|name| unmet.contains(name)) {
+                Some((managed, gateway)) => Err(unsettled(&managed, &gateway)),
+                None => Ok(()),
+            };
             let outcome = outcome.await.unwrap_or_else(|_| Ok(Vec::new())).map(drop);
-            let _ = inbox.send(Message::Checked { ticket, outcome });
+            let _ = inbox.send(Message::Checked { ticket, outcome: told.and(outcome) });
         });
         self.examine();
     }
@@ -61,6 +67,12 @@ impl Hub {
             }
             _ => Vec::new(),
         }
+    }
+
+    /// Returns those of the names that belong to managed gateways of which no address is known.
+    fn unmet(&self, names: &[(String, String)], tunnel: &str) -> Vec<(String, String)> {
+        let unmet = |(managed, _): &&(String, String)| managed != tunnel && !self.catalogue.is_met(managed);
+        names.iter().filter(unmet).cloned().collect()
     }
 
     /// Tells NET where a tunnel must not go, by whatever name or redirect: one that is not managed, to a
@@ -160,19 +172,33 @@ impl Hub {
     }
 }
 
-/// Looks gateways up, so that a tunnel to a managed one's address is known for what it is.
-async fn tell_addresses(names: Vec<(String, String)>, inbox: &Inbox) {
+/// Looks gateways up, so that a tunnel to a managed one's address is known for what it is. Returns the names
+/// of which nobody said in time where they are, or that they are nowhere.
+async fn tell_addresses(names: Vec<(String, String)>, inbox: &Inbox) -> Vec<(String, String)> {
     let look_up = |(tunnel, name): (String, String)| {
         let inbox = inbox.clone();
         tokio::spawn(async move {
-            let found = tokio::time::timeout(LOOK_UP_PATIENCE, look_up::addresses(&name)).await;
-            if let Ok(Ok(addresses)) = found {
-                let _ = inbox.send(Message::Addresses(tunnel, addresses));
+            match tokio::time::timeout(LOOK_UP_PATIENCE, look_up::addresses(&name)).await {
+                Ok(Ok(addresses)) => drop(inbox.send(Message::Addresses(tunnel, addresses))),
+                // What has no address, by the resolver's word, is not where another tunnel leads.
+                Ok(Err(error)) if look_up::is_nowhere(&error) => {}
+                Ok(Err(_)) | Err(_) => return Some((tunnel, name)),
             }
+            None
         })
     };
     let under_way: Vec<_> = names.into_iter().map(look_up).collect();
+    let mut unanswered = Vec::new();
     for look_up in under_way {
-        let _ = look_up.await;
+        unanswered.extend(look_up.await.ok().flatten());
     }
+    unanswered
+}
+
+fn unsettled(managed: &str, gateway: &str) -> Fault {
+    let detail = format!(
+        "refused: nobody says where {gateway} is, the gateway of the managed tunnel {managed}, to which this \
+         tunnel must not lead"
+    );
+    Fault::new(FaultName::GatewayNameUnresolved, "", detail, "look to the resolver, then try again")
 }
