@@ -132,3 +132,21 @@ async fn the_account_tells_a_token_from_a_user_and_from_an_endpoint() {
         .unwrap();
     assert_eq!(listed["audit"], json!(entries));
 }
+
+#[tokio::test]
+async fn strangers_are_in_the_account_but_cannot_fill_it_and_their_guesses_are_not() {
+    let Desk { lab, base, .. } = desk().await;
+    let number = last(&lab).await;
+    for attempt in 0..40 {
+        let guess = format!("guess-{attempt}");
+        let refused = http().delete(format!("{base}/endpoints/pc")).bearer_auth(&guess).send().await.unwrap();
+        assert_eq!(refused.status(), 401);
+    }
+    let entries = account(&lab, number).await;
+    assert_eq!(entries.len(), 5, "{entries:?}");
+    for entry in &entries {
+        assert_eq!((&entry["actor"], &entry["action"]), (&json!("stranger"), &json!("refused")));
+        assert!(entry["detail"].as_str().unwrap().starts_with("DELETE /"), "{entry}");
+        assert!(!entry.to_string().contains("guess"), "{entry}");
+    }
+}

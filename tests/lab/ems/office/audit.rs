@@ -3,7 +3,9 @@
 //! It is written in the transaction of the change itself, so that there is no change without its entry
 //! and no entry without its change, also after `kill -9`. A digest is the SHA-256 of what EMS keeps of the
 //! subject, as JSON: the `after` of one entry is the `before` of the next of the same subject, unless
-//! something else has changed it. Requests that only read, or that were refused, are in no entry.
+//! something else has changed it. Requests that only read are in no entry, nor are those that are refused to
+//! an administrator. Whoever comes without the administrator's token is, a few times a minute; what more
+//! there was is counted, and told with the next.
 
 use super::decision::{SETTING_PROFILE, SETTING_RULES};
 use super::{AdministratorRequest as Request, Denial, Office};
@@ -12,6 +14,7 @@ use crate::ems::store::AuditEntry;
 use posture::ems::protocol::EndpointId;
 use posture::ems::signed::Fingerprint;
 use serde_json::{Value, json};
+use std::collections::VecDeque;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
@@ -24,6 +27,8 @@ pub enum Actor {
     Token(Fingerprint),
     /// An endpoint, in what is its own to do.
     Endpoint(EndpointId),
+    /// Whoever came to the administrator's interface without the token.
+    Stranger,
     /// EMS itself, which finishes what a crash had cut short.
     Ems,
 }
@@ -38,6 +43,7 @@ impl fmt::Display for Actor {
                 digest.0.iter().take(4).try_for_each(|octet| write!(formatter, "{octet:02x}"))
             }
             Self::Endpoint(endpoint) => write!(formatter, "endpoint {endpoint}"),
+            Self::Stranger => formatter.write_str("stranger"),
             Self::Ems => formatter.write_str("EMS"),
         }
     }
@@ -80,6 +86,18 @@ impl fmt::Display for Subject {
             Self::Device(name) => write!(formatter, "device {name}"),
         }
     }
+}
+
+/// How many refusals of strangers are noted in a minute.
+const REFUSALS_A_MINUTE: usize = 5;
+/// How much of what a stranger wanted is noted, in characters.
+const WANTED: usize = 120;
+
+/// Strangers who were refused lately.
+#[derive(Debug, Default)]
+pub(super) struct Refusals {
+    noted_unix: VecDeque<u64>,
+    unnoted: u64,
 }
 
 /// What is to be noted of a change.
@@ -160,6 +178,36 @@ impl Office {
             | Request::ShowAuthority => return Ok(None),
         };
         Ok(Some(note))
+    }
+
+    /// Notes that somebody without the token wanted this; not more often than the account can bear.
+    ///
+    /// # Errors
+    /// When the account cannot be written.
+    pub fn refuse_stranger(&mut self, wanted: &str, now: Stamp) -> Result<(), Denial> {
+        let (now_unix, refusals) = (now.unix_seconds(), &mut self.refusals);
+        refusals.noted_unix.retain(|noted| now_unix.abs_diff(*noted) < 60);
+        if refusals.noted_unix.len() >= REFUSALS_A_MINUTE {
+            refusals.unnoted = refusals.unnoted.saturating_add(1);
+            return Ok(());
+        }
+        refusals.noted_unix.push_back(now_unix);
+        let mut detail: String = wanted.chars().take(WANTED).collect();
+        let unnoted = std::mem::take(&mut refusals.unnoted);
+        if unnoted > 0 {
+            detail += &format!("; {unnoted} more since the last entry of this kind");
+        }
+        self.store.add_audit(&AuditEntry {
+            unix_milliseconds: now.unix_milliseconds,
+            actor: Actor::Stranger.to_string(),
+            action: "refused".to_owned(),
+            subject: "administration".to_owned(),
+            endpoint: None,
+            detail,
+            before: None,
+            after: None,
+        })?;
+        Ok(())
     }
 
     /// Makes a change and writes its entry, as one.

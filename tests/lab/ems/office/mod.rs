@@ -102,6 +102,7 @@ pub struct Office {
     backlog: HashMap<EndpointId, VecDeque<Pushed>>,
     watchers: HashMap<StreamId, Watcher>,
     attempts: Attempts,
+    refusals: audit::Refusals,
     /// What is to be told once the change that is being made lasts.
     consequences: Vec<Consequence>,
     last_number: u64,
@@ -122,6 +123,7 @@ impl Office {
             backlog: HashMap::new(),
             watchers: HashMap::new(),
             attempts: Attempts::default(),
+            refusals: audit::Refusals::default(),
             consequences: Vec::new(),
             // Push ids go on growing when EMS starts again, without a place of their own.
             last_number: super::stamp::Stamp::now().unix_milliseconds,

@@ -405,3 +405,21 @@ fn of_an_endpoints_events_the_newest_are_kept() {
     assert_eq!(ids(desk.ask(json!({"do": "list-events", "after": 0}))), ["x", "c", "d", "e"]);
     assert_eq!(ids(desk.ask(json!({"do": "list-events", "after": 0, "endpoint": "other"}))), ["x"]);
 }
+
+#[test]
+fn strangers_beyond_a_few_a_minute_are_counted_and_told_with_the_next() {
+    let mut desk = Desk::new();
+    let mut refused = |seconds| {
+        desk.office.refuse_stranger("GET /admin/v1/endpoints", at(seconds)).unwrap();
+        let account = desk.ask(json!({"do": "list-audit", "after": 0}));
+        let entries = account["audit"].as_array().unwrap().clone();
+        entries.into_iter().filter(|entry| entry["actor"] == "stranger").collect::<Vec<_>>()
+    };
+    for attempt in 0..12 {
+        assert_eq!(refused(1).len(), 5.min(attempt + 1));
+    }
+    let entries = refused(62);
+    assert_eq!(entries.len(), 6);
+    let detail = entries[5]["detail"].as_str().unwrap();
+    assert_eq!(detail, "GET /admin/v1/endpoints; 7 more since the last entry of this kind");
+}

@@ -70,7 +70,7 @@ struct Desk {
 }
 
 pub(super) fn routes(door: Door, token: Token) -> Router {
-    let desk = Desk { door, actor: Arc::new(Actor::Token(*token.0)) };
+    let desk = Desk { door: door.clone(), actor: Arc::new(Actor::Token(*token.0)) };
     let resources = Router::new()
         .route("/endpoints", get(|State(desk)| ask(desk, Ok(Request::ListEndpoints))))
         .route("/endpoints/{endpoint}", delete(remove_endpoint))
@@ -98,16 +98,20 @@ pub(super) fn routes(door: Door, token: Token) -> Router {
         .route("/events", get(events))
         .route("/audit", get(audit))
         .route("/authority", get(|State(desk)| ask(desk, Ok(Request::ShowAuthority))))
-        .route_layer(middleware::from_fn_with_state(token, authorised))
+        .route_layer(middleware::from_fn_with_state((token, door), authorised))
         .route("/openapi.json", get(|| async { ([(header::CONTENT_TYPE, "application/json")], ADMINISTRATION) }))
         .fallback(|| async { Denial::missing("there is no such resource").into_response() })
         .with_state(desk);
     Router::new().nest("/admin/v1", resources)
 }
 
-async fn authorised(State(token): State<Token>, request: HttpRequest, next: Next) -> Response {
+async fn authorised(State((token, door)): State<(Token, Door)>, request: HttpRequest, next: Next) -> Response {
     if token.is_shown(request.headers()) {
         return next.run(request).await;
+    }
+    let wanted = format!("{} {}", request.method(), request.uri().path());
+    if let Err(error) = door.enter(move |office, now| office.refuse_stranger(&wanted, now)).await {
+        tracing::error!(?error, "a refused stranger is not noted");
     }
     let denial = Denial::stranger().reply();
     (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Bearer")], axum::Json(denial)).into_response()
