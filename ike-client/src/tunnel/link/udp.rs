@@ -174,8 +174,8 @@ impl UdpLink {
                 add(&tally.dropped_inbound, 1);
             }
         }
-        if received > 0 {
-            self.are_joined.store(octets / received >= JOINED, Ordering::Relaxed);
+        if let Some(each) = octets.checked_div(received) {
+            self.are_joined.store(each >= JOINED, Ordering::Relaxed);
         }
         Ok(if received == asked || octets >= MUCH { Received::Much } else { Received::All })
     }
