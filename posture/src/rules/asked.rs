@@ -38,6 +38,14 @@ impl Asked {
         asked
     }
 
+    /// Tells whether the rules of `sets` for `family` ask for nothing but what is seen first of a look: files
+    /// and running programs (`collect::Glimpse`).
+    pub fn is_seen_first(sets: &[TaggingRuleSet], family: OsFamily) -> bool {
+        let systems = sets.iter().filter_map(|set| set.systems.get(&family));
+        let mut rules = systems.flat_map(|system| &system.rules);
+        rules.all(|rule| matches!(rule.kind, RuleKind::File { .. } | RuleKind::RunningProcess { .. }))
+    }
+
     /// Adds what `other` asks for.
     pub fn extend(&mut self, other: Self) {
         self.files.extend(other.files);
@@ -110,5 +118,18 @@ mod tests {
         assert!(both.asks_beyond(&linux) && !linux.asks_beyond(&both));
         assert!(both.certificates && both.users && both.surroundings && both.files.len() == 1);
         assert_eq!(Asked::by(&[], OsFamily::Linux), Asked::default());
+    }
+
+    #[test]
+    fn rules_about_files_and_programs_alone_are_answered_by_what_is_seen_first() {
+        let sets = |rule: &str| {
+            let file = r#"{"id":1,"type":"file","path":"/a"}"#;
+            let text = format!(r#"[{{"name":"n","tag":"t","systems":{{"linux":{{"rules":[{file},{rule}]}}}}}}]"#);
+            serde_json::from_str::<Vec<TaggingRuleSet>>(&text).unwrap()
+        };
+        let (program, ems) = (r#"{"id":2,"type":"running-process","name":"x"}"#, r#"{"id":2,"type":"ems-management"}"#);
+        assert!(Asked::is_seen_first(&sets(program), OsFamily::Linux));
+        assert!(!Asked::is_seen_first(&sets(ems), OsFamily::Linux));
+        assert!(Asked::is_seen_first(&sets(ems), OsFamily::Windows), "there is none for it");
     }
 }
