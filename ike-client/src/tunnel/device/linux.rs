@@ -9,7 +9,8 @@ use crate::tunnel::offload::{Segments, SplitError, VirtioHeader, split};
 use crate::tunnel::socket::linux;
 use crate::tunnel::tally::{Tally, add};
 use crate::tunnel::wake::Wake;
-use std::io;
+use socket2::{Domain, Protocol, Socket, Type};
+use std::io::{self, Read};
 use std::net::{Ipv4Addr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -56,13 +57,12 @@ impl Device {
         offload(fd.as_fd(), OFFLOAD_CHECKSUM | OFFLOAD_TCP)?;
         // Since 6.2; without it datagrams come one by one.
         let _ = offload(fd.as_fd(), OFFLOAD_CHECKSUM | OFFLOAD_TCP | OFFLOAD_UDP);
+        let index = u32::try_from(index).unwrap_or(0);
+        if let Err(error) = keep_silent(index) {
+            tracing::debug!(%error, "the system will speak in the tunnel of its own accord");
+        }
         device.enabled(true).map_err(io::Error::other)?;
-        Ok(Self {
-            fd: Arc::new(fd),
-            name,
-            index: u32::try_from(index).unwrap_or(0),
-            mtu: Arc::new(AtomicU16::new(mtu)),
-        })
+        Ok(Self { fd: Arc::new(fd), name, index, mtu: Arc::new(AtomicU16::new(mtu)) })
     }
 
     /// Returns the device's name.
@@ -227,6 +227,48 @@ fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
     let flags = OFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GETFL)?);
     fcntl(fd, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
     Ok(())
+}
+
+/// Keeps the system from making an address up for the device and asking for routers from there: that belongs
+/// to no tunnel, and wakes who has to drop it.
+fn keep_silent(index: u32) -> io::Result<()> {
+    // include/uapi/linux/if_link.h: IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE.
+    const GENERATION: (u16, u8) = (8, 1);
+    let inet6 = u16::try_from(libc::AF_INET6).map_err(io::Error::other)?;
+    let mode = attribute(GENERATION.0, &[GENERATION.1]);
+    let families = attribute(libc::IFLA_AF_SPEC, &attribute(inet6, &mode));
+    // nlmsghdr and ifinfomsg (rtnetlink(7)).
+    let length = u32::try_from(32 + families.len()).map_err(io::Error::other)?;
+    let flags = u16::try_from(libc::NLM_F_REQUEST | libc::NLM_F_ACK).map_err(io::Error::other)?;
+    let mut message = length.to_ne_bytes().to_vec();
+    message.extend(libc::RTM_SETLINK.to_ne_bytes());
+    message.extend(flags.to_ne_bytes());
+    message.extend([0; 12]);
+    message.extend(index.to_ne_bytes());
+    // No flag is changed.
+    message.extend([0; 8]);
+    message.extend(families);
+    let protocol = Protocol::from(libc::NETLINK_ROUTE);
+    let kernel = Socket::new(Domain::from(libc::AF_NETLINK), Type::RAW, Some(protocol))?;
+    kernel.send(&message)?;
+    let mut answer = [0; 256];
+    let length = (&kernel).read(&mut answer)?;
+    // nlmsghdr, then the error of nlmsgerr, negative, or zero.
+    let error = answer.get(..length).and_then(|answer| answer.get(16..20)?.try_into().ok());
+    match error.map(i32::from_ne_bytes) {
+        Some(0) => Ok(()),
+        Some(error) => Err(io::Error::from_raw_os_error(error.saturating_neg())),
+        None => Err(io::ErrorKind::InvalidData.into()),
+    }
+}
+
+/// Makes an attribute of netlink: length, kind, content, filled up to four octets.
+fn attribute(kind: u16, content: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(4 + content.len()).unwrap_or(u16::MAX);
+    let mut attribute: Vec<u8> = [length.to_ne_bytes(), kind.to_ne_bytes()].concat();
+    attribute.extend(content);
+    attribute.resize(attribute.len().next_multiple_of(4), 0);
+    attribute
 }
 
 fn offload(fd: BorrowedFd<'_>, mask: libc::c_ulong) -> io::Result<()> {
