@@ -48,17 +48,15 @@ pub enum ToNet {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "verb", rename_all = "kebab-case")]
 pub enum Verb {
-    /// Looks at what stands in the place of a step.
+    /// Looks at what stands in the places of steps.
     Look {
-        /// The step.
-        step: Step,
+        /// The steps.
+        steps: Vec<Step>,
     },
-    /// Carries a step out.
+    /// Carries steps out in their order, up to the first that fails.
     Apply {
-        /// The step.
-        step: Step,
-        /// What stood there.
-        before: Before,
+        /// The steps, each with what stood in its place.
+        steps: Vec<(Step, Before)>,
     },
     /// Takes a step back.
     Undo {
@@ -84,6 +82,8 @@ pub enum FromNet {
         capabilities: Capabilities,
         /// What it cannot do any more.
         confinement: Confinement,
+        /// Whether it reads the end of the lease where MAIN writes it: then renewals are no commands.
+        shares_lease: bool,
     },
     /// A gateway's name is to be looked up: NET reads no file, hence knows no resolver.
     LookUp {
@@ -110,10 +110,17 @@ pub enum FromNet {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "outcome", content = "value", rename_all = "kebab-case")]
 pub enum Outcome {
-    /// What stands there.
-    Looked(Before),
-    /// It was carried out.
+    /// What stands there, of each step.
+    Looked(Vec<Before>),
+    /// All were carried out.
     Applied,
+    /// One was not; those behind it were not touched.
+    Stopped {
+        /// Its position.
+        position: usize,
+        /// Why.
+        error: SystemError,
+    },
     /// It was taken back.
     Undone(Undone),
     /// It stands; whether it was gone.

@@ -94,6 +94,13 @@ pub fn removal(name: &str) -> String {
     format!("add table inet {name}\ndelete table inet {name}\n")
 }
 
+/// Returns the same text for a place that is empty: where the table stands it fails, and nothing changes. What
+/// replaces a table waits until no processor uses the old one any more, some ten milliseconds, even
+/// where there was none.
+pub fn into_empty_place(name: &str, ruleset: &str) -> Option<String> {
+    ruleset.strip_prefix(&removal(name)).map(|content| format!("create table inet {name}\n{content}"))
+}
+
 fn table(name: &str, content: &str) -> String {
     format!("{}table inet {name} {{\n{content}}}\n", removal(name))
 }

@@ -5,9 +5,10 @@
 //! change the network. [`settle`] knows neither.
 
 use crate::network::journal::{Journal, JournalError, Record};
-use crate::network::plan::Plan;
+use crate::network::plan::{Plan, PlannedStep};
 use crate::network::step::{Before, Purpose, Step};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::future::Future;
 
 /// Why the system did not take a change.
@@ -62,6 +63,23 @@ pub trait System {
     /// Looks at what stands in the place of `step`, before it is carried out.
     fn look(&mut self, step: &Step) -> impl Future<Output = Result<Before, SystemError>> + Send;
 
+    /// Looks at what stands in the places of `steps`, before any of them is carried out.
+    ///
+    /// # Errors
+    /// The system's, of whichever step.
+    fn look_all(&mut self, steps: &[&Step]) -> impl Future<Output = Result<Vec<Before>, SystemError>> + Send
+    where
+        Self: Send,
+    {
+        async move {
+            let mut all = Vec::with_capacity(steps.len());
+            for step in steps {
+                all.push(self.look(step).await?);
+            }
+            Ok(all)
+        }
+    }
+
     /// Carries `step` out. What stands there already exactly as wanted is success.
     fn apply(&mut self, step: &Step, before: &Before) -> impl Future<Output = Result<(), SystemError>> + Send;
 
@@ -81,6 +99,12 @@ pub trait System {
             Ok(())
         }
     }
+
+    /// Makes ready what carrying steps out will need, so that nobody waits for it then. Changes nothing.
+    fn prepare(&mut self) {}
+
+    /// Gives up what was made ready and is not needed.
+    fn unprepare(&mut self) {}
 
     /// Takes `step` back. May be called for a step that was never carried out, or twice.
     fn undo(&mut self, step: &Step, before: &Before) -> impl Future<Output = Result<Undone, SystemError>> + Send;
@@ -154,33 +178,43 @@ pub async fn settle<S: System + Send>(
 }
 
 /// Returns the steps of a plan that do not stand yet, each with what stands in its place.
-async fn look_at_new<S: System>(
+async fn look_at_new<S: System + Send>(
     plan: &Plan,
     journal: &Journal,
     system: &mut S,
 ) -> Result<Vec<(Purpose, Step, Before)>, SystemError> {
-    let mut new: Vec<(Purpose, Step, Before)> = Vec::new();
-    for planned in &plan.steps {
-        let standing = journal
-            .outstanding()
-            .iter()
-            .any(|record| record.applied && record.purpose == planned.purpose && record.after == planned.step);
-        if standing {
+    let standing = |planned: &&PlannedStep| {
+        let mut records = journal.outstanding().iter();
+        records.any(|record| record.applied && record.purpose == planned.purpose && record.after == planned.step)
+    };
+    let new: Vec<&PlannedStep> = plan.steps.iter().filter(|planned| !standing(planned)).collect();
+    // What stands in a place may be ours from an earlier plan, or will be by an earlier step of this
+    // one; then what counts is what stood there before *that*.
+    let mut places: BTreeMap<String, Option<Before>> = BTreeMap::new();
+    let mut unknown = Vec::new();
+    for planned in &new {
+        let place = planned.step.place();
+        if places.contains_key(&place) {
             continue;
         }
-        // What stands in this place may be ours from an earlier plan, or will be by an earlier step of
-        // this one; then what counts is what stood there before *that*.
-        let place = planned.step.place();
         let ours = journal.outstanding().iter().rfind(|record| record.after.place() == place);
-        let sooner = new.iter().rfind(|(_, step, _)| step.place() == place);
-        let before = match (sooner, ours) {
-            (Some((_, _, before)), _) => before.clone(),
-            (None, Some(record)) => record.before.clone(),
-            (None, None) => system.look(&planned.step).await?,
-        };
-        new.push((planned.purpose, planned.step.clone(), before));
+        if ours.is_none() {
+            unknown.push(&planned.step);
+        }
+        places.insert(place, ours.map(|record| record.before.clone()));
     }
-    Ok(new)
+    let looked = system.look_all(&unknown).await?;
+    for (step, before) in unknown.iter().zip(looked) {
+        places.insert(step.place(), Some(before));
+    }
+    let with_before = |planned: &PlannedStep| {
+        let before = places.get(&planned.step.place()).cloned().flatten();
+        before.map(|before| (planned.purpose, planned.step.clone(), before)).ok_or_else(|| SystemError::Failed {
+            operation: planned.step.to_string(),
+            detail: "nobody looked what stands there".to_owned(),
+        })
+    };
+    new.into_iter().map(with_before).collect()
 }
 
 /// Sets up again what the journal says stands and somebody else took away: programs that manage the

@@ -2,6 +2,7 @@
 //! system's bus, and so belongs to a process that reads nothing a stranger sent.
 
 use super::{FirewallRoom, MachineRoom, ResolverRoom, here};
+use crate::network::ruleset;
 use crate::network::step::{Before, Step};
 use crate::network::system::{System, SystemError, Undone};
 use std::path::PathBuf;
@@ -9,6 +10,8 @@ use std::path::PathBuf;
 /// The part of the network that is the host's and not a link's.
 pub struct HostSettings {
     resolver_file: PathBuf,
+    /// The packet filter's tool, started and waiting for what it is to load.
+    tool: Option<here::firewall::Tool>,
 }
 
 impl Default for HostSettings {
@@ -20,21 +23,28 @@ impl Default for HostSettings {
 impl HostSettings {
     /// Takes `file` for the resolver's file where no service owns it.
     pub const fn with_resolver_file(file: PathBuf) -> Self {
-        Self { resolver_file: file }
+        Self { resolver_file: file, tool: None }
     }
 
-    /// Loads tables of the packet filter in one transaction: all of them, or none.
+    /// Loads tables of the packet filter in one transaction: all of them, or none. Where none of them stands
+    /// that is quick; those that do are replaced.
     ///
     /// # Errors
     /// The system's; a step that is no table.
     pub async fn load_tables(&mut self, steps: &[&Step]) -> Result<(), SystemError> {
-        let mut rulesets = String::new();
+        let (mut replacing, mut fresh) = (String::new(), Some(String::new()));
         for step in steps {
-            let Step::Firewall { ruleset, .. } = step else { return Err(elsewhere(step)) };
-            rulesets.push_str(ruleset);
-            rulesets.push('\n');
+            let Step::Firewall { table, ruleset } = step else { return Err(elsewhere(step)) };
+            replacing.push_str(ruleset);
+            replacing.push('\n');
+            fresh = fresh.zip(ruleset::into_empty_place(table, ruleset)).map(|(fresh, next)| fresh + &next + "\n");
         }
-        here::firewall::Firewall::load(&rulesets).await
+        if let Some(fresh) = fresh
+            && here::firewall::Firewall::load(&fresh, self.tool.take()).await.is_ok()
+        {
+            return Ok(());
+        }
+        here::firewall::Firewall::load(&replacing, None).await
     }
 }
 
@@ -60,7 +70,7 @@ impl System for HostSettings {
     async fn apply(&mut self, step: &Step, before: &Before) -> Result<(), SystemError> {
         match (step, before) {
             (_, Before::Present) => Ok(()),
-            (Step::Firewall { ruleset, .. }, _) => here::firewall::Firewall::load(ruleset).await,
+            (Step::Firewall { .. }, _) => self.load_tables(&[step]).await,
             (Step::Setting { name, value }, _) => here::machine::Machine::write_setting(name, value),
             (Step::Resolver(change), Before::Resolver(backend)) => {
                 here::resolver::Resolver::apply(backend, change).await
@@ -71,6 +81,14 @@ impl System for HostSettings {
             }),
             _ => Err(elsewhere(step)),
         }
+    }
+
+    fn prepare(&mut self) {
+        self.tool = here::firewall::Firewall::prepare();
+    }
+
+    fn unprepare(&mut self) {
+        self.tool = None;
     }
 
     async fn undo(&mut self, step: &Step, before: &Before) -> Result<Undone, SystemError> {
@@ -93,11 +111,11 @@ impl System for HostSettings {
 
     async fn restore(&mut self, step: &Step) -> Result<bool, SystemError> {
         match step {
-            Step::Firewall { table, ruleset } => {
+            Step::Firewall { table, .. } => {
                 if here::firewall::Firewall::stands(table).await {
                     return Ok(false);
                 }
-                here::firewall::Firewall::load(ruleset).await.map(|()| true)
+                self.load_tables(&[step]).await.map(|()| true)
             }
             // Whoever else writes these has a say in them.
             Step::Setting { .. } | Step::Resolver(_) => Ok(false),

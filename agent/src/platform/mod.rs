@@ -89,8 +89,15 @@ trait RoutesRoom: Sized + Send {
 
 /// The packet filter.
 trait FirewallRoom {
+    /// What loads rules, started and waiting for them.
+    type Tool: Send;
     fn probe() -> impl Future<Output = Result<(), SystemError>> + Send;
-    fn load(ruleset: &str) -> impl Future<Output = Result<(), SystemError>> + Send;
+    /// Starts what loads rules, where that takes time.
+    fn prepare() -> Option<Self::Tool> {
+        None
+    }
+    /// Loads rules, by the tool that was prepared where it still waits.
+    fn load(ruleset: &str, tool: Option<Self::Tool>) -> impl Future<Output = Result<(), SystemError>> + Send;
     fn remove(table: &str) -> impl Future<Output = Result<Undone, SystemError>> + Send;
     fn stands(_table: &str) -> impl Future<Output = bool> + Send {
         std::future::ready(true)
@@ -282,7 +289,7 @@ mod tests {
         assert!(matches!(routes.apply(&setting).await, Err(SystemError::Unsupported { .. })));
         assert!(matches!(routes.undo(&setting).await, Err(SystemError::Unsupported { .. })));
         assert!(unsupported::firewall::Firewall::probe().await.is_err());
-        assert!(unsupported::firewall::Firewall::load("").await.is_err());
+        assert!(unsupported::firewall::Firewall::load("", None).await.is_err());
         assert!(unsupported::firewall::Firewall::remove("").await.is_err());
         assert!(unsupported::resolver::Resolver::backend(Path::new("/")).await.is_err());
         assert!(unsupported::machine::Machine::may_change_network().is_err());

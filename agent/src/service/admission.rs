@@ -6,10 +6,14 @@ use super::waiting::Waiter;
 use crate::compliance::is_enforced;
 use crate::connection::{Connection, Input, Owner};
 use crate::fault;
+use crate::profile::Entry;
+use crate::profile::tags::TagRuleSource;
 use ike_client::Timestamp;
 use ike_client::tunnel::clock;
 use postern_api::fault::{Fault, FaultName};
 use postern_api::state::{Origin, PostureStanding};
+use posture::facts::OsFamily;
+use posture::rules::Asked;
 use std::time::Duration;
 
 /// How long a connection waits for EMS to judge the facts that were just reported.
@@ -40,6 +44,7 @@ impl Hub {
         let asked = clock::now();
         let names = self.names_to_compare(&tunnel);
         let unmet = self.unmet(&names, &tunnel);
+        self.look_up_ahead(&tunnel);
         self.examination.pending.push(Pending { ticket, tunnel, owner, waiter, limit, asked, journal: None });
         let (reply, outcome) = tokio::sync::oneshot::channel();
         let _ = self.jobs.send(super::keeper::Job::Check(reply));
@@ -73,6 +78,17 @@ impl Hub {
     fn unmet(&self, names: &[(String, String)], tunnel: &str) -> Vec<(String, String)> {
         let unmet = |(managed, _): &&(String, String)| managed != tunnel && !self.catalogue.is_met(managed);
         names.iter().filter(unmet).cloned().collect()
+    }
+
+    /// Begins to look the gateway up beside the host check, unless posture as it is known refuses the tunnel:
+    /// then it is not even asked for.
+    fn look_up_ahead(&self, tunnel: &str) {
+        let refused = matches!(self.standing(tunnel), PostureStanding::Refused { .. });
+        let entry = self.catalogue.find(tunnel).filter(|_| !refused);
+        let gateway = entry.and_then(|entry| entry.tunnel.gateway.dialled().into_iter().next());
+        if let Some(name) = gateway.filter(|name| name.parse::<std::net::IpAddr>().is_err()) {
+            self.net.look_up_ahead(name);
+        }
     }
 
     /// Tells NET where a tunnel must not go, by whatever name or redirect: one that is not managed, to a
@@ -139,7 +155,8 @@ impl Hub {
         if !is_enforced(&entry.tunnel) {
             return self.examination.gathered.is_some();
         }
-        if self.examination.gathered.is_none_or(|gathered| gathered < pending.asked) {
+        let since = |moment: Option<Timestamp>| moment.is_some_and(|moment| moment >= pending.asked);
+        if !since(self.examination.gathered) && !(since(self.examination.glimpsed) && self.is_seen_first(&entry)) {
             return false;
         }
         // A scan that is under way may be about to change the verdict, for better or worse.
@@ -150,6 +167,15 @@ impl Hub {
         let behind = self.view.ems.as_ref().is_some_and(|ems| ems.telemetry.is_up())
             && self.view.snapshot_sequence() < self.examination.reported;
         !(refused && behind) || clock::now() >= pending.asked + SNAPSHOT_LIMIT
+    }
+
+    /// Tells whether the verdict on a tunnel depends on nothing but what is seen first of a look: the rest may
+    /// follow while the tunnel is being made.
+    fn is_seen_first(&self, entry: &Entry) -> bool {
+        let tags = &entry.tunnel.tags;
+        tags.source == TagRuleSource::Local
+            && self.view.ems.is_none()
+            && Asked::is_seen_first(&tags.rules, OsFamily::of_this_build())
     }
 
     fn admit(&mut self, pending: Pending) {

@@ -2,7 +2,7 @@
 
 use super::net::Engine;
 use ike_client::tunnel::control::{Command, Event};
-use ike_client::tunnel::lookup::NameService;
+use ike_client::tunnel::engine::{self, Lent};
 use ike_client::tunnel::remembered::Remembered;
 use tokio::sync::mpsc;
 
@@ -13,7 +13,7 @@ pub struct TunnelEngine {
 }
 
 impl Engine for TunnelEngine {
-    async fn run(&self, commands: mpsc::Receiver<Command>, events: mpsc::Sender<Event>, names: NameService) {
-        ike_client::tunnel::engine::run_with(commands, events, names, self.remembered.clone()).await;
+    async fn run(&self, commands: mpsc::Receiver<Command>, events: mpsc::Sender<Event>, lent: Lent) {
+        engine::run_with(commands, events, lent, self.remembered.clone()).await;
     }
 }

@@ -24,25 +24,63 @@ impl System for Hands {
         if step.is_of_links() { self.net.look(step).await } else { self.host.look(step).await }
     }
 
+    /// Both processes look at the same time.
+    async fn look_all(&mut self, steps: &[&Step]) -> Result<Vec<Before>, SystemError> {
+        let links: Vec<&Step> = steps.iter().copied().filter(|step| step.is_of_links()).collect();
+        let others: Vec<&Step> = steps.iter().copied().filter(|step| !step.is_of_links()).collect();
+        let (links, others) = tokio::join!(self.net.look_all(&links), self.host.look_all(&others));
+        let (mut links, mut others) = (links?.into_iter(), others?.into_iter());
+        let seen = |step: &&Step| {
+            let before = if step.is_of_links() { links.next() } else { others.next() };
+            before.ok_or_else(|| SystemError::Failed {
+                operation: step.to_string(),
+                detail: "nobody looked what stands there".to_owned(),
+            })
+        };
+        steps.iter().map(seen).collect()
+    }
+
     async fn apply(&mut self, step: &Step, before: &Before) -> Result<(), SystemError> {
         if step.is_of_links() { self.net.apply(step, before).await } else { self.host.apply(step, before).await }
     }
 
+    /// What follows each other and is one process's goes over together.
     async fn apply_all(&mut self, steps: &[(&Step, &Before)]) -> Result<(), (usize, SystemError)> {
-        let mut done = 0;
-        while let Some((step, before)) = steps.get(done) {
+        let mut done: usize = 0;
+        while let Some((first, before)) = steps.get(done) {
             let rest = steps.get(done..).unwrap_or_default();
-            let tables: Vec<&Step> = rest.iter().map(|(step, _)| *step).take_while(|step| is_table(step)).collect();
-            if tables.len() > 1 {
-                let last = done.saturating_add(tables.len()).saturating_sub(1);
-                self.host.load_tables(&tables).await.map_err(|error| (last, error))?;
-                done = last;
-            } else {
-                self.apply(step, before).await.map_err(|error| (done, error))?;
-            }
-            done = done.saturating_add(1);
+            let alike = rest.iter().take_while(|(step, _)| kind(step) == kind(first)).count();
+            let group = rest.get(..alike).unwrap_or_default();
+            let step = match kind(first) {
+                Kind::Link => {
+                    self.net
+                        .apply_all(group)
+                        .await
+                        .map_err(|(position, error)| (done.saturating_add(position), error))?;
+                    alike
+                }
+                Kind::Table => {
+                    let tables: Vec<&Step> = group.iter().map(|(step, _)| *step).collect();
+                    let last = done.saturating_add(alike).saturating_sub(1);
+                    self.host.load_tables(&tables).await.map_err(|error| (last, error))?;
+                    alike
+                }
+                Kind::Other => {
+                    self.host.apply(first, before).await.map_err(|error| (done, error))?;
+                    1
+                }
+            };
+            done = done.saturating_add(step);
         }
         Ok(())
+    }
+
+    fn prepare(&mut self) {
+        self.host.prepare();
+    }
+
+    fn unprepare(&mut self) {
+        self.host.unprepare();
     }
 
     async fn undo(&mut self, step: &Step, before: &Before) -> Result<Undone, SystemError> {
@@ -54,6 +92,21 @@ impl System for Hands {
     }
 }
 
-const fn is_table(step: &Step) -> bool {
-    matches!(step, Step::Firewall { .. })
+/// By whom, and with what else, a step is carried out.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// By NET, with its neighbours.
+    Link,
+    /// By the packet filter's tool, with its neighbours in one transaction.
+    Table,
+    /// By MAIN, alone.
+    Other,
+}
+
+const fn kind(step: &Step) -> Kind {
+    match step {
+        Step::Firewall { .. } => Kind::Table,
+        step if step.is_of_links() => Kind::Link,
+        _ => Kind::Other,
+    }
 }

@@ -93,7 +93,12 @@ pub enum Message {
         facts: Box<Facts>,
     },
     /// The first of the facts that are being gathered.
-    Glimpsed(Box<Glimpse>),
+    Glimpsed {
+        /// When that began.
+        began: Timestamp,
+        /// What was seen.
+        glimpse: Box<Glimpse>,
+    },
     /// EMS said something.
     Delivered(Delivery),
     /// A scan ended.
@@ -314,7 +319,7 @@ impl Hub {
                 self.feed(&tunnel, input);
             }
             Message::Checked { ticket, outcome } => self.examination.checked(ticket, outcome),
-            Message::Glimpsed(glimpse) => self.glimpsed(*glimpse),
+            Message::Glimpsed { began, glimpse } => self.glimpsed(began, *glimpse),
             Message::Gathered { began, facts } => self.gathered(began, *facts),
             Message::Delivered(delivery) => self.delivered(delivery),
             Message::Scanned(outcome) => self.scanned(outcome),
@@ -339,7 +344,7 @@ impl Hub {
             Message::Noticing(noticing) => self.noticing(noticing),
             Message::FilesChanged => {
                 if !self.take_local() {
-                    self.examine();
+                    self.examine_change();
                 }
             }
             Message::Shutdown(stopped) => self.shut_down(stopped),
@@ -490,7 +495,10 @@ impl Hub {
             None => Err("the tunnel is gone".into()),
         };
         match command {
-            Ok(command) => self.net.engine(command),
+            Ok(command) => {
+                self.net.engine(command);
+                let _ = self.jobs.send(Job::Prepare);
+            }
             Err(what) => {
                 self.end_unstarted(ike_client::session::CloseCause::ConfigurationUnusable { what });
             }

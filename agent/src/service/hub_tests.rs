@@ -42,16 +42,18 @@ async fn pretend(stream: DuplexStream, log: Log, question: Option<Request>) {
     let mut reader = Reader::new(read);
     let capabilities =
         Capabilities { change_network: true, firewall: false, strict_reverse_path: false, reasons: vec![] };
-    ipc::write(&mut write, &FromNet::Ready { capabilities, confinement: Default::default() }).await.unwrap();
+    ipc::write(&mut write, &FromNet::Ready { capabilities, confinement: Default::default(), shares_lease: false })
+        .await
+        .unwrap();
     while let Ok(Some(message)) = reader.next::<ToNet>().await {
         let note = |heard| log.lock().unwrap().push(heard);
         let mut told = Vec::new();
         match message {
             ToNet::System { id, verb } => {
                 let outcome = match verb {
-                    Verb::Look { .. } => Outcome::Looked(Before::Absent),
-                    Verb::Apply { step, .. } => {
-                        note(Heard::Applied(step));
+                    Verb::Look { steps } => Outcome::Looked(vec![Before::Absent; steps.len()]),
+                    Verb::Apply { steps } => {
+                        steps.into_iter().for_each(|(step, _)| note(Heard::Applied(step)));
                         Outcome::Applied
                     }
                     Verb::Restore { .. } => Outcome::Restored(false),

@@ -32,6 +32,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 const SLOW_LOOK: Duration = Duration::from_secs(2);
 /// What gathering may take beyond the interval before what is known counts as stale.
 const GATHERING_LIMIT: Duration = Duration::from_secs(10);
+/// How long changes are gathered for one look while a tunnel is being made: most of them are our own,
+/// and looks beside it hold it up.
+const GATHERED: Duration = Duration::from_millis(300);
 /// How much less often the system is looked at by itself while nothing passes and nobody is told: what
 /// is watched is looked at as soon as it changes all the same, and everything before a connection.
 const RESTING: u32 = 4;
@@ -48,12 +51,16 @@ pub struct Examination {
     gathering: Gathering,
     /// When the facts at hand began to be gathered.
     pub(super) gathered: Option<Timestamp>,
+    /// When those that were seen first of the last look began to be.
+    pub(super) glimpsed: Option<Timestamp>,
     /// Whether the machine sleeps, or is about to.
     pub asleep: bool,
     /// Facts must be younger than this for anything to leave.
     fresh_after: Timestamp,
     /// When the last look began.
     looked: Option<Timestamp>,
+    /// When changes that were heard of are to be looked at, where not at once.
+    look_by: Option<Timestamp>,
     asked: Asked,
     /// What is watched.
     pub(super) watching: Watching,
@@ -99,9 +106,11 @@ impl Examination {
             collector: Arc::new(collector),
             gathering: Gathering::Idle,
             gathered: None,
+            glimpsed: None,
             asleep: false,
             fresh_after: Timestamp::ZERO,
             looked: None,
+            look_by: None,
             asked: Asked::default(),
             watching: Watching::default(),
             clock: SteadyClock::default(),
@@ -132,7 +141,7 @@ impl Examination {
     /// Returns the moments at which something is due.
     pub fn deadlines(&self) -> impl Iterator<Item = Timestamp> {
         let pending = self.pending.iter().map(|pending| pending.asked + SNAPSHOT_LIMIT);
-        pending.chain(self.settling.map(Settling::until))
+        pending.chain(self.settling.map(Settling::until)).chain(self.look_by)
     }
 }
 
@@ -217,6 +226,7 @@ impl Hub {
 
     /// Looks at the system, now or as soon as the look that is under way has ended.
     pub(super) fn examine(&mut self) {
+        self.examination.look_by = None;
         if self.examination.gathering != Gathering::Idle {
             self.examination.gathering = Gathering::AgainAfter;
             return;
@@ -235,9 +245,10 @@ impl Hub {
         self.examination.looked = Some(began);
         tokio::task::spawn_blocking(move || {
             // What changes most often is judged before the rest has been looked at.
-            let glimpse = |glimpse| drop(inbox.send(Message::Glimpsed(Box::new(glimpse))));
+            let glimpse = |glimpse| drop(inbox.send(Message::Glimpsed { began, glimpse: Box::new(glimpse) }));
             let facts = Box::new(collector.collect_with(&asked, glimpse));
             let took = clock::now().saturating_since(began);
+            tracing::debug!(microseconds = took.as_micros(), "looked at the system");
             if took > SLOW_LOOK {
                 let late: Vec<String> = facts
                     .lines()
@@ -250,6 +261,19 @@ impl Hub {
         });
     }
 
+    /// Looks at the system because something has changed: at once, but for a tunnel that is being made,
+    /// which passes nothing yet and is judged by facts of its own. The lease that it begins with ends by
+    /// what is seen then.
+    pub(super) fn examine_change(&mut self) {
+        let connection = self.active.as_ref().and_then(|name| self.connections.get(name));
+        let begins = !self.examination.pending.is_empty();
+        if begins || matches!(connection, Some(Connection::Connecting(_))) {
+            self.examination.look_by.get_or_insert_with(|| clock::now() + GATHERED);
+        } else {
+            self.examine();
+        }
+    }
+
     /// When the system is to be looked at by itself; none while it is being looked at.
     pub(super) fn next_look(&self) -> Option<Timestamp> {
         let unheard = self.passes_nothing() && self.view.ems.is_none();
@@ -260,10 +284,13 @@ impl Hub {
 
     /// The clock tick of the loop.
     pub(super) fn examine_if_due(&mut self) {
-        if self.next_look().is_some_and(|next| clock::now() >= next) {
+        let due = |at: Timestamp| clock::now() >= at;
+        if self.next_look().is_some_and(due) {
             if let Some(telemetry) = &self.examination.telemetry {
                 telemetry.ask();
             }
+            self.examine();
+        } else if self.examination.look_by.is_some_and(due) {
             self.examine();
         }
     }
@@ -276,7 +303,10 @@ impl Hub {
     }
 
     /// Judges by what was seen first of a look that is still under way.
-    pub(super) fn glimpsed(&mut self, glimpse: Glimpse) {
+    pub(super) fn glimpsed(&mut self, began: Timestamp, glimpse: Glimpse) {
+        if self.view.facts.is_some() {
+            self.examination.glimpsed = Some(began);
+        }
         if self.view.take_glimpse(glimpse) {
             self.report_facts();
             self.rejudge();

@@ -26,6 +26,8 @@ pub type Reply = oneshot::Sender<Result<Vec<String>, Fault>>;
 pub enum Job {
     /// Whether the journal can be written.
     Check(Reply),
+    /// A tunnel is being made: its network will be settled soon.
+    Prepare,
     /// The network is to hold this tunnel, with guard and block under it.
     Tunnel {
         /// What the gateway granted.
@@ -82,15 +84,19 @@ impl<S: System + Send> Keeper<S> {
                         self.journal().and_then(|journal| journal.check_writable().map_err(|e| unwritable(&e)));
                     let _ = reply.send(checked.map(|()| Vec::new()));
                 }
+                Job::Prepare => self.system.prepare(),
                 Job::Tunnel { granted, settings, reply } => {
                     let outcome = self.tunnel(&granted, &settings).await;
+                    self.system.unprepare();
                     let _ = reply.send(outcome);
                 }
                 Job::Block(reply) => {
+                    self.system.unprepare();
                     let outcome = self.block().await;
                     let _ = reply.send(outcome);
                 }
                 Job::Nothing(reply) => {
+                    self.system.unprepare();
                     let outcome = self.nothing().await;
                     let _ = reply.send(outcome);
                 }

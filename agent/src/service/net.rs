@@ -5,10 +5,13 @@
 //! tells the gateway and ends, and with it this process.
 
 use crate::ipc::{self, FromNet, Outcome, Reader, ToNet, Verb};
+use crate::network::step::{Before, Step};
 use crate::network::system::System;
 use crate::platform::{self, Links};
 use crate::service::rights::Confinement;
 use ike_client::tunnel::control::{Command, Event};
+use ike_client::tunnel::engine::Lent;
+use ike_client::tunnel::lease::LeaseReader;
 use ike_client::tunnel::lookup::NameService;
 use std::collections::HashMap;
 use std::io;
@@ -24,13 +27,12 @@ const COMMANDS: usize = 64;
 /// Moves packets: `ike_client`'s in production, a fake in tests.
 pub trait Engine: Send + Sync + 'static {
     /// Builds one tunnel and runs it to its end. The first command is `Start`; a closed command
-    /// stream means that the owner is gone. The last event is `Ended`. Names are looked up by
-    /// `names`.
+    /// stream means that the owner is gone. The last event is `Ended`.
     fn run(
         &self,
         commands: mpsc::Receiver<Command>,
         events: mpsc::Sender<Event>,
-        names: NameService,
+        lent: Lent,
     ) -> impl Future<Output = ()> + Send;
 }
 
@@ -66,7 +68,8 @@ fn by_main(names: &Arc<Mutex<Names>>, out: &mpsc::Sender<FromNet>) -> NameServic
     })
 }
 
-/// Serves MAIN over `read` and `write` until it is gone and the engine has ended.
+/// Serves MAIN over `read` and `write` until it is gone and the engine has ended. `lease` is where MAIN
+/// writes the end of a lease that runs, if it shares that.
 ///
 /// # Errors
 /// Where the system's network cannot be opened at all.
@@ -74,7 +77,7 @@ pub async fn serve<E: Engine>(
     engine: E,
     read: impl AsyncRead + Unpin,
     mut write: impl AsyncWrite + Unpin + Send + 'static,
-    confinement: Confinement,
+    (confinement, lease): (Confinement, Option<LeaseReader>),
 ) -> io::Result<()> {
     let (out, mut queue) = mpsc::channel::<FromNet>(256);
     let writer = tokio::spawn(async move {
@@ -87,9 +90,10 @@ pub async fn serve<E: Engine>(
         }
     });
     let mut network = Links::open().map_err(io::Error::other)?;
-    let _ = out.send(FromNet::Ready { capabilities: platform::of_links(), confinement }).await;
+    let shares_lease = lease.is_some();
+    let _ = out.send(FromNet::Ready { capabilities: platform::of_links(), confinement, shares_lease }).await;
     let names = Arc::new(Mutex::new(Names::default()));
-    let service = by_main(&names, &out);
+    let lent = Lent { names: by_main(&names, &out), lease: lease.map(Arc::new) };
     let engine = Arc::new(engine);
     let mut engines = JoinSet::new();
     let mut commands: Option<mpsc::Sender<Command>> = None;
@@ -102,7 +106,7 @@ pub async fn serve<E: Engine>(
         match message {
             Ok(Some(ToNet::Engine { command })) => {
                 if matches!(*command, Command::Start { .. } | Command::StartWireGuard { .. }) {
-                    commands = Some(start(&engine, &mut engines, out.clone(), Arc::clone(&service)));
+                    commands = Some(start(&engine, &mut engines, out.clone(), lent.clone()));
                 }
                 if let Some(commands) = &commands {
                     // An engine that has ended says so by its own event. One that hears nothing
@@ -133,7 +137,7 @@ pub async fn serve<E: Engine>(
     // Whoever waits for a name waits in vain.
     names.lock().unwrap_or_else(PoisonError::into_inner).awaited.clear();
     while engines.join_next().await.is_some() {}
-    drop((out, service));
+    drop((out, lent));
     let _ = writer.await;
     Ok(())
 }
@@ -142,7 +146,7 @@ fn start<E: Engine>(
     engine: &Arc<E>,
     engines: &mut JoinSet<()>,
     out: mpsc::Sender<FromNet>,
-    names: NameService,
+    lent: Lent,
 ) -> mpsc::Sender<Command> {
     let (commands, commands_in) = mpsc::channel(COMMANDS);
     let (events, mut events_in) = mpsc::channel(64);
@@ -153,16 +157,21 @@ fn start<E: Engine>(
                 let _ = out.send(FromNet::Engine { event: Box::new(event) }).await;
             }
         };
-        tokio::join!(engine.run(commands_in, events, names), forward);
+        tokio::join!(engine.run(commands_in, events, lent), forward);
     });
     commands
 }
 
 async fn perform(network: &mut Links, verb: Verb) -> Outcome {
     match verb {
-        Verb::Look { step } => network.look(&step).await.map_or_else(Outcome::Failed, Outcome::Looked),
-        Verb::Apply { step, before } => {
-            network.apply(&step, &before).await.map_or_else(Outcome::Failed, |()| Outcome::Applied)
+        Verb::Look { steps } => {
+            let steps: Vec<&Step> = steps.iter().collect();
+            network.look_all(&steps).await.map_or_else(Outcome::Failed, Outcome::Looked)
+        }
+        Verb::Apply { steps } => {
+            let steps: Vec<(&Step, &Before)> = steps.iter().map(|(step, before)| (step, before)).collect();
+            let applied = network.apply_all(&steps).await;
+            applied.map_or_else(|(position, error)| Outcome::Stopped { position, error }, |()| Outcome::Applied)
         }
         Verb::Restore { step } => network.restore(&step).await.map_or_else(Outcome::Failed, Outcome::Restored),
         Verb::Undo { step, before } => network.undo(&step, &before).await.map_or_else(Outcome::Failed, Outcome::Undone),

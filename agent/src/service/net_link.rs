@@ -9,6 +9,7 @@ use crate::service::rights::Confinement;
 use ike_client::Timestamp;
 use ike_client::tunnel::clock;
 use ike_client::tunnel::control::{Command, Event};
+use ike_client::tunnel::lease::LeaseWriter;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::net::IpAddr;
@@ -17,17 +18,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Notify, mpsc, oneshot};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
-/// How long a single change of the network may take: each is a question to the kernel, which answers
-/// in milliseconds. A process that takes longer hangs or was stopped, and is replaced.
+/// How long what is asked of NET at a time may take: each change is a question to the kernel, which answers
+/// in less than a millisecond. A process that takes longer hangs or was stopped, and is replaced.
 const CHANGE_LIMIT: Duration = Duration::from_secs(6);
 /// How long the next process may take to be there and answer in its place.
 const REPLACED: Duration = Duration::from_secs(10);
 /// How long after its death NET is started again.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// A lease that still runs for longer than this is not renewed: each renewal wakes NET, which has
+/// A lease that still runs for longer than this is not renewed by command: each wakes NET, which has
 /// nothing else to do while nobody sends. More than the gap between two beats that is taken for a busy
 /// machine (`compliance::clock`), so that no lease ends in one.
 const LEASE_KEPT: Duration = Duration::from_millis(3_500);
@@ -46,6 +47,29 @@ pub enum Told {
     Gone,
 }
 
+/// How old what was looked up ahead may be: it is for a connection that begins at this moment.
+const AHEAD: Duration = Duration::from_secs(5);
+
+/// A name that is being looked up before NET asks for it.
+struct Ahead {
+    name: String,
+    began: Timestamp,
+    found: JoinHandle<io::Result<Vec<IpAddr>>>,
+}
+
+impl Drop for Ahead {
+    fn drop(&mut self) {
+        self.found.abort();
+    }
+}
+
+impl Ahead {
+    /// Waits for what is found.
+    async fn addresses(mut self) -> io::Result<Vec<IpAddr>> {
+        (&mut self.found).await.map_err(io::Error::other)?
+    }
+}
+
 /// Addresses to which NET must not go, each with the managed tunnel to whose gateway it belongs.
 pub type OffLimits = BTreeMap<IpAddr, String>;
 
@@ -59,6 +83,8 @@ pub struct NetLink {
     next: Arc<AtomicU64>,
     stuck: Arc<Notify>,
     off_limits: Arc<Mutex<OffLimits>>,
+    ahead: Arc<Mutex<Option<Ahead>>>,
+    lease: Arc<Mutex<Lease>>,
 }
 
 /// How a conversation with one NET ended.
@@ -81,6 +107,10 @@ pub struct NetTask {
     given: HashSet<u64>,
     told: mpsc::UnboundedSender<Told>,
     off_limits: Arc<Mutex<OffLimits>>,
+    ahead: Arc<Mutex<Option<Ahead>>>,
+    lease: Arc<Mutex<Lease>>,
+    /// For the NET that is to come up.
+    writer: Option<LeaseWriter>,
 }
 
 /// Makes the handle and its task.
@@ -89,6 +119,8 @@ pub fn link(told: mpsc::UnboundedSender<Told>) -> (NetLink, NetTask) {
     let awaited = Awaited::default();
     let stuck = Arc::new(Notify::new());
     let off_limits = Arc::default();
+    let ahead = Arc::default();
+    let lease = Arc::default();
     let task = NetTask {
         stuck: Arc::clone(&stuck),
         queue,
@@ -96,8 +128,11 @@ pub fn link(told: mpsc::UnboundedSender<Told>) -> (NetLink, NetTask) {
         given: HashSet::new(),
         told,
         off_limits: Arc::clone(&off_limits),
+        ahead: Arc::clone(&ahead),
+        lease: Arc::clone(&lease),
+        writer: None,
     };
-    (NetLink { out, awaited, next: Arc::new(AtomicU64::new(1)), stuck, off_limits }, task)
+    (NetLink { out, awaited, next: Arc::new(AtomicU64::new(1)), stuck, off_limits, ahead, lease }, task)
 }
 
 impl NetLink {
@@ -106,8 +141,19 @@ impl NetLink {
         *self.off_limits.lock().unwrap_or_else(PoisonError::into_inner) = off_limits;
     }
 
-    /// Sends a command to the engine.
+    /// Looks a gateway's name up while its tunnel is still being judged: NET asks for it first of all.
+    pub fn look_up_ahead(&self, name: String) {
+        let asked = name.clone();
+        let found = tokio::spawn(async move { look_up::addresses(&asked).await });
+        let ahead = Ahead { name, began: clock::now(), found };
+        *self.ahead.lock().unwrap_or_else(PoisonError::into_inner) = Some(ahead);
+    }
+
+    /// Sends a command to the engine, unless it renews a lease of which the engine learns without it.
     pub fn engine(&self, command: Command) {
+        if self.lease.lock().unwrap_or_else(PoisonError::into_inner).makes_needless(&command) {
+            return;
+        }
         let _ = self.out.send(ToNet::Engine { command: Box::new(command) });
     }
 
@@ -147,16 +193,31 @@ impl NetLink {
 
 impl System for NetLink {
     async fn look(&mut self, step: &Step) -> Result<Before, SystemError> {
-        match self.ask(step, Verb::Look { step: step.clone() }).await? {
-            Outcome::Looked(before) => Ok(before),
-            _ => Err(confused(step)),
+        self.look_all(&[step]).await?.pop().ok_or_else(|| confused(step))
+    }
+
+    async fn look_all(&mut self, steps: &[&Step]) -> Result<Vec<Before>, SystemError> {
+        let Some(first) = steps.first() else { return Ok(Vec::new()) };
+        match self.ask(first, Verb::Look { steps: steps.iter().copied().cloned().collect() }).await? {
+            Outcome::Looked(before) if before.len() == steps.len() => Ok(before),
+            _ => Err(confused(first)),
         }
     }
 
     async fn apply(&mut self, step: &Step, before: &Before) -> Result<(), SystemError> {
-        match self.ask(step, Verb::Apply { step: step.clone(), before: before.clone() }).await? {
-            Outcome::Applied => Ok(()),
-            _ => Err(confused(step)),
+        self.apply_all(&[(step, before)]).await.map_err(|(_, error)| error)
+    }
+
+    async fn apply_all(&mut self, steps: &[(&Step, &Before)]) -> Result<(), (usize, SystemError)> {
+        let Some((first, _)) = steps.first() else { return Ok(()) };
+        let changes = steps.iter().map(|(step, before)| ((*step).clone(), (*before).clone())).collect();
+        // Of one that does not answer nobody knows how far it came.
+        let last = steps.len().saturating_sub(1);
+        match self.ask(first, Verb::Apply { steps: changes }).await {
+            Ok(Outcome::Applied) => Ok(()),
+            Ok(Outcome::Stopped { position, error }) => Err((position.min(last), error)),
+            Ok(_) => Err((last, confused(first))),
+            Err(error) => Err((last, error)),
         }
     }
 
@@ -184,7 +245,8 @@ impl NetTask {
     pub async fn run_child(mut self) {
         loop {
             match spawn() {
-                Ok((mut child, stream)) => {
+                Ok((mut child, stream, writer)) => {
+                    self.writer = writer;
                     let (read, write) = tokio::io::split(stream);
                     let over = self.converse(read, write).await;
                     if over == Over::NetStuck {
@@ -209,6 +271,7 @@ impl NetTask {
         let mut awaited = self.awaited.lock().unwrap_or_else(PoisonError::into_inner);
         self.given.drain().for_each(|id| drop(awaited.remove(&id)));
         drop(awaited);
+        *self.lease.lock().unwrap_or_else(PoisonError::into_inner) = Lease::default();
         let _ = self.told.send(Told::Gone);
     }
 
@@ -216,7 +279,6 @@ impl NetTask {
     pub async fn converse(&mut self, read: impl AsyncRead + Unpin, mut write: impl AsyncWrite + Unpin) -> Over {
         let mut reader = Reader::new(read);
         let mut ready = false;
-        let mut leased = None;
         // Ends with the conversation: another NET did not ask.
         let mut looking_up = JoinSet::new();
         let stuck = Arc::clone(&self.stuck);
@@ -236,7 +298,6 @@ impl NetTask {
                         ToNet::System { id, .. } => drop(self.given.insert(*id)),
                         // Commands for an engine that died with its process are void.
                         ToNet::Engine { .. } if !ready => continue,
-                        ToNet::Engine { command } if is_needless(command, &mut leased) => continue,
                         ToNet::Engine { .. } | ToNet::LookedUp { .. } => {}
                     }
                     if ipc::write(&mut write, &message).await.is_err() {
@@ -244,8 +305,10 @@ impl NetTask {
                     }
                 }
                 message = reader.next::<FromNet>() => match message {
-                    Ok(Some(FromNet::Ready { capabilities, confinement })) => {
+                    Ok(Some(FromNet::Ready { capabilities, confinement, shares_lease })) => {
                         ready = true;
+                        let shared = self.writer.take().filter(|_| shares_lease);
+                        *self.lease.lock().unwrap_or_else(PoisonError::into_inner) = Lease { shared, until: None };
                         // Whoever complained did so about an earlier one, or was impatient with this.
                         tokio::select! {
                             biased;
@@ -258,8 +321,16 @@ impl NetTask {
                         // Whoever parses strangers' datagrams does not start processes without end.
                         if looking_up.len() < MOST_LOOK_UPS {
                             let off_limits = Arc::clone(&self.off_limits);
+                            let ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner).take();
+                            let ahead = ahead.filter(|ahead| {
+                                ahead.name == name && clock::now().saturating_since(ahead.began) < AHEAD
+                            });
                             looking_up.spawn(async move {
-                                let found = look_up::addresses(&name).await.map_err(|error| error.to_string());
+                                let found = match ahead {
+                                    Some(ahead) => ahead.addresses().await,
+                                    None => look_up::addresses(&name).await,
+                                };
+                                let found = found.map_err(|error| error.to_string());
                                 ToNet::LookedUp { id, outcome: found.and_then(|found| allowed(found, &off_limits)) }
                             });
                         }
@@ -283,23 +354,46 @@ impl NetTask {
     }
 }
 
-/// Tells whether a command grants what the engine holds for long enough already; `leased` is until when.
-fn is_needless(command: &Command, leased: &mut Option<Timestamp>) -> bool {
-    match command {
-        Command::GrantLease { until } => {
-            let kept = leased.is_some_and(|held| held.saturating_since(clock::now()) > LEASE_KEPT);
-            // A shorter one than the one that runs is meant as it is.
-            let needless = kept && leased.is_some_and(|held| held <= *until);
-            if !needless {
-                *leased = Some(*until);
+/// What the engine has of the lease.
+#[derive(Debug, Default)]
+struct Lease {
+    /// Where the engine reads when it ends, if NET shares that.
+    shared: Option<LeaseWriter>,
+    /// Until when it was granted.
+    until: Option<Timestamp>,
+}
+
+impl Lease {
+    /// Notes what a command says of the lease. Tells whether it need not be sent: it grants what the engine
+    /// holds for long enough already, or finds by itself.
+    fn makes_needless(&mut self, command: &Command) -> bool {
+        match command {
+            Command::GrantLease { until } => {
+                let left = self.until.map_or(Duration::ZERO, |held| held.saturating_since(clock::now()));
+                // A shorter one than the one that runs is meant as it is.
+                let longer = self.until.is_some_and(|held| held <= *until);
+                let needless = match &self.shared {
+                    Some(shared) => {
+                        shared.grant(*until);
+                        // One that has ended was noticed, and begins again by command.
+                        !left.is_zero()
+                    }
+                    None => left > LEASE_KEPT && longer,
+                };
+                if self.shared.is_some() || !needless {
+                    self.until = Some(*until);
+                }
+                needless
             }
-            needless
+            Command::RevokeLease | Command::Stop { .. } | Command::Start { .. } | Command::StartWireGuard { .. } => {
+                if let Some(shared) = &self.shared {
+                    shared.revoke();
+                }
+                self.until = None;
+                false
+            }
+            _ => false,
         }
-        Command::RevokeLease | Command::Stop { .. } | Command::Start { .. } | Command::StartWireGuard { .. } => {
-            *leased = None;
-            false
-        }
-        _ => false,
     }
 }
 
@@ -315,21 +409,23 @@ fn allowed(mut found: Vec<IpAddr>, off_limits: &Mutex<OffLimits>) -> Result<Vec<
 }
 
 #[cfg(unix)]
-fn spawn() -> io::Result<(tokio::process::Child, tokio::net::UnixStream)> {
+fn spawn() -> io::Result<(tokio::process::Child, tokio::net::UnixStream, Option<LeaseWriter>)> {
     use std::os::fd::OwnedFd;
     use std::process::Stdio;
     let (near, far) = std::os::unix::net::UnixStream::pair()?;
     near.set_nonblocking(true)?;
+    // Without it each renewal of the lease is a command.
+    let (writer, lease) = LeaseWriter::share().map_or((None, None), |(writer, lease)| (Some(writer), Some(lease)));
     let child = tokio::process::Command::new(std::env::current_exe()?)
         .arg("net")
         .stdin(Stdio::from(OwnedFd::from(far)))
-        .stdout(Stdio::null())
+        .stdout(lease.map_or_else(Stdio::null, Stdio::from))
         .spawn()?;
-    Ok((child, tokio::net::UnixStream::from_std(near)?))
+    Ok((child, tokio::net::UnixStream::from_std(near)?, writer))
 }
 
 #[cfg(not(unix))]
-fn spawn() -> io::Result<(tokio::process::Child, tokio::io::DuplexStream)> {
+fn spawn() -> io::Result<(tokio::process::Child, tokio::io::DuplexStream, Option<LeaseWriter>)> {
     Err(io::Error::new(io::ErrorKind::Unsupported, "the network process is not supported on this system yet"))
 }
 
@@ -342,16 +438,38 @@ mod tests {
     fn a_lease_is_renewed_before_it_runs_short_and_always_after_it_was_taken_away() {
         let now = clock::now();
         let grant = |seconds| Command::GrantLease { until: now + Duration::from_secs(seconds) };
-        let mut leased = None;
-        assert!(!is_needless(&grant(60), &mut leased));
-        assert!(is_needless(&grant(61), &mut leased), "it runs for long enough");
-        assert!(!is_needless(&grant(50), &mut leased), "a shorter one is no renewal");
-        assert_eq!(leased, Some(now + Duration::from_secs(50)));
-        assert!(!is_needless(&Command::Liveness, &mut leased));
-        assert!(is_needless(&grant(51), &mut leased));
-        assert!(!is_needless(&Command::RevokeLease, &mut leased));
-        assert!(!is_needless(&grant(3), &mut leased), "it was taken away");
-        assert!(!is_needless(&grant(8), &mut leased), "it runs short");
+        let mut lease = Lease::default();
+        assert!(!lease.makes_needless(&grant(60)));
+        assert!(lease.makes_needless(&grant(61)), "it runs for long enough");
+        assert!(!lease.makes_needless(&grant(50)), "a shorter one is no renewal");
+        assert_eq!(lease.until, Some(now + Duration::from_secs(50)));
+        assert!(!lease.makes_needless(&Command::Liveness));
+        assert!(lease.makes_needless(&grant(51)));
+        assert!(!lease.makes_needless(&Command::RevokeLease));
+        assert!(!lease.makes_needless(&grant(3)), "it was taken away");
+        assert!(!lease.makes_needless(&grant(8)), "it runs short");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_shared_lease_is_renewed_without_a_word_and_begins_and_ends_by_command() {
+        let (writer, file) = LeaseWriter::share().unwrap();
+        let reader = ike_client::tunnel::lease::LeaseReader::find(file).unwrap();
+        let now = clock::now();
+        let mut lease = Lease { shared: Some(writer), until: None };
+        let mut grant = |until: Timestamp| {
+            let needless = lease.makes_needless(&Command::GrantLease { until });
+            assert_eq!(reader.end(), until);
+            needless
+        };
+        let second = Duration::from_secs(1);
+        assert!(!grant(now + second * 5), "it begins");
+        assert!(grant(now + second * 6) && grant(now + second * 3), "also when it is shortened");
+        assert!(grant(now), "the last one that runs");
+        assert!(!grant(now + second * 5), "one that has ended begins again");
+        assert!(!lease.makes_needless(&Command::RevokeLease));
+        assert_eq!(reader.end(), Timestamp::ZERO);
+        assert!(!lease.makes_needless(&Command::GrantLease { until: now + second * 5 }));
     }
 
     #[tokio::test]
@@ -368,7 +486,12 @@ mod tests {
         let (mut read, mut write) = tokio::io::split(far);
         let capabilities =
             Capabilities { change_network: true, firewall: false, strict_reverse_path: false, reasons: vec![] };
-        ipc::write(&mut write, &FromNet::Ready { capabilities, confinement: Confinement::default() }).await.unwrap();
+        ipc::write(
+            &mut write,
+            &FromNet::Ready { capabilities, confinement: Confinement::default(), shares_lease: false },
+        )
+        .await
+        .unwrap();
         assert!(matches!(telling.recv().await, Some(Told::Ready(..))));
         let step = Step::Route {
             table: RoutingTable(1),

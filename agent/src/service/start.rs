@@ -12,6 +12,7 @@ use crate::control;
 use crate::platform;
 use crate::profile::{Paths, settings};
 use anyhow::Context;
+use ike_client::tunnel::lease::LeaseReader;
 use posture::collect::{Collector, FirewallListener, Settings as CollectorSettings};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -109,7 +110,8 @@ pub fn main(paths: Paths) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Runs NET to its end: standard input is its end of the socket pair. Called before any thread is
+/// Runs NET to its end: standard input is its end of the socket pair, standard output the file by which MAIN
+/// shares the end of the lease. Called before any thread is
 /// made.
 ///
 /// # Errors
@@ -121,7 +123,8 @@ pub fn net_main<E: Engine>(engine: E) -> anyhow::Result<()> {
     runtime.block_on(async {
         let (read, write) = tokio::io::split(pair()?);
         // The end of MAIN is the end of this process, not a signal to the whole group.
-        let serving = net::serve(engine, read, write, confinement);
+        // Where MAIN has nothing to share it is another file, and renewals are commands.
+        let serving = net::serve(engine, read, write, (confinement, shared_lease()));
         tokio::pin!(serving);
         loop {
             tokio::select! {
@@ -158,6 +161,17 @@ pub fn inquire_main() -> anyhow::Result<()> {
 pub fn token_main() -> anyhow::Result<()> {
     rights::confine_token().context("the token's process cannot be confined")?;
     Ok(own_key::token::child::main()?)
+}
+
+#[cfg(unix)]
+fn shared_lease() -> Option<LeaseReader> {
+    let found = LeaseReader::find(std::io::stdout());
+    found.inspect_err(|error| tracing::debug!(%error, "the lease is renewed by command")).ok()
+}
+
+#[cfg(not(unix))]
+fn shared_lease() -> Option<LeaseReader> {
+    None
 }
 
 #[cfg(unix)]

@@ -5,8 +5,9 @@
 //! once [`Gate::revoke`] or [`Gate::shut`] has returned, nothing more leaves.
 
 use super::clock;
+use super::lease::LeaseReader;
 use crate::Timestamp;
-use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 /// Whether packets may pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +24,8 @@ enum State {
 #[derive(Debug)]
 pub struct Gate {
     state: RwLock<State>,
+    /// Where the owner writes the end of a lease that runs, if it shares that.
+    shared: Option<Arc<LeaseReader>>,
 }
 
 /// The right to let one batch pass; the gate cannot be closed while it is held.
@@ -34,7 +37,13 @@ pub struct Passage<'a> {
 impl Gate {
     /// Makes a gate that is closed.
     pub const fn new() -> Self {
-        Self { state: RwLock::new(State::Closed) }
+        Self::reading(None)
+    }
+
+    /// Makes a gate that is closed. Once a lease was granted its end is what `shared` says, where there is
+    /// such a thing.
+    pub const fn reading(shared: Option<Arc<LeaseReader>>) -> Self {
+        Self { state: RwLock::new(State::Closed), shared }
     }
 
     /// Enters, if a lease runs at this moment.
@@ -42,7 +51,9 @@ impl Gate {
         let inside = self.state.read().unwrap_or_else(PoisonError::into_inner);
         // The clock is read inside: a stop between reading and entering would let a packet out.
         match *inside {
-            State::Leased(until) if clock::now() < until => Some(Passage { _inside: inside }),
+            State::Leased(until) if clock::now() < self.shared.as_ref().map_or(until, |shared| shared.end()) => {
+                Some(Passage { _inside: inside })
+            }
             _ => None,
         }
     }
@@ -79,7 +90,6 @@ impl Default for Gate {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
     use std::time::Duration;
 
     #[test]
@@ -96,6 +106,30 @@ mod tests {
         assert!(gate.enter().is_none());
         gate.shut();
         gate.grant(clock::now() + Duration::from_secs(60));
+        assert!(gate.enter().is_none());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_shared_lease_ends_when_its_owner_says_so_and_begins_by_a_grant_alone() {
+        use crate::tunnel::lease::LeaseWriter;
+        let (owner, file) = LeaseWriter::share().unwrap();
+        let gate = Gate::reading(Some(Arc::new(LeaseReader::find(file).unwrap())));
+        let later = clock::now() + Duration::from_secs(60);
+        owner.grant(later);
+        assert!(gate.enter().is_none(), "nobody has granted it here");
+        gate.grant(clock::now());
+        assert!(gate.enter().is_some(), "it was renewed since");
+        owner.revoke();
+        assert!(gate.enter().is_none());
+        owner.grant(clock::now() + Duration::from_millis(10));
+        std::thread::sleep(Duration::from_millis(15));
+        assert!(gate.enter().is_none(), "nobody has renewed it");
+        owner.grant(later);
+        gate.revoke();
+        assert!(gate.enter().is_none(), "revoked is revoked");
+        gate.grant(later);
+        gate.shut();
         assert!(gate.enter().is_none());
     }
 

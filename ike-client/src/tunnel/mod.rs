@@ -7,7 +7,7 @@
 //! | [`engine`] | the loop that drives a session and obeys its owner |
 //! | [`lookup`] | from the gateway's name to its addresses |
 //! | `plane`, `link`, `device` | the threads that move packets, and the two ends they move them between |
-//! | `gate` | the lease: whether packets may pass at this moment |
+//! | `gate`, [`lease`] | the lease: whether packets may pass at this moment; its end in shared memory |
 //! | `encapsulation`, `esp`, `wireguard` | what packets travel in |
 //! | [`early`] | what came before its key |
 //! | `batch`, [`offload`], `ecn` | packets by the dozen, super-packets, congestion marks |
@@ -35,6 +35,7 @@ pub mod engine;
 pub mod esp;
 mod established;
 pub mod gate;
+pub mod lease;
 pub mod link;
 pub mod lookup;
 pub mod offload;

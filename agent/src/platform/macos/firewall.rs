@@ -6,12 +6,17 @@ use crate::platform::FirewallRoom;
 /// The packet filter that cannot be changed.
 pub(in crate::platform) struct Firewall;
 
+/// What loads rules; there is none.
+pub(in crate::platform) type Tool = std::convert::Infallible;
+
 impl FirewallRoom for Firewall {
+    type Tool = Tool;
+
     async fn probe() -> Result<(), SystemError> {
         Err(unsupported("probing the packet filter"))
     }
 
-    async fn load(_ruleset: &str) -> Result<(), SystemError> {
+    async fn load(_ruleset: &str, _tool: Option<Tool>) -> Result<(), SystemError> {
         Err(unsupported("loading packet filter rules"))
     }
 

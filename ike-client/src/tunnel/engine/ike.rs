@@ -90,7 +90,7 @@ impl<'a> Engine<'a> {
             path,
             linked: candidate.gateway,
             alarm: Alarm::new()?,
-            traffic: Traffic::new(owner.lease),
+            traffic: Traffic::new(owner.lease.clone()),
             esp: Arc::new(EspEncapsulation::new(tunnel.volume)),
             size: PathSize::default(),
             negotiated: None,

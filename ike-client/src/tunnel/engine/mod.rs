@@ -17,12 +17,14 @@ mod wireguard;
 
 use super::control::{AddressFamily, Command, EndCause, Event, Progress};
 use super::device::Device;
+use super::lease::LeaseReader;
 use super::lookup::{self, NameService};
 use super::outbox::Outbox;
 use super::remembered::Remembered;
 use crate::session::{CloseCause, Ticket};
 use std::future::Future;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use tokio::sync::mpsc;
 use traffic::Lease;
 
@@ -34,19 +36,28 @@ use traffic::Lease;
 /// Wants a Tokio runtime with I/O and time; a current-thread one will do, since packets move on
 /// threads of their own.
 pub async fn run(commands: mpsc::Receiver<Command>, events: mpsc::Sender<Event>) {
-    run_with(commands, events, lookup::of_system(), Remembered::default()).await;
+    run_with(commands, events, Lent { names: lookup::of_system(), lease: None }, Remembered::default()).await;
 }
 
-/// As [`run`], with the owner's own way of finding a gateway's addresses, and with what is remembered of the tunnels
-/// before.
+/// What the owner lends the engine.
+#[derive(Clone)]
+pub struct Lent {
+    /// Finds a gateway's addresses.
+    pub names: NameService,
+    /// Where the owner writes the end of a lease that runs; without it each renewal is a command.
+    pub lease: Option<Arc<LeaseReader>>,
+}
+
+/// As [`run`], with what the owner lends, and with what is remembered of the tunnels before.
 pub async fn run_with(
     mut commands: mpsc::Receiver<Command>,
     events: mpsc::Sender<Event>,
-    names: NameService,
+    lent: Lent,
     remembered: Remembered,
 ) {
+    let Lent { names, lease } = lent;
     let outbox = Outbox::new(events);
-    let mut owner = Owner { outbox, lease: Lease::default(), names, ticket: None, remembered };
+    let mut owner = Owner { outbox, lease: Lease::new(lease), names, ticket: None, remembered };
     let end = loop {
         match commands.recv().await {
             Some(Command::Start { tunnel, ticket }) => {

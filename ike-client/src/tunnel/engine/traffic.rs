@@ -6,6 +6,7 @@ use crate::tunnel::control::{COUNTERS_INTERVAL, Command, Counters, Event};
 use crate::tunnel::device::Device;
 use crate::tunnel::encapsulation::Encapsulation;
 use crate::tunnel::gate::Gate;
+use crate::tunnel::lease::LeaseReader;
 use crate::tunnel::link::Link;
 use crate::tunnel::outbox::Outbox;
 use crate::tunnel::plane::{DataPlane, FromPlane};
@@ -19,12 +20,19 @@ use tokio::sync::mpsc;
 const COUNTERS_SLACK: Duration = Duration::from_secs(2);
 
 /// What the owner said last about the lease.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Lease {
     until: Option<Timestamp>,
+    /// Where the owner writes the end of a lease that runs, if it shares that.
+    shared: Option<Arc<LeaseReader>>,
 }
 
 impl Lease {
+    /// Makes one that was not granted yet.
+    pub const fn new(shared: Option<Arc<LeaseReader>>) -> Self {
+        Self { until: None, shared }
+    }
+
     /// Hears a command; those that are not about the lease change nothing.
     pub fn hear(&mut self, command: &Command) {
         match command {
@@ -34,8 +42,14 @@ impl Lease {
         }
     }
 
-    fn runs_at(self, now: Timestamp) -> bool {
-        self.until.is_some_and(|until| now < until)
+    /// Returns when it ends, as far as is known now; none where none was granted.
+    fn end(&self) -> Option<Timestamp> {
+        let until = self.until?;
+        Some(self.shared.as_ref().map_or(until, |shared| shared.end()))
+    }
+
+    fn runs_at(&self, now: Timestamp) -> bool {
+        self.end().is_some_and(|end| now < end)
     }
 }
 
@@ -65,7 +79,7 @@ impl Traffic {
     /// Makes the gate, open as far as the lease goes.
     pub fn new(lease: Lease) -> Self {
         let traffic = Self {
-            gate: Arc::new(Gate::new()),
+            gate: Arc::new(Gate::reading(lease.shared.clone())),
             lease,
             lapse_told: true,
             tally: Arc::default(),
@@ -228,7 +242,7 @@ impl Traffic {
 
     /// Returns when [`Self::do_what_is_due`] is due.
     pub fn next_due(&self) -> Option<Timestamp> {
-        let lapse = self.lease.until.filter(|_| !self.lapse_told && self.is_running());
+        let lapse = self.lease.end().filter(|_| !self.lapse_told && self.is_running());
         [self.counters_due, lapse].into_iter().flatten().min()
     }
 
@@ -240,8 +254,9 @@ impl Traffic {
             self.counters_due = Some(now + COUNTERS_INTERVAL);
             self.tell_counters(outbox);
         }
-        if self.is_running() && !self.lapse_told && !self.lease.runs_at(now) {
-            self.lapse_told = true;
+        // One that is shared may have been renewed in the moment in which it ended.
+        let lapsed = !self.lease.runs_at(now);
+        if self.is_running() && std::mem::replace(&mut self.lapse_told, lapsed) != lapsed && lapsed {
             outbox.put(Event::LeaseLapsed { at: now });
         }
         received

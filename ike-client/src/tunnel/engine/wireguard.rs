@@ -217,7 +217,7 @@ impl<'a> Engine<'a> {
             sockets,
             early: Some(early),
             alarm: Alarm::new()?,
-            traffic: Traffic::new(owner.lease),
+            traffic: Traffic::new(owner.lease.clone()),
             peer,
             patience: Some(now + tunnel.patience),
             look_due: now + TURN,
