@@ -98,6 +98,30 @@ async fn a_server_without_tls_is_nonsense() {
     assert!(matches!(error, EmsError::Nonsense(_)), "{error:?}");
 }
 
+/// Whoever stands in the way can say this without a key: it must not end an enrolment, which would take
+/// quarantine, block and host check along.
+#[tokio::test]
+async fn an_alert_before_the_server_has_proved_itself_is_nobody_s_word() {
+    // bad_certificate, certificate_revoked, certificate_expired, certificate_unknown, unknown_ca, access_denied,
+    // decrypt_error, certificate_required (RFC 8446 §6).
+    for alert in [42, 44, 45, 46, 48, 49, 51, 116] {
+        let mut fake = Fake::new().await;
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        fake.turn_to(listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut hello = [0; 4096];
+                let _ = stream.read(&mut hello).await;
+                let _ = stream.write_all(&[21, 3, 3, 0, 2, 2, alert]).await;
+                let _ = stream.shutdown().await;
+            }
+        });
+        let error = failure(&fake).await;
+        assert!(matches!(error, EmsError::Unreachable(_)) && !error.is_removal(), "{alert}: {error:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_reply_that_never_begins_is_left() {
     let error = failure_of(Router::new().route(PATH_DOCUMENTS, get(std::future::pending::<String>))).await;
