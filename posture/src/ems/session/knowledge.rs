@@ -72,7 +72,7 @@ impl Keeper {
 
     /// Judges a set. Returns whether knowledge changed, and what was refused.
     pub(super) fn take(&mut self, set: DocumentSet) -> (bool, Vec<(DocumentKind, Refusal)>) {
-        let before = self.have();
+        let before = (self.have(), self.knowledge.refusals.clone());
         let mut refused = Vec::new();
         if let Err(refusal) = self.follow(set.keys) {
             // What the key would have signed is refused below, each by its kind.
@@ -81,7 +81,14 @@ impl Keeper {
         if let Some(signed) = set.profile {
             match self.judge(signed) {
                 Ok(verified) => self.knowledge.profile = Some(verified),
-                Err(refusal) => refused.push((DocumentKind::Profile, refusal)),
+                Err(refusal) => {
+                    // Without a profile at hand nobody knows which gateways are managed: that is not none.
+                    if self.knowledge.profile.is_none() {
+                        self.knowledge.refusals.retain(|(kind, _)| *kind != DocumentKind::Profile);
+                        self.knowledge.refusals.push((DocumentKind::Profile, refusal.clone()));
+                    }
+                    refused.push((DocumentKind::Profile, refusal));
+                }
             }
         }
         if let Some(signed) = set.rules {
@@ -108,7 +115,7 @@ impl Keeper {
                 }
             }
         }
-        (before != self.have(), refused)
+        (before != (self.have(), self.knowledge.refusals.clone()), refused)
     }
 
     fn judge<T: Content>(&mut self, signed: Signed) -> Result<Arc<Verified<T>>, Refusal> {
