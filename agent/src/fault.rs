@@ -95,6 +95,11 @@ pub fn engine_lost() -> Fault {
     )
 }
 
+/// Makes the fault of whoever wants a tunnel while the service stops.
+pub fn stopping(tunnel: &str) -> Fault {
+    Fault::new(FaultName::ServiceUnavailable, tunnel, "the service is stopping", "start it again")
+}
+
 /// Makes the fault of an engine's end.
 pub fn of_end(cause: &EndCause) -> Fault {
     let text = cause.to_string();

@@ -13,6 +13,9 @@
 //!   Waiting (keep_running: until the next attempt) ◀─────────────────────────────────────────────┘
 //! ```
 //!
+//! A block outlives every attempt to connect that does not succeed: it goes with it through Connecting,
+//! Disconnecting and Waiting, back to Blocked.
+//!
 //! **Losing compliance**: the lease is revoked (nothing leaves from this moment), then the gateway
 //! gets its Delete, then the network is taken back as far as `after_loss` says, then people are
 //! told. The block itself needs no step of its own: it was laid under the tunnel when it came up.
@@ -53,6 +56,8 @@ pub enum Connection {
         failures: u32,
         /// Why it was lost.
         last: Fault,
+        /// Why what it protected is blocked, where it is since an earlier loss of posture.
+        block: Option<Fault>,
     },
     /// Posture was lost, and what the tunnel protected is blocked.
     Blocked {
@@ -92,6 +97,9 @@ pub struct Attempt {
     pub was: Was,
     /// What it waits for.
     pub stage: Stage,
+    /// Why what the tunnel protects is blocked, where it is since an earlier loss of posture: the block
+    /// stands until this tunnel does, and after it where the attempt fails.
+    pub block: Option<Fault>,
 }
 
 /// What an attempt waits for.
@@ -129,6 +137,8 @@ pub struct Ending {
     pub awaiting: Awaiting,
     /// What it was until then.
     pub was: Was,
+    /// Why what the tunnel protects is blocked, where it was before the attempt that ends here.
+    pub block: Option<Fault>,
 }
 
 /// How an attempt came about, or that it had succeeded.

@@ -25,12 +25,10 @@ impl Connection {
     pub fn block(&self) -> Option<Fault> {
         match self {
             Self::Blocked { last, .. } => Some(last.clone()),
-            Self::Disconnecting(Ending { owner, why: why @ Why::Posture(fault), was, .. })
-                if keeps_block(*owner, *was, why) =>
-            {
-                Some(fault::lost(fault.clone()))
-            }
-            _ => None,
+            Self::Connecting(attempt) => attempt.block.clone(),
+            Self::Disconnecting(ending) => ending.left_blocked(),
+            Self::Waiting { block, .. } => block.clone(),
+            Self::Disconnected { .. } | Self::Connected(_) => None,
         }
     }
 
@@ -42,7 +40,7 @@ impl Connection {
             Self::Connecting(attempt) => connecting(attempt, input),
             Self::Connected(session) => connected(session, input),
             Self::Disconnecting(ending) => disconnecting(ending, input),
-            Self::Waiting { owner, failures, last } => waiting(owner, failures, last, input),
+            Self::Waiting { owner, failures, last, block } => waiting(Wait { owner, failures, last, block }, input),
         }
     }
 }
@@ -60,6 +58,34 @@ impl Rest {
             Self { last, resume, .. } => Connection::Disconnected { last, resume },
         }
     }
+
+    /// What an attempt finds blocked; it stands until the new tunnel does.
+    fn block(&self) -> Option<Fault> {
+        self.last.clone().filter(|_| self.blocked)
+    }
+}
+
+struct Wait {
+    owner: Owner,
+    failures: u32,
+    last: Fault,
+    block: Option<Fault>,
+}
+
+impl Ending {
+    /// Returns why something stays blocked once this tunnel, or this attempt at one, is down.
+    fn left_blocked(&self) -> Option<Fault> {
+        match &self.why {
+            Why::Posture(fault)
+                if self.was == Was::Up && self.owner.after_loss == AfterLoss::BlockProtectedPrefixes =>
+            {
+                Some(fault::lost(fault.clone()))
+            }
+            // Whoever takes an attempt back lifts the block that was there before it.
+            Why::Requested(None) => None,
+            _ => self.block.clone(),
+        }
+    }
 }
 
 fn rest(rest: Rest, input: Input) -> Stepped {
@@ -71,10 +97,10 @@ fn rest(rest: Rest, input: Input) -> Stepped {
                 let told = Effect::Tell(Told::Refused(fault.clone()));
                 (Rest { last: Some(fault), ..rest }.state(), vec![told])
             }
-            None => begin(owner, Was::Asked, &posture),
+            None => begin(owner, Was::Asked, rest.block(), &posture),
         },
         Input::Judged(posture) => match (rest.resume, refusal(&posture)) {
-            (Resume::WhenCompliant(owner), None) => begin(owner, Was::Repeated(0), &posture),
+            (Resume::WhenCompliant(owner), None) => begin(owner, Was::Repeated(0), rest.block(), &posture),
             _ => (rest.state(), Vec::new()),
         },
         Input::Dismiss | Input::Disconnect(_) => {
@@ -85,7 +111,7 @@ fn rest(rest: Rest, input: Input) -> Stepped {
     }
 }
 
-fn begin(owner: Owner, was: Was, posture: &PostureStanding) -> Stepped {
+fn begin(owner: Owner, was: Was, block: Option<Fault>, posture: &PostureStanding) -> Stepped {
     let mut effects = vec![Effect::Start];
     if let PostureStanding::Audit { would_be } = posture {
         effects.push(Effect::Tell(Told::Audited(would_be.as_ref().clone())));
@@ -93,64 +119,66 @@ fn begin(owner: Owner, was: Was, posture: &PostureStanding) -> Stepped {
     if let PostureStanding::Overridden { would_be, .. } = posture {
         effects.push(Effect::Tell(Told::Overridden(would_be.as_ref().clone())));
     }
-    (Connection::Connecting(Attempt { owner, was, stage: Stage::Negotiation }), effects)
+    (Connection::Connecting(Attempt { owner, was, stage: Stage::Negotiation, block }), effects)
 }
 
 fn connecting(attempt: Attempt, input: Input) -> Stepped {
-    let Attempt { owner, was, stage } = attempt;
-    let stay = |stage| (Connection::Connecting(Attempt { owner, was, stage }), Vec::new());
+    let Attempt { owner, was, stage, block } = attempt;
+    let stay = |stage, block| (Connection::Connecting(Attempt { owner, was, stage, block }), Vec::new());
+    let ending = |why, block| Ending { owner, why, awaiting: Awaiting::EngineEnd, was, block };
     match (input, stage) {
         (Input::Established(tunnel), _) => {
             let effects = vec![Effect::Met(tunnel.gateway.ip()), Effect::SettleTunnel(tunnel.clone())];
-            (Connection::Connecting(Attempt { owner, was, stage: Stage::Network(tunnel) }), effects)
+            (Connection::Connecting(Attempt { owner, was, stage: Stage::Network(tunnel), block }), effects)
         }
         (Input::NetworkSettled(warnings), Stage::Network(tunnel)) => {
             let session = Session { owner, tunnel, warnings, counters: Counters::default() };
             (Connection::Connected(session), vec![Effect::Timer(None), Effect::Tell(Told::Up)])
         }
         (Input::NetworkFailed(fault), Stage::Network(_)) => {
-            stop(owner, was, Why::Failed { fault, retry: None }, CloseReason::User)
+            stop(ending(Why::Failed { fault, retry: None }, block), CloseReason::User)
         }
         (Input::Judged(posture), stage) => match refusal(&posture) {
-            Some(fault) => stop(owner, was, Why::Posture(fault), CloseReason::Compliance),
-            None => stay(stage),
+            Some(fault) => stop(ending(Why::Posture(fault), block), CloseReason::Compliance),
+            None => stay(stage, block),
         },
-        (Input::Disconnect(fault), _) => stop(owner, was, Why::Requested(fault), CloseReason::User),
+        (Input::Disconnect(fault), _) => stop(ending(Why::Requested(fault), block), CloseReason::User),
+        // The block is lifted once the attempt that goes on above it has ended.
+        (Input::Dismiss, _) if block.is_some() => stop(ending(Why::Requested(None), block), CloseReason::User),
         (Input::TimeIsUp(_), _) => {
-            let fault = fault::timed_out();
-            stop(owner, was, Why::Failed { fault, retry: Some(Duration::ZERO) }, CloseReason::User)
+            let why = Why::Failed { fault: fault::timed_out(), retry: Some(Duration::ZERO) };
+            stop(ending(why, block), CloseReason::User)
         }
         (Input::Ended(cause), _) => {
             let (fault, retry) = (fault::of_end(&cause), fault::retry_of(&cause));
-            undo(owner, was, Why::Failed { fault, retry })
+            undo(ending(Why::Failed { fault, retry }, block))
         }
         (Input::EngineLost, _) => {
-            undo(owner, was, Why::Failed { fault: fault::engine_lost(), retry: Some(Duration::ZERO) })
+            undo(ending(Why::Failed { fault: fault::engine_lost(), retry: Some(Duration::ZERO) }, block))
         }
-        (Input::InputNeeded, Stage::Negotiation) => stay(Stage::Input),
-        (Input::InputGiven, Stage::Input) => stay(Stage::Negotiation),
-        (_, stage) => stay(stage),
+        (Input::InputNeeded, Stage::Negotiation) => stay(Stage::Input, block),
+        (Input::InputGiven, Stage::Input) => stay(Stage::Negotiation, block),
+        (_, stage) => stay(stage, block),
     }
 }
 
 fn connected(session: Session, input: Input) -> Stepped {
     let owner = session.owner;
+    let ending = |why| Ending { owner, why, awaiting: Awaiting::EngineEnd, was: Was::Up, block: None };
     match input {
         Input::Judged(posture) => match refusal(&posture) {
-            Some(fault) => stop(owner, Was::Up, Why::Posture(fault), CloseReason::Compliance),
+            Some(fault) => stop(ending(Why::Posture(fault)), CloseReason::Compliance),
             None => (Connection::Connected(session), Vec::new()),
         },
-        Input::Disconnect(fault) => stop(owner, Was::Up, Why::Requested(fault), CloseReason::User),
+        Input::Disconnect(fault) => stop(ending(Why::Requested(fault)), CloseReason::User),
         Input::Ended(cause) => {
             let (fault, retry) = (fault::of_end(&cause), fault::retry_of(&cause));
-            undo(owner, Was::Up, Why::Failed { fault, retry })
+            undo(ending(Why::Failed { fault, retry }))
         }
-        Input::EngineLost => {
-            undo(owner, Was::Up, Why::Failed { fault: fault::engine_lost(), retry: Some(AFTER_CRASH) })
-        }
+        Input::EngineLost => undo(ending(Why::Failed { fault: fault::engine_lost(), retry: Some(AFTER_CRASH) })),
         Input::Counted(counters) => (Connection::Connected(Session { counters, ..session }), Vec::new()),
         Input::SuccessorWanted(posture) => match refusal(&posture) {
-            Some(fault) => stop(owner, Was::Up, Why::Posture(fault), CloseReason::Compliance),
+            Some(fault) => stop(ending(Why::Posture(fault)), CloseReason::Compliance),
             None => (Connection::Connected(session), vec![Effect::Succeed]),
         },
         Input::Succeeded(tunnel) => {
@@ -161,7 +189,7 @@ fn connected(session: Session, input: Input) -> Stepped {
             (Connection::Connected(Session { tunnel, ..session }), effects)
         }
         Input::NetworkSettled(warnings) => (Connection::Connected(Session { warnings, ..session }), Vec::new()),
-        Input::NetworkFailed(fault) => stop(owner, Was::Up, Why::Failed { fault, retry: None }, CloseReason::User),
+        Input::NetworkFailed(fault) => stop(ending(Why::Failed { fault, retry: None }), CloseReason::User),
         _ => (Connection::Connected(session), Vec::new()),
     }
 }
@@ -175,9 +203,7 @@ fn given(tunnel: &EstablishedTunnel) -> impl PartialEq + '_ {
 
 fn disconnecting(ending: Ending, input: Input) -> Stepped {
     match (input, ending.awaiting) {
-        (Input::Ended(_) | Input::TimeIsUp(_) | Input::EngineLost, Awaiting::EngineEnd) => {
-            undo(ending.owner, ending.was, ending.why)
-        }
+        (Input::Ended(_) | Input::TimeIsUp(_) | Input::EngineLost, Awaiting::EngineEnd) => undo(ending),
         // What could not be taken back stays in the journal; the connection has ended all the same.
         (Input::NetworkSettled(_) | Input::NetworkFailed(_), Awaiting::Network) => finish(ending),
         // Posture that is lost during a farewell decides what stays blocked and what is told.
@@ -192,49 +218,55 @@ fn disconnecting(ending: Ending, input: Input) -> Stepped {
     }
 }
 
-fn waiting(owner: Owner, failures: u32, last: Fault, input: Input) -> Stepped {
+fn waiting(wait: Wait, input: Input) -> Stepped {
+    let Wait { owner, failures, last, block } = wait;
     match input {
         Input::TimeIsUp(posture) | Input::Connect { posture, .. } => match refusal(&posture) {
             Some(fault) => {
                 let told = Effect::Tell(Told::Refused(fault.clone()));
-                let resume = Resume::WhenCompliant(owner);
-                (Connection::Disconnected { last: Some(fault), resume }, vec![Effect::Timer(None), told])
+                let rest = Rest { last: Some(fault), resume: Resume::WhenCompliant(owner), blocked: block.is_some() };
+                (rest.state(), vec![Effect::Timer(None), told])
             }
-            None => begin(owner, Was::Repeated(failures), &posture),
+            None => begin(owner, Was::Repeated(failures), block, &posture),
         },
-        Input::Disconnect(_) => {
-            let state = Connection::Disconnected { last: Some(last), resume: Resume::OnRequest };
-            (state, vec![Effect::Timer(None), Effect::SettleNothing])
+        Input::Disconnect(Some(fault)) if block.is_some() => {
+            (Connection::Blocked { last: fault, resume: Resume::OnRequest }, vec![Effect::Timer(None)])
         }
-        _ => (Connection::Waiting { owner, failures, last }, Vec::new()),
+        Input::Disconnect(_) => lifted(last),
+        Input::Dismiss if block.is_some() => lifted(last),
+        _ => (Connection::Waiting { owner, failures, last, block }, Vec::new()),
     }
 }
 
+/// Nothing stands any more, and nothing comes back by itself.
+fn lifted(last: Fault) -> Stepped {
+    let state = Connection::Disconnected { last: Some(last), resume: Resume::OnRequest };
+    (state, vec![Effect::Timer(None), Effect::SettleNothing])
+}
+
 /// Shuts the data plane, then says farewell.
-fn stop(owner: Owner, was: Was, why: Why, reason: CloseReason) -> Stepped {
+fn stop(ending: Ending, reason: CloseReason) -> Stepped {
     let effects = vec![Effect::RevokeLease, Effect::Stop(reason), Effect::Timer(Some(FAREWELL))];
-    (Connection::Disconnecting(Ending { owner, why, awaiting: Awaiting::EngineEnd, was }), effects)
+    (Connection::Disconnecting(Ending { awaiting: Awaiting::EngineEnd, ..ending }), effects)
 }
 
 /// The engine is gone: takes the network back as far as the reason allows.
-fn undo(owner: Owner, was: Was, why: Why) -> Stepped {
-    let settle = if keeps_block(owner, was, &why) { Effect::SettleBlock } else { Effect::SettleNothing };
-    let ending = Ending { owner, why, awaiting: Awaiting::Network, was };
+fn undo(ending: Ending) -> Stepped {
+    let settle = if ending.left_blocked().is_some() { Effect::SettleBlock } else { Effect::SettleNothing };
+    let ending = Ending { awaiting: Awaiting::Network, ..ending };
     (Connection::Disconnecting(ending), vec![Effect::Timer(None), settle])
 }
 
-fn keeps_block(owner: Owner, was: Was, why: &Why) -> bool {
-    was == Was::Up && matches!(why, Why::Posture(_)) && owner.after_loss == AfterLoss::BlockProtectedPrefixes
-}
-
 fn finish(ending: Ending) -> Stepped {
+    let block = ending.left_blocked();
     let Ending { owner, why, was, .. } = ending;
     let resume = if owner.keep_running { Resume::WhenCompliant(owner) } else { Resume::OnRequest };
-    let blocked = keeps_block(owner, was, &why);
+    let blocked = block.is_some();
     match (why, was) {
         (Why::Requested(last), _) => {
             let told = Effect::Tell(Told::Down(last.clone()));
-            (Connection::Disconnected { last, resume: Resume::OnRequest }, vec![told])
+            let rest = Rest { last: last.or(block), resume: Resume::OnRequest, blocked };
+            (rest.state(), vec![told])
         }
         (Why::Posture(fault), Was::Up) => {
             let fault = fault::lost(fault);
@@ -243,13 +275,13 @@ fn finish(ending: Ending) -> Stepped {
         }
         (Why::Posture(fault), _) => {
             let told = Effect::Tell(Told::Refused(fault.clone()));
-            (Connection::Disconnected { last: Some(fault), resume }, vec![told])
+            (Rest { last: Some(fault), resume, blocked }.state(), vec![told])
         }
         // The network or the gateway changed under a tunnel that was up: it is made anew at once, by the
         // same check as ever, whether it is kept running or not.
         (Why::Failed { fault, retry: Some(Duration::ZERO) }, Was::Up) => {
             let effects = vec![Effect::Timer(Some(AT_ONCE)), Effect::Tell(Told::Down(Some(fault.clone())))];
-            (Connection::Waiting { owner, failures: 0, last: fault }, effects)
+            (Connection::Waiting { owner, failures: 0, last: fault, block }, effects)
         }
         (Why::Failed { fault, retry: Some(least) }, Was::Up | Was::Repeated(_)) if owner.keep_running => {
             let failures = match was {
@@ -258,7 +290,7 @@ fn finish(ending: Ending) -> Stepped {
             };
             let effects =
                 vec![Effect::Timer(Some(wait(least, failures))), Effect::Tell(Told::Down(Some(fault.clone())))];
-            (Connection::Waiting { owner, failures, last: fault }, effects)
+            (Connection::Waiting { owner, failures, last: fault, block }, effects)
         }
         // An attempt that a person waits for fails at once.
         (Why::Failed { fault, .. }, was) => {
@@ -266,7 +298,7 @@ fn finish(ending: Ending) -> Stepped {
                 Was::Up => Told::Down(Some(fault.clone())),
                 Was::Asked | Was::Repeated(_) => Told::Failed(fault.clone()),
             };
-            (Connection::Disconnected { last: Some(fault), resume: Resume::OnRequest }, vec![Effect::Tell(told)])
+            (Rest { last: Some(fault), resume: Resume::OnRequest, blocked }.state(), vec![Effect::Tell(told)])
         }
     }
 }

@@ -116,6 +116,71 @@ fn an_engine_that_does_not_say_farewell_is_not_waited_for() {
     assert!(matches!(state, Connection::Disconnecting(Ending { awaiting: Awaiting::Network, .. })));
 }
 
+/// A tunnel that lost posture, blocked, and comes back when posture does; then what is fed.
+fn blocked_then(inputs: Vec<Input>) -> (Connection, Vec<Effect>) {
+    let lost = vec![Input::Judged(refused()), Input::TimeIsUp(refused()), Input::NetworkSettled(vec![])];
+    let (mut state, _) = up(persistent(), lost);
+    assert!(matches!(state, Connection::Blocked { .. }));
+    let mut all = Vec::new();
+    for input in inputs {
+        let (next, effects) = state.step(input);
+        state = next;
+        all.extend(effects);
+    }
+    (state, all)
+}
+
+#[test]
+fn a_block_outlives_every_attempt_that_does_not_succeed() {
+    let connect = || Input::Connect { owner: persistent(), posture: PostureStanding::Compliant };
+    let returns = || Input::Judged(PostureStanding::Compliant);
+    let no_answer = || ended(CloseCause::NoAnswer);
+    let cancelled = || Input::Disconnect(Some(Fault::new(FaultName::Cancelled, "", "", "")));
+    let attempts = [
+        vec![connect(), no_answer(), Input::NetworkSettled(vec![])],
+        vec![connect(), Input::EngineLost, Input::NetworkSettled(vec![])],
+        vec![connect(), Input::TimeIsUp(refused()), no_answer(), Input::NetworkSettled(vec![])],
+        vec![connect(), Input::Established(tunnel()), Input::Judged(refused()), no_answer()],
+        vec![connect(), cancelled(), no_answer(), Input::NetworkSettled(vec![])],
+        vec![returns(), no_answer(), Input::NetworkSettled(vec![])],
+        vec![returns(), Input::Judged(refused()), no_answer(), Input::NetworkSettled(vec![])],
+        vec![returns(), no_answer(), Input::NetworkSettled(vec![]), Input::TimeIsUp(refused())],
+        vec![returns(), no_answer(), Input::NetworkSettled(vec![]), cancelled()],
+        vec![
+            returns(),
+            no_answer(),
+            Input::NetworkSettled(vec![]),
+            Input::TimeIsUp(PostureStanding::Compliant),
+            no_answer(),
+            Input::NetworkSettled(vec![]),
+        ],
+    ];
+    for inputs in attempts {
+        for until in 1..=inputs.len() {
+            let (state, effects) = blocked_then(inputs[..until].to_vec());
+            assert!(state.block().is_some(), "{:?}: {state:?}", &inputs[..until]);
+            assert!(!effects.contains(&Effect::SettleNothing), "{:?}: {effects:?}", &inputs[..until]);
+        }
+    }
+    let (state, _) = blocked_then(vec![connect(), Input::Established(tunnel()), Input::NetworkSettled(vec![])]);
+    assert!(matches!(state, Connection::Connected(_)) && state.block().is_none(), "the tunnel takes its place");
+}
+
+#[test]
+fn a_person_lifts_a_block_also_while_it_is_tried_again() {
+    let returns = || Input::Judged(PostureStanding::Compliant);
+    let no_answer = || ended(CloseCause::NoAnswer);
+    for lift in [Input::Dismiss, Input::Disconnect(None)] {
+        let on_the_way = vec![returns(), lift.clone(), no_answer(), Input::NetworkSettled(vec![])];
+        let between = vec![returns(), no_answer(), Input::NetworkSettled(vec![]), lift];
+        for inputs in [on_the_way, between] {
+            let (state, effects) = blocked_then(inputs);
+            assert!(matches!(state, Connection::Disconnected { resume: Resume::OnRequest, .. }), "{state:?}");
+            assert!(effects.contains(&Effect::SettleNothing));
+        }
+    }
+}
+
 #[test]
 fn a_block_is_lifted_by_dismissal_and_survives_a_refused_attempt() {
     let (state, _) = up(owner(), vec![Input::Judged(refused()), Input::EngineLost, Input::NetworkSettled(vec![])]);
@@ -221,7 +286,7 @@ fn no_input_in_any_state_lets_the_engine_start_while_posture_refuses() {
             Connection::default(),
             Connection::Disconnected { last: None, resume: Resume::WhenCompliant(persistent()) },
             Connection::Blocked { last: fault.clone(), resume: Resume::WhenCompliant(persistent()) },
-            Connection::Waiting { owner: persistent(), failures: 3, last: fault },
+            Connection::Waiting { owner: persistent(), failures: 3, last: fault, block: None },
             run(owner(), vec![]).0,
             up(owner(), vec![]).0,
             up(owner(), vec![Input::Disconnect(None)]).0,

@@ -271,6 +271,14 @@ pub fn open_private(path: &Path) -> io::Result<File> {
     here::machine::Machine::open_private(path)
 }
 
+/// Returns where this program can be started from, for its children: where a package has been replaced under
+/// the running service, by the kernel's own link to it, so that they are of the same build.
+pub fn own_program() -> io::Result<PathBuf> {
+    let there = std::env::current_exe()?;
+    let link = Path::new("/proc/self/exe");
+    Ok(if there.exists() || !link.exists() { there } else { link.to_owned() })
+}
+
 /// Makes what was renamed into or removed from `directory` durable, where that can be done.
 pub fn sync_directory(directory: &Path) -> io::Result<()> {
     here::machine::Machine::sync_directory(directory)

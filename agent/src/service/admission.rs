@@ -143,6 +143,29 @@ impl Hub {
         }
     }
 
+    /// Tells whether a tunnel may begin as far as the service as a whole goes; how posture stands towards it is
+    /// judged besides. Asked for whoever asks for a tunnel, when its turn has come, and before one is made anew.
+    pub(super) fn may_begin(&self, tunnel: &str) -> Result<(), Fault> {
+        if self.stopping.is_some() {
+            return Err(fault::stopping(tunnel));
+        }
+        if let Some(problem) = self.policy_problem() {
+            return Err(fault::about(tunnel, problem));
+        }
+        let in_the_way = |what: String, next: String| Err(Fault::new(FaultName::UsageInvalid, tunnel, what, next));
+        if let Some(active) = self.active.as_ref().filter(|active| *active != tunnel) {
+            let what = format!("cannot be connected while {active} is: one tunnel at a time");
+            return in_the_way(what, format!("postern disconnect {active}"));
+        }
+        // Two tunnels have one network plan: the new one would lift the block of the other.
+        let blocked = self.connections.iter().find(|(name, state)| *name != tunnel && state.block().is_some());
+        if let Some((blocked, _)) = blocked {
+            let what = format!("cannot be connected while what {blocked} protected is blocked");
+            return in_the_way(what, format!("postern disconnect --dismiss {blocked}"));
+        }
+        Ok(())
+    }
+
     fn is_judged_for(&self, pending: &Pending) -> bool {
         if !self.net_ready && clock::now() < pending.asked + SNAPSHOT_LIMIT {
             return false;
@@ -187,6 +210,10 @@ impl Hub {
             self.ask_latecomer(&tunnel, &waiter);
             self.waiters.entry(tunnel).or_default().push(waiter);
             return;
+        }
+        // While it was judged, another may have begun.
+        if let Err(fault) = self.may_begin(&tunnel) {
+            return drop(waiter.reply.send(Err(fault)));
         }
         self.owners.insert(tunnel.clone(), owner.uid);
         match limit {

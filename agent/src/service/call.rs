@@ -20,6 +20,7 @@ use postern_api::method::{
     ScanExport, ScanForm, TunnelAdd, TunnelDocument, TunnelName,
 };
 use postern_api::state::Origin;
+use posture::ems::protocol::DocumentKind;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -162,31 +163,8 @@ impl Hub {
         if let Err(fault) = check_owner(&caller, &request.tunnel, &entry) {
             return refuse(reply, fault);
         }
-        if let Some(active) = self.active.as_ref().filter(|active| **active != request.tunnel) {
-            let fault = Fault::new(
-                FaultName::UsageInvalid,
-                request.tunnel.as_str(),
-                format!("cannot be connected while {active} is: one tunnel at a time"),
-                format!("postern disconnect {active}"),
-            );
+        if let Err(fault) = self.may_begin(&request.tunnel) {
             return refuse(reply, fault);
-        }
-        // Two tunnels have one network plan: the new one would lift the block of the other.
-        let blocked = self
-            .connections
-            .iter()
-            .find(|(name, state)| **name != request.tunnel && matches!(state, Connection::Blocked { .. }));
-        if let Some((blocked, _)) = blocked {
-            let fault = Fault::new(
-                FaultName::UsageInvalid,
-                request.tunnel.as_str(),
-                format!("cannot be connected while what {blocked} protected is blocked"),
-                format!("postern disconnect --dismiss {blocked}"),
-            );
-            return refuse(reply, fault);
-        }
-        if self.stopping.is_some() {
-            return refuse(reply, Fault::new(FaultName::ServiceUnavailable, "", "the service is stopping", ""));
         }
         if request.disclose_keys
             && let Err(fault) = self.may_read_keys(&caller, &request.tunnel)
@@ -246,10 +224,22 @@ impl Hub {
     /// Returns why EMS's policy cannot be known. Without it a local tunnel to a managed gateway would
     /// pass for one that nobody manages.
     pub(super) fn policy_problem(&self) -> Option<Fault> {
-        let unknown =
-            |ems: &&EmsView| ems.knowledge.profile.is_none() && !ems.telemetry.is_up() && !ems.decreed.deregistered;
+        let unknown = |ems: &&EmsView| ems.knowledge.profile.is_none() && !ems.decreed.deregistered;
         let out_of_reach = || {
             let ems = self.view.ems.as_ref().filter(unknown)?;
+            let refusal = ems.knowledge.refusals.iter().find(|(kind, _)| *kind == DocumentKind::Profile);
+            if let Some((_, refusal)) = refusal {
+                let detail = format!("refused: the profile of {} is not believed: {refusal}", ems.name);
+                return Some(Fault::new(
+                    FaultName::TagsUnknown,
+                    "",
+                    detail,
+                    "set the machine's clock; ask EMS's administrator",
+                ));
+            }
+            if ems.telemetry.is_up() {
+                return None;
+            }
             let detail = format!("refused: the profile of {} is not known, and EMS is out of reach", ems.name);
             Some(Fault::new(FaultName::TagsUnknown, "", detail, "bring EMS within reach"))
         };
@@ -384,9 +374,9 @@ impl Hub {
         }
         let file = own.map_or_else(|| self.paths.tunnel(name), |uid| self.paths.own_tunnel(uid, name));
         document::parse::<Tunnel>(&file, &request.toml).map_err(|error| invalid(&error))?;
-        // What a user kept for his own tunnel is not shown to the gateway of the administrator's.
-        if own.is_none() && exists.as_ref().is_some_and(|entry| entry.origin == Origin::User) {
-            self.secrets.forget(name);
+        // What was kept for a tunnel of this name that is no more is not shown to the gateway of the new one.
+        if exists.as_ref().is_none_or(|entry| entry.owner != own) {
+            self.secrets.forget(own, name);
         }
         self.write_tunnel(&file, &request.toml).map_err(|error| unwritable(&file, &error))?;
         let given = [
@@ -396,7 +386,7 @@ impl Hub {
         ];
         for (kind, secret) in given {
             if let Some(secret) = secret {
-                let kept = self.secrets.write(name, kind, secret);
+                let kept = self.secrets.write(own, name, kind, secret);
                 kept.map_err(|error| unwritable(&self.paths.secrets(), &error))?;
             }
         }
@@ -433,9 +423,13 @@ impl Hub {
             let next = format!("postern disconnect {tunnel}");
             return Err(Fault::new(FaultName::UsageInvalid, tunnel.as_str(), "is in use", next));
         }
+        if self.connections.get(tunnel).is_some_and(|connection| connection.block().is_some()) {
+            let (detail, next) = ("what it protected is blocked", format!("postern disconnect --dismiss {tunnel}"));
+            return Err(Fault::new(FaultName::UsageInvalid, tunnel.as_str(), detail, next));
+        }
         let file = owner.map_or_else(|| self.paths.tunnel(tunnel), |uid| self.paths.own_tunnel(uid, tunnel));
         std::fs::remove_file(&file).map_err(|error| unwritable(&file, &error))?;
-        self.secrets.forget(tunnel);
+        self.secrets.forget(owner, tunnel);
         self.connections.remove(tunnel);
         self.take_local();
         Ok(Value::Null)
@@ -450,7 +444,7 @@ impl Hub {
         let blocked: Vec<String> = self
             .connections
             .iter()
-            .filter(|(_, connection)| matches!(connection, Connection::Blocked { .. }))
+            .filter(|(_, connection)| connection.block().is_some())
             .map(|(name, _)| name.clone())
             .collect();
         for name in blocked {

@@ -107,7 +107,7 @@ impl Hub {
             for name in managed {
                 self.tickets.destroy(&name);
                 if self.catalogue.find(&name).is_none() {
-                    self.secrets.forget(&name);
+                    self.secrets.forget(None, &name);
                 }
             }
             let cleared = Cache::open(self.paths.enrolment()).and_then(|cache| cache.clear());

@@ -22,6 +22,7 @@ use crate::compliance::View;
 use crate::compliance::clock::{BEAT, RESTING_BEAT, WakeDetector};
 use crate::connection::{Connection, Effect, Input, Owner, Resume, Told};
 use crate::control::Caller;
+use crate::fault;
 use crate::network::plan::TunnelNetworkSettings;
 use crate::platform::Sleep;
 use crate::profile::{Catalogue, Entry, Paths, Settings, Tunnel};
@@ -48,6 +49,8 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 
 /// How much longer than the engine's own limit an attempt may take.
 pub(super) const FAREWELL: Duration = Duration::from_secs(5);
+/// How long what is made anew by itself waits more, where something is in its way.
+const NOT_YET: Duration = Duration::from_secs(1);
 /// How many events a subscriber may lag behind before it begins again with a snapshot.
 const EVENTS: usize = 256;
 
@@ -56,6 +59,8 @@ pub type Reply = oneshot::Sender<Result<Value, Fault>>;
 
 /// What the hub works off.
 pub enum Message {
+    /// A tunnel was to begin while the network process was being started.
+    NotReady(String),
     /// A caller calls.
     Call {
         /// Who.
@@ -347,17 +352,23 @@ impl Hub {
                     self.examine_change();
                 }
             }
+            Message::NotReady(name) => self.feed(&name, Input::EngineLost),
             Message::Shutdown(stopped) => self.shut_down(stopped),
         }
     }
 
     fn shut_down(&mut self, stopped: oneshot::Sender<()>) {
         self.stopping = Some(stopped);
+        for pending in std::mem::take(&mut self.examination.pending) {
+            let _ = pending.waiter.reply.send(Err(fault::stopping(&pending.tunnel)));
+        }
         let names: Vec<String> = self.connections.keys().cloned().collect();
         for name in names {
-            // A block after a lost compliance outlives the service.
-            if !matches!(self.connections.get(&name), Some(Connection::Blocked { .. })) {
-                self.feed(&name, Input::Disconnect(None));
+            // A block after a lost compliance outlives the service, and an attempt to connect above it.
+            let Some(connection) = self.connections.get(&name) else { continue };
+            if !matches!(connection, Connection::Blocked { .. }) {
+                let why = connection.block().map(|_| fault::stopping(&name));
+                self.feed(&name, Input::Disconnect(why));
             }
         }
     }
@@ -384,6 +395,14 @@ impl Hub {
             self.timers.iter().filter(|(_, moment)| **moment <= now).map(|(name, _)| name.clone()).collect();
         for name in due {
             self.timers.remove(&name);
+            // What is made anew by itself is so by the same check as ever: after a sleep, or while something
+            // else is in its way, it waits a little longer.
+            let again = matches!(self.connections.get(&name), Some(Connection::Waiting { .. }));
+            if again && (!self.is_fresh() || self.may_begin(&name).is_err()) {
+                self.timers.insert(name, now + NOT_YET);
+                self.examine();
+                continue;
+            }
             let posture = self.standing(&name);
             self.feed(&name, Input::TimeIsUp(posture));
         }
@@ -450,7 +469,10 @@ impl Hub {
                     Box::new(configuration::network(&entry.tunnel, self.examination.dial.addresses()));
                 self.settle(name, |reply| Job::Tunnel { granted, settings, reply });
             }
-            Effect::SettleBlock => self.settle(name, Job::Block),
+            Effect::SettleBlock => {
+                self.forget_prompts(name);
+                self.settle(name, Job::Block);
+            }
             Effect::SettleNothing => {
                 self.forget_prompts(name);
                 self.settle(name, Job::Nothing);
@@ -491,7 +513,11 @@ impl Hub {
                     None => self.start_ike(name, &entry.tunnel, limit),
                 }
             }
-            Some(_) => Err("the network process is not ready".into()),
+            Some(_) => {
+                // It is being started: the one who comes back by himself tries again.
+                let _ = self.inbox.send(Message::NotReady(name.to_owned()));
+                return;
+            }
             None => Err("the tunnel is gone".into()),
         };
         match command {

@@ -14,7 +14,7 @@ use ike_client::session::{CloseCause, CloseReason, Request};
 use ike_client::tunnel::control::{Carrier, EndCause, EstablishedTunnel, Event as EngineEvent};
 use postern_api::method::{Connect, PromptAnswer, Role, TunnelAdd, TunnelDocument, TunnelName};
 use postern_api::prompt::PromptKind;
-use postern_api::state::{ConnectionState, TunnelStatus};
+use postern_api::state::{ConnectionState, Status, TunnelStatus};
 use posture::collect::{Collector, Settings as CollectorSettings};
 use serde::Serialize;
 use std::fs;
@@ -311,6 +311,41 @@ async fn lost_posture_shuts_then_says_farewell_then_undoes_and_keeps_the_block()
 }
 
 #[tokio::test]
+async fn a_block_does_not_go_with_its_tunnel_s_file() {
+    let bench = bench(PSK, None);
+    bench.connect().await.unwrap();
+    bench.mark();
+    bench.until(ConnectionState::Blocked).await;
+    let work = || TunnelName { tunnel: "work".into() };
+    let refused = bench.call(Method::TunnelRemove, work()).await.unwrap_err();
+    assert!(refused.to_string().contains("blocked"), "{refused}");
+    fs::remove_file(bench.directory.path().join("etc/tunnels.d/work.toml")).unwrap();
+    let _ = bench.inbox.send(Message::FilesChanged);
+    let status: Status = serde_json::from_value(bench.call(Method::Status, Value::Null).await.unwrap()).unwrap();
+    assert!(status.tunnels.iter().any(|tunnel| tunnel.blocked), "who is cut off sees why: {status:?}");
+    bench.call(Method::Dismiss, work()).await.unwrap();
+    let count = |wanted: fn(&Heard) -> bool| bench.heard().iter().filter(|heard| wanted(heard)).count();
+    let (applied, undone) =
+        (count(|heard| matches!(heard, Heard::Applied(_))), count(|heard| matches!(heard, Heard::Undone(_))));
+    assert_eq!(applied, undone, "nothing is left of it");
+}
+
+#[tokio::test]
+async fn of_two_tunnels_asked_for_at_once_one_is_told_to_wait() {
+    let bench = bench(PSK, None);
+    let tunnels = bench.directory.path().join("etc/tunnels.d");
+    fs::copy(tunnels.join("work.toml"), tunnels.join("other.toml")).unwrap();
+    let first = bench.begin(Method::Connect, asked(true));
+    let second = bench.begin(Method::Connect, Connect { tunnel: "other".into(), ..asked(true) });
+    let first = tokio::time::timeout(LIMIT, first).await.unwrap().unwrap();
+    let second = tokio::time::timeout(LIMIT, second).await.unwrap().unwrap();
+    assert!(first.is_ok(), "{first:?}");
+    assert!(second.unwrap_err().to_string().contains("one tunnel at a time"));
+    assert_eq!(bench.heard().iter().filter(|heard| **heard == Heard::Start).count(), 1);
+    assert!(!bench.heard().iter().any(|heard| matches!(heard, Heard::Undone(_))), "nothing was taken from under it");
+}
+
+#[tokio::test]
 async fn a_tunnel_and_its_block_are_its_user_s_to_end_or_an_administrator_s() {
     let whole = Value::Null;
     let named = || TunnelName { tunnel: "work".into() };
@@ -379,7 +414,7 @@ async fn a_question_goes_to_whoever_asked_and_the_answer_to_the_engine() {
 async fn a_secret_that_is_brought_along_goes_before_the_one_that_is_kept() {
     let mut bench = bench("", password());
     let secrets = super::secrets::Store::new(bench.directory.path().join("state/secrets"));
-    secrets.write("work", super::secrets::Kind::Password, "the kept one").unwrap();
+    secrets.write(None, "work", super::secrets::Kind::Password, "the kept one").unwrap();
     let request = Connect { supplied: vec![PromptKind::Password], ..asked(true) };
     let _connecting = bench.begin(Method::Connect, request);
     let event = tokio::time::timeout(LIMIT, bench.events.recv()).await.unwrap();
@@ -482,6 +517,8 @@ async fn an_enrolment_that_cannot_be_read_is_no_way_round_its_policy() {
 #[tokio::test]
 async fn while_ems_s_profile_is_not_known_no_local_tunnel_can_pass_for_unmanaged() {
     use crate::compliance::EmsView;
+    use posture::ems::protocol::DocumentKind;
+    use posture::ems::signed::Refusal;
     use posture::ems::{Knowledge, TelemetryState};
     let directory = tempfile::tempdir().unwrap();
     let place = |name: &str| Some(directory.path().join(name));
@@ -515,6 +552,11 @@ async fn while_ems_s_profile_is_not_known_no_local_tunnel_can_pass_for_unmanaged
     assert!(hub.policy_problem().is_some_and(|problem| problem.to_string().contains("out of reach")));
     hub.view.ems = Some(ems(TelemetryState::Up { push: true }));
     assert_eq!(hub.policy_problem(), None, "an EMS that is there and gives no profile manages nothing");
+    let mut unbelieved = ems(TelemetryState::Up { push: true });
+    unbelieved.knowledge.refusals = vec![(DocumentKind::Profile, Refusal::ClockTurnedBack { seconds: 10_000 })];
+    hub.view.ems = Some(unbelieved);
+    assert!(hub.policy_problem().is_some(), "a profile that is not believed is not none");
+    assert!(hub.may_begin("work").is_err() && hub.own_tunnels().is_err());
 }
 
 #[path = "hub_joining_tests.rs"]

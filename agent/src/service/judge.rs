@@ -504,6 +504,10 @@ impl Hub {
         let gone: Vec<String> =
             self.connections.keys().filter(|name| self.catalogue.find(name).is_none()).cloned().collect();
         for name in gone {
+            // A block is a person's to lift, also where its tunnel is no more.
+            if matches!(self.connections.get(&name), Some(Connection::Blocked { .. })) {
+                continue;
+            }
             let fault = Fault::new(FaultName::TunnelUnknown, name.as_str(), "was taken out of the profile", "");
             self.feed(&name, Input::Disconnect(Some(fault)));
         }
@@ -522,7 +526,9 @@ impl Hub {
         if self.examination.gathered.is_some() {
             for (name, _) in &tunnels {
                 let standing = self.standing(name);
-                if self.holds_steadily(name, &standing) {
+                // What would come back by itself waits until nothing else is in its way.
+                let may = !self.connections.get(name).is_some_and(Connection::rests) || self.may_begin(name).is_ok();
+                if self.holds_steadily(name, &standing) && may {
                     self.feed(name, Input::Judged(standing));
                 }
             }
@@ -568,7 +574,7 @@ impl Hub {
         }
     }
 
-    fn is_fresh(&self) -> bool {
+    pub(super) fn is_fresh(&self) -> bool {
         let stale_after = self.interval() + GATHERING_LIMIT;
         !self.examination.asleep
             && self.examination.gathered.is_some_and(|gathered| {

@@ -32,7 +32,7 @@ pub async fn addresses(name: &str) -> io::Result<Vec<IpAddr>> {
     if name.is_empty() || name.len() > LONGEST_NAME || name.starts_with('-') || !name.chars().all(plain) {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "is no name of a host"));
     }
-    let mut child = Command::new(std::env::current_exe()?)
+    let mut child = Command::new(crate::platform::own_program()?)
         .args(["look-up", name])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -416,7 +416,7 @@ fn spawn() -> io::Result<(tokio::process::Child, tokio::net::UnixStream, Option<
     near.set_nonblocking(true)?;
     // Without it each renewal of the lease is a command.
     let (writer, lease) = LeaseWriter::share().map_or((None, None), |(writer, lease)| (Some(writer), Some(lease)));
-    let child = tokio::process::Command::new(std::env::current_exe()?)
+    let child = tokio::process::Command::new(crate::platform::own_program()?)
         .arg("net")
         .stdin(Stdio::from(OwnedFd::from(far)))
         .stdout(lease.map_or_else(Stdio::null, Stdio::from))

@@ -17,6 +17,9 @@ impl Hub {
     /// Tells whether users may have tunnels of their own; who locks it, where not.
     pub(super) fn own_tunnels(&self) -> Result<(), Fault> {
         let refuse = |detail: &str, next: &str| Err(Fault::new(FaultName::NotPermitted, "", detail, next));
+        if self.policy_problem().is_some() {
+            return refuse("EMS's profile is not known, which may forbid it", "bring EMS within reach");
+        }
         let profile = self.view.ems.as_ref().and_then(|ems| ems.knowledge.profile.as_ref());
         if profile.is_some_and(|profile| !profile.content().own_tunnels_allowed) {
             return refuse(

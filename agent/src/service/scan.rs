@@ -42,7 +42,7 @@ pub async fn run(
 ) -> Result<ScanResult, Fault> {
     let Subject { os, place: (root, dpkg_status), packages, last } = subject;
     let os = os.ok_or_else(|| failed("the operating system is not known", "postern posture facts"))?;
-    let program = std::env::current_exe().map_err(|error| failed(&error.to_string(), ""))?;
+    let program = crate::platform::own_program().map_err(|error| failed(&error.to_string(), ""))?;
     let records = settings.osv_records.clone().unwrap_or_else(|| paths.state.join("osv"));
     let database = paths.state.join("advisories");
     if newest(&records) > newest(&database) {

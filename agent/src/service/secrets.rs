@@ -36,7 +36,8 @@ impl From<Kind> for PromptKind {
     }
 }
 
-/// Secrets that the service keeps for local tunnels.
+/// Secrets that the service keeps for local tunnels: the administrator's, and apart from them those of each
+/// user's own, so that a name alone never leads from one owner's tunnel to what another one kept.
 #[derive(Clone, Debug)]
 pub struct Store {
     directory: PathBuf,
@@ -49,38 +50,43 @@ impl Store {
     }
 
     /// Reads a kept secret.
-    pub fn read(&self, tunnel: &str, kind: Kind) -> Option<Secret> {
-        read_private(&self.file(tunnel, kind)).ok()
+    pub fn read(&self, owner: Option<u32>, tunnel: &str, kind: Kind) -> Option<Secret> {
+        read_private(&self.file(owner, tunnel, kind)).ok()
     }
 
     /// Keeps a secret.
     ///
     /// # Errors
     /// Where the state directory cannot be written.
-    pub fn write(&self, tunnel: &str, kind: Kind, secret: &str) -> io::Result<()> {
-        fs::create_dir_all(&self.directory)?;
-        let mut file = tempfile::NamedTempFile::new_in(&self.directory)?;
+    pub fn write(&self, owner: Option<u32>, tunnel: &str, kind: Kind, secret: &str) -> io::Result<()> {
+        let directory = self.of(owner);
+        fs::create_dir_all(&directory)?;
+        let mut file = tempfile::NamedTempFile::new_in(&directory)?;
         file.write_all(secret.as_bytes())?;
         file.as_file().sync_all()?;
-        file.persist(self.file(tunnel, kind))?;
+        file.persist(self.file(owner, tunnel, kind))?;
         Ok(())
     }
 
     /// Forgets the secrets of a tunnel.
-    pub fn forget(&self, tunnel: &str) {
+    pub fn forget(&self, owner: Option<u32>, tunnel: &str) {
         for kind in [Kind::PreSharedKey, Kind::Password, Kind::PostQuantumKey, Kind::PrivateKey] {
-            let _ = fs::remove_file(self.file(tunnel, kind));
+            let _ = fs::remove_file(self.file(owner, tunnel, kind));
         }
     }
 
-    fn file(&self, tunnel: &str, kind: Kind) -> PathBuf {
+    fn of(&self, owner: Option<u32>) -> PathBuf {
+        owner.map_or_else(|| self.directory.clone(), |uid| self.directory.join("users").join(uid.to_string()))
+    }
+
+    fn file(&self, owner: Option<u32>, tunnel: &str, kind: Kind) -> PathBuf {
         let kind = match kind {
             Kind::PreSharedKey => "psk",
             Kind::Password => "password",
             Kind::PostQuantumKey => "ppk",
             Kind::PrivateKey => "key",
         };
-        self.directory.join(format!("{tunnel}.{kind}"))
+        self.of(owner).join(format!("{tunnel}.{kind}"))
     }
 }
 
@@ -148,10 +154,23 @@ mod tests {
     fn kept_secrets_are_closed_and_forgotten_with_their_tunnel() {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::new(directory.path().join("secrets"));
-        store.write("work", Kind::Password, "hunter2").unwrap();
-        assert_eq!(store.read("work", Kind::Password).unwrap().expose(), b"hunter2");
-        assert!(store.read("work", Kind::PreSharedKey).is_none());
-        store.forget("work");
-        assert!(store.read("work", Kind::Password).is_none());
+        store.write(None, "work", Kind::Password, "hunter2").unwrap();
+        assert_eq!(store.read(None, "work", Kind::Password).unwrap().expose(), b"hunter2");
+        assert!(store.read(None, "work", Kind::PreSharedKey).is_none());
+        store.forget(None, "work");
+        assert!(store.read(None, "work", Kind::Password).is_none());
+    }
+
+    #[test]
+    fn a_name_leads_to_no_other_owner_s_secret() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::new(directory.path().join("secrets"));
+        store.write(None, "work", Kind::Password, "the administrator's").unwrap();
+        store.write(Some(1000), "work", Kind::Password, "ann's").unwrap();
+        assert!(store.read(Some(1001), "work", Kind::Password).is_none());
+        assert_eq!(store.read(Some(1000), "work", Kind::Password).unwrap().expose(), b"ann's");
+        store.forget(Some(1000), "work");
+        assert_eq!(store.read(None, "work", Kind::Password).unwrap().expose(), b"the administrator's");
+        assert!(store.read(Some(1000), "work", Kind::Password).is_none());
     }
 }

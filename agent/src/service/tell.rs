@@ -20,7 +20,7 @@ use postern_api::prompt::PromptKind;
 use postern_api::state::{ConnectionState, Established, Origin, Status, TunnelStatus};
 use postern_api::text::PlainText;
 use posture::ems::protocol::{EndpointEvent, EventKind};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::path::Path;
 use std::time::Duration;
 use tokio::sync::mpsc::error::TrySendError;
@@ -40,7 +40,9 @@ impl Hub {
     /// Returns the whole status.
     pub(super) fn status(&self) -> Status {
         let entries = self.entries();
-        let tunnels: Vec<TunnelStatus> = entries.iter().filter_map(|(name, _)| self.tunnel_status(name)).collect();
+        // Also of what is up or blocked though its profile is gone.
+        let names: BTreeSet<&String> = entries.iter().map(|(name, _)| name).chain(self.connections.keys()).collect();
+        let tunnels: Vec<TunnelStatus> = names.into_iter().filter_map(|name| self.tunnel_status(name)).collect();
         let posture = self.view.report(&entries, self.now_unix());
         let decrees = &posture.decrees;
         // Also where there is no tunnel that could show it.
@@ -60,7 +62,7 @@ impl Hub {
         let connection = self.connections.get(name).unwrap_or(&idle);
         let entry = self.catalogue.find(name);
         let posture = self.standing(name);
-        if entry.is_none() && connection.rests() {
+        if entry.is_none() && connection.rests() && connection.block().is_none() {
             return None;
         }
         let established = match connection {
@@ -76,7 +78,7 @@ impl Hub {
             posture,
             established,
             last_fault: connection.last_fault().cloned().map(|last| fault::about(name, last)),
-            blocked: matches!(connection, Connection::Blocked { .. }),
+            blocked: connection.block().is_some(),
         })
     }
 
@@ -204,7 +206,7 @@ impl Hub {
                 Ok(None)
             }
             Some(file) => secrets::read_private(file).map(Some).map_err(|error| error.to_string()),
-            None => Ok(self.secrets.read(name, kind)),
+            None => Ok(self.secrets.read(entry.owner, name, kind)),
         };
         let (found, kind, text) = match &request {
             Request::Sign { octets, announced } => {

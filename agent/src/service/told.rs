@@ -22,7 +22,7 @@ impl Hub {
                 self.net_ready = true;
                 let _ = self.jobs.send(Job::Capabilities(capabilities));
                 // What a crash left is taken back, except for a block that is to stand.
-                let blocked = self.connections.iter().find(|(_, state)| matches!(state, Connection::Blocked { .. }));
+                let blocked = self.connections.iter().find(|(_, state)| state.block().is_some());
                 let (reply, outcome) = oneshot::channel();
                 let _ = self.jobs.send(if blocked.is_some() { Job::Block(reply) } else { Job::Nothing(reply) });
                 let settled = self.settled.take();

@@ -36,7 +36,7 @@ pub async fn ask(certificates: &[Vec<RevocationSource>]) -> Answer {
 
 async fn run(certificates: &[Vec<RevocationSource>]) -> io::Result<Answer> {
     let question = serde_json::to_vec(certificates)?;
-    let mut child = Command::new(std::env::current_exe()?)
+    let mut child = Command::new(crate::platform::own_program()?)
         .arg("inquire")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -127,7 +127,7 @@ impl Token {
 }
 
 async fn run(question: &[u8]) -> io::Result<Said> {
-    let mut child = Command::new(std::env::current_exe()?)
+    let mut child = Command::new(crate::platform::own_program()?)
         .arg("token")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
