@@ -109,6 +109,13 @@ pub struct Stage {
 impl Stage {
     /// An enrolled endpoint whose tunnel asks EMS's tags, connected; `settings` is its `postern.toml`.
     pub fn set(network: &Network, ems: Ems, settings: &str) -> Result<Self> {
+        let endpoint = Endpoint::new(&network.client, &network.folder.join("endpoint"))?;
+        endpoint.configure("postern.toml", settings)?;
+        Self::with(network, ems, endpoint, "")
+    }
+
+    /// Does the same with an endpoint that was prepared; `tunnel` is more of its tunnel.
+    pub fn with(network: &Network, ems: Ems, mut endpoint: Endpoint, tunnel: &str) -> Result<Self> {
         let marker = network.folder.join("marker");
         let rules = json!([
             {"name": "m", "tag": "Marked",
@@ -121,8 +128,7 @@ impl Stage {
         ems.ask(&json!({"do": "define-tag", "tag": "Flapping"}))?;
         let tags =
             "[tags]\nsource = \"ems\"\nprohibited = [\"Flapping\", \"Marked\"]\nallowed = [\"Telemetry connected\"]\n";
-        Endpoint::new(&network.client, &network.folder.join("endpoint"))?.configure("postern.toml", settings)?;
-        let endpoint = network.endpoint(&format!("{FLAPPING}{TUNNEL}{tags}"), &[("psk", PSK)])?;
+        Network::start(&mut endpoint, &format!("{FLAPPING}{tunnel}{TUNNEL}{tags}"), &[("psk", PSK)])?;
         let name = ems.enrol(&endpoint)?;
         until("telemetry", LIMIT, || Ok(endpoint.status()?.posture.telemetry_connected.then_some(())))
             .with_context(|| endpoint.log())?;
@@ -148,7 +154,8 @@ impl Stage {
         Ok(())
     }
 
-    fn mark(&mut self, violates: bool) -> Result<()> {
+    /// Makes a fact of the endpoint that violates the policy, or takes it away.
+    pub fn mark(&mut self, violates: bool) -> Result<()> {
         if violates {
             std::fs::write(&self.marker, "bad\n")?;
             self.truth.violated(boottime_ns(), BOUND);
@@ -158,6 +165,25 @@ impl Stage {
             std::fs::remove_file(&self.marker)?;
         }
         Ok(())
+    }
+
+    /// Notes that packets may pass for so long from now on.
+    pub fn violated(&mut self, bound: Duration) {
+        self.truth.violated(boottime_ns(), bound);
+    }
+
+    /// Notes that packets may pass again.
+    pub fn kept(&mut self) {
+        self.truth.kept(boottime_ns());
+    }
+
+    /// Returns for how many seconds the tunnel has been up.
+    pub fn up_for(&self) -> Result<u64> {
+        let tunnel = lab::roadwarrior::work(&self.endpoint)?;
+        Ok(tunnel
+            .established
+            .with_context(|| format!("torn down: {:?}\n{}", tunnel.last_fault, self.endpoint.log()))?
+            .seconds)
     }
 
     /// Waits until packets pass: a violation is worth nothing while none does anyway.
@@ -284,21 +310,14 @@ fn without_ems(stage: &mut Stage) -> Result<()> {
 /// EMS restarts: no loss, and the tunnel that wants `Telemetry connected` stays up. What EMS decides right
 /// after counts at once.
 fn restarts(stage: &mut Stage) -> Result<()> {
-    let up_for = |stage: &Stage| -> Result<u64> {
-        let tunnel = lab::roadwarrior::work(&stage.endpoint)?;
-        Ok(tunnel
-            .established
-            .with_context(|| format!("torn down: {:?}\n{}", tunnel.last_fault, stage.endpoint.log()))?
-            .seconds)
-    };
     for _ in 0..2 {
-        let before = up_for(stage)?;
+        let before = stage.up_for()?;
         stage.ems.kill();
         std::thread::sleep(Duration::from_millis(500));
         stage.ems.run()?;
         stage.flows()?;
         stage.pushes_again()?;
-        ensure!(up_for(stage)? >= before, "the tunnel was made anew\n{}", stage.endpoint.log());
+        ensure!(stage.up_for()? >= before, "the tunnel was made anew\n{}", stage.endpoint.log());
     }
     stage.tag(true)?;
     std::thread::sleep(HELD);

@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 pub struct Ems {
     state: PathBuf,
     listen: &'static str,
+    arguments: &'static [&'static str],
+    environment: Vec<(&'static str, String)>,
     host: Host,
     process: Option<Running>,
     runtime: tokio::runtime::Runtime,
@@ -27,10 +29,20 @@ impl Ems {
 
     /// Starts it where something stands before it: endpoints ask port 8443 of `localhost`.
     pub fn start_at(network: &Network, listen: &'static str) -> Result<Self> {
+        Self::start_with(network, listen, &[], Vec::new())
+    }
+
+    /// Starts it with more arguments and more in its environment.
+    pub fn start_with(
+        network: &Network,
+        listen: &'static str,
+        arguments: &'static [&'static str],
+        environment: Vec<(&'static str, String)>,
+    ) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let state = network.folder.join("ems");
         let host = network.client.clone();
-        let mut ems = Self { state, listen, host, process: None, runtime, administrator: None };
+        let mut ems = Self { state, listen, arguments, environment, host, process: None, runtime, administrator: None };
         ems.run()?;
         Ok(ems)
     }
@@ -41,6 +53,7 @@ impl Ems {
         let mut command = self.host.command(program("lab-ems")?);
         command.arg("run").arg("--state").arg(&self.state);
         command.args(["--listen", self.listen, "--name", "localhost"]);
+        command.args(self.arguments).envs(self.environment.iter().cloned());
         self.process = Some(Running::start("lab-ems", command.stdout(log.try_clone()?).stderr(log))?);
         until("EMS", LIMIT, || Ok(std::fs::read_to_string(&out)?.contains("\"ready\":true").then_some(())))?;
         self.administrator = Some(Administrator::of_state(&self.state)?);

@@ -2,6 +2,7 @@
 //! network process cannot do at all.
 
 mod asleep;
+mod clocks;
 mod decree;
 mod disturbed;
 mod flapping;
@@ -64,6 +65,10 @@ const SCENARIOS: &[Scenario] = &[
     (
         "story: pushes that are late, doubled, out of order, cut off or of an old EMS let no packet out beyond the bound",
         disturbed::old_late_and_lost,
+    ),
+    (
+        "story: clocks that jump or are wrong, at both ends, and a day of sleep let no packet out beyond the bound",
+        clocks::jumped_and_slept,
     ),
     (
         "story: a stopped network process is replaced, and `disconnect` does not wait for it",
@@ -166,7 +171,7 @@ fn stopped_and_continued() -> Result<()> {
     std::fs::remove_file(&marker)?;
     // Longer than any lease: the clock that counts is the one that goes on in suspend. The pings
     // meanwhile queue up in front of the tunnel.
-    std::thread::sleep(Duration::from_secs(25));
+    std::thread::sleep(Duration::from_secs(8));
     for id in processes.iter().rev() {
         signal(*id, Signal::SIGCONT)?;
     }

@@ -25,6 +25,7 @@ pub struct Endpoint {
     host: Host,
     folder: PathBuf,
     credentials: Option<PathBuf>,
+    environment: Vec<(&'static str, String)>,
     service: Option<Running>,
 }
 
@@ -37,7 +38,8 @@ impl Endpoint {
         for name in ["config/tunnels.d", "config/postern.d", "state", "run"] {
             std::fs::create_dir_all(folder.join(name)).with_context(|| format!("making {name}"))?;
         }
-        Ok(Self { host: host.clone(), folder: folder.to_owned(), credentials: None, service: None })
+        let (host, folder) = (host.clone(), folder.to_owned());
+        Ok(Self { host, folder, credentials: None, environment: Vec::new(), service: None })
     }
 
     /// Returns the path of a file below the endpoint's folder.
@@ -68,6 +70,11 @@ impl Endpoint {
         self.credentials = Some(folder.to_owned());
     }
 
+    /// Adds to the environment that the service is started with from now on.
+    pub fn give_environment(&mut self, environment: impl IntoIterator<Item = (&'static str, String)>) {
+        self.environment.extend(environment);
+    }
+
     /// Starts the service and waits until it answers.
     ///
     /// # Errors
@@ -81,6 +88,7 @@ impl Endpoint {
         if let Some(folder) = &self.credentials {
             command.env("CREDENTIALS_DIRECTORY", folder);
         }
+        command.envs(self.environment.iter().cloned());
         command.env("RUST_LOG", std::env::var("RUST_LOG").unwrap_or_else(|_| "info".into()));
         let mut service = Running::start("posternd", command.stdout(log.try_clone()?).stderr(log))?;
         let answer = until("posternd answering", Duration::from_secs(20), || {

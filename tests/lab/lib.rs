@@ -26,6 +26,7 @@
 //! | [`uml`] | guests: a kernel with ESP in user-mode Linux |
 //! | [`weather`] | loss, reordering, duplication and delay |
 //! | [`demo`] | the article's story, act by act |
+//! | [`clock`] | clocks that jump |
 //! | [`client`] | the endpoint: the real service and command line |
 //! | [`gateway`] | an IKEv2 gateway in the manner of a FortiGate, with posture tags |
 //! | [`feeds`] | advisories and package databases |
@@ -34,6 +35,7 @@
 pub mod bench;
 pub mod bus;
 pub mod client;
+pub mod clock;
 pub mod demo;
 pub mod dns;
 pub mod ems;

@@ -93,13 +93,21 @@ impl Network {
     /// When the service does not come up.
     pub fn endpoint(&self, tunnel: &str, secrets: &[(&str, &str)]) -> Result<Endpoint> {
         let mut endpoint = Endpoint::new(&self.client, &self.folder.join("endpoint"))?;
+        Self::start(&mut endpoint, tunnel, secrets)?;
+        Ok(endpoint)
+    }
+
+    /// Does the same with an endpoint that was prepared.
+    ///
+    /// # Errors
+    /// As [`Self::endpoint`].
+    pub fn start(endpoint: &mut Endpoint, tunnel: &str, secrets: &[(&str, &str)]) -> Result<()> {
         for (name, content) in secrets {
             endpoint.configure(name, content)?;
         }
         let folder = endpoint.path("config");
         endpoint.configure("tunnels.d/work.toml", &tunnel.replace("\"@/", &format!("\"{}/", folder.display())))?;
-        endpoint.start()?;
-        Ok(endpoint)
+        endpoint.start()
     }
 }
 

@@ -57,6 +57,9 @@ pub struct Examination {
     pub asleep: bool,
     /// Facts must be younger than this for anything to leave.
     fresh_after: Timestamp,
+    /// Whether EMS, which was being talked to before a sleep, has not been heard since: it may have decided
+    /// otherwise meanwhile. Nothing leaves until it has answered or counts as gone.
+    pub(super) ems_is_awaited: bool,
     /// When the last look began.
     looked: Option<Timestamp>,
     /// When changes that were heard of are to be looked at, where not at once.
@@ -109,6 +112,7 @@ impl Examination {
             glimpsed: None,
             asleep: false,
             fresh_after: Timestamp::ZERO,
+            ems_is_awaited: false,
             looked: None,
             look_by: None,
             asked: Asked::default(),
@@ -217,6 +221,7 @@ impl Hub {
             telemetry.stop();
         }
         self.view.ems = None;
+        self.examination.ems_is_awaited = false;
         self.examination.codes = Codes::default();
         self.catalogue.set_managed(BTreeMap::new());
         self.settle_own_tunnels();
@@ -455,10 +460,11 @@ impl Hub {
             }
             Delivery::Telemetry(state) => {
                 tracing::info!(?state, "telemetry");
-                // Until now, where it was up.
-                if state.is_up() || ems.telemetry.is_up() {
+                // Until now, where it was up; until the sleep, where nothing was heard since.
+                if !self.examination.ems_is_awaited && (state.is_up() || ems.telemetry.is_up()) {
                     ems.confirmed = Some(clock::now());
                 }
+                self.examination.ems_is_awaited &= state.is_up();
                 if state.is_up() {
                     ems.decreed.deregistered = false;
                 }
@@ -474,6 +480,11 @@ impl Hub {
             Delivery::Refused(kind, refusal) => tracing::warn!(?kind, %refusal, "a document of EMS is not believed"),
             Delivery::CacheFailed(error) => tracing::error!(%error, "what EMS said cannot be kept"),
             Delivery::Scan => self.start_scan(None),
+            Delivery::Heard => {
+                ems.confirmed = Some(clock::now());
+                self.examination.ems_is_awaited = false;
+                self.rejudge();
+            }
         }
     }
 
@@ -577,6 +588,7 @@ impl Hub {
     pub(super) fn is_fresh(&self) -> bool {
         let stale_after = self.interval() + GATHERING_LIMIT;
         !self.examination.asleep
+            && !self.examination.ems_is_awaited
             && self.examination.gathered.is_some_and(|gathered| {
                 gathered >= self.examination.fresh_after && clock::now().saturating_since(gathered) <= stale_after
             })
@@ -588,6 +600,7 @@ impl Hub {
         if let Some(telemetry) = &self.examination.telemetry {
             telemetry.wake();
         }
+        self.examination.ems_is_awaited |= self.view.ems.as_ref().is_some_and(|ems| ems.telemetry.is_up());
         if self.active.as_ref().is_some_and(|name| matches!(self.connections.get(name), Some(Connection::Connected(_))))
         {
             self.net.engine(Command::Liveness);
@@ -597,7 +610,8 @@ impl Hub {
 
     /// At each beat: the clock's own triggers.
     pub(super) fn beat(&mut self) {
-        if let Some(ems) = self.view.ems.as_mut().filter(|ems| ems.telemetry.is_up()) {
+        let awaited = self.examination.ems_is_awaited;
+        if let Some(ems) = self.view.ems.as_mut().filter(|ems| ems.telemetry.is_up() && !awaited) {
             ems.confirmed = Some(clock::now());
         }
         self.scan_if_due();

@@ -53,12 +53,15 @@ const STEADY: Duration = Duration::from_secs(1);
 
 impl Hub {
     /// Tells whether a connection is to hear how posture stands: at once, but for one that would come back
-    /// by itself, which waits until posture has admitted it for a while.
+    /// by itself, which waits until posture has admitted it for a while, and after a sleep until EMS was asked.
     pub(super) fn holds_steadily(&mut self, name: &str, standing: &PostureStanding) -> bool {
         let returns = self.connections.get(name).is_some_and(returns);
         if !returns || matches!(standing, PostureStanding::Refused { .. }) {
             self.examination.admitted.remove(name);
             return true;
+        }
+        if self.examination.ems_is_awaited {
+            return false;
         }
         let now = clock::now();
         let since = *self.examination.admitted.entry(name.to_owned()).or_insert(now);

@@ -60,6 +60,8 @@ pub struct EmsClient {
 struct Shared {
     address: EmsAddress,
     network: Network,
+    /// To make the client anew.
+    tls: rustls::ClientConfig,
     relay: Option<Relay>,
     expected: &'static str,
 }
@@ -81,7 +83,7 @@ impl EmsClient {
             None => None,
         };
         let builder = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls)
+            .tls_backend_preconfigured(tls.clone())
             .https_only(true)
             .http1_only()
             .no_proxy()
@@ -95,7 +97,13 @@ impl EmsClient {
             None => builder,
         };
         let http = builder.build().map_err(|error| EmsError::Local(error.to_string()))?;
-        Ok(Self { http, shared: Arc::new(Shared { address, network: network.clone(), relay, expected }) })
+        Ok(Self { http, shared: Arc::new(Shared { address, network: network.clone(), tls, relay, expected }) })
+    }
+
+    /// Makes the same client without the connections of this one.
+    pub fn anew(&self) -> Result<Self, EmsError> {
+        let Shared { address, network, tls, expected, .. } = &*self.shared;
+        Self::build(tls.clone(), address.clone(), network, expected)
     }
 
     /// Sends a report.

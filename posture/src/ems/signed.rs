@@ -177,6 +177,12 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Tells whether it is the clock of this machine, or that of EMS, that keeps a document of EMS from being
+    /// believed.
+    pub const fn is_of_the_clock(&self) -> bool {
+        matches!(self, Self::Expired { .. } | Self::ClockTurnedBack { .. })
+    }
+
     /// Returns the flaw that it gives to tag knowledge.
     pub const fn flaw(&self) -> Flaw {
         match self {

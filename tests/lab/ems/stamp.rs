@@ -24,6 +24,11 @@ impl Stamp {
         }
     }
 
+    /// Returns the seconds since the machine's start.
+    pub const fn boot_seconds(self) -> u64 {
+        self.boottime_nanoseconds / 1_000_000_000
+    }
+
     /// Returns the seconds since 1970.
     pub const fn unix_seconds(self) -> u64 {
         self.unix_milliseconds / 1000

@@ -5,7 +5,6 @@ use super::super::identity::Identity;
 use super::super::protocol::{DocumentKind, DocumentSet, Have, TagSnapshot};
 use super::super::signed::{Binding, Content, Floor, Refusal, Signed, Verified, Verifier};
 use super::unix_now;
-use crate::policy::Flaw;
 use std::sync::Arc;
 
 /// Knowledge, its floor, and where both are kept.
@@ -105,8 +104,8 @@ impl Keeper {
                 }
                 Err(refusal) => {
                     // EMS has newer tags, and this machine's clock keeps them from being believed: by those
-                    // at hand nobody may be judged any more.
-                    if refusal.flaw() == Flaw::ClockTurnedBack {
+                    // at hand nobody may be judged any more, nor again when the clock is set right.
+                    if refusal.is_of_the_clock() {
                         self.knowledge.tags = None;
                         self.knowledge.refusals.retain(|(kind, _)| *kind != DocumentKind::Tags);
                         self.knowledge.refusals.push((DocumentKind::Tags, refusal.clone()));

@@ -86,6 +86,8 @@ pub enum Delivery {
     CacheFailed(CacheError),
     /// EMS wants a vulnerability scan now.
     Scan,
+    /// EMS has answered for the first time since [`Telemetry::wake`]; what it had to say was delivered before.
+    Heard,
 }
 
 #[derive(Debug)]
@@ -154,7 +156,8 @@ impl Telemetry {
     }
 
     /// Tells that what was true of the network may no longer be: after a wake-up, a changed route,
-    /// a tunnel that came or went. The connection is made anew at once.
+    /// a tunnel that came or went. The connection is made anew at once, and [`Delivery::Heard`] follows when
+    /// EMS has answered.
     pub fn wake(&self) {
         let _ = self.commands.send(Command::Wake);
     }

@@ -80,6 +80,8 @@ pub(super) struct Task {
     /// When EMS was last heard, and how long its silence is no reason to call it gone.
     heard: Instant,
     patience: Duration,
+    /// Whether the agent waits to hear that EMS answers again.
+    heard_is_wanted: bool,
     /// Why EMS could not be reached just now, while it does not count as gone yet.
     doubt: Option<String>,
     failures: u32,
@@ -128,6 +130,7 @@ impl Task {
             state: None,
             heard: now,
             patience: push::patience(push::DEFAULT_HEARTBEAT),
+            heard_is_wanted: false,
             doubt: None,
             failures: 0,
             keep_alive: DEFAULT_KEEP_ALIVE,
@@ -313,6 +316,12 @@ impl Task {
             Command::Ask => {}
             Command::Wake => {
                 self.forget_requests();
+                // Connections that were kept for the next request may have died meanwhile.
+                match self.client.anew() {
+                    Ok(client) => self.client = client,
+                    Err(error) => tracing::warn!(%error, "the connection to EMS cannot be made anew"),
+                }
+                self.heard_is_wanted = true;
                 self.push = None;
                 self.doubt = None;
                 self.failures = 0;

@@ -403,7 +403,7 @@ impl Office {
                     self.streams.retain(|_, stream| stream.endpoint != endpoint);
                     self.backlog.remove(&endpoint);
                     self.reported.remove(&endpoint);
-                    self.heard_unix.remove(&endpoint);
+                    self.heard_boot.remove(&endpoint);
                 }
             }
         }

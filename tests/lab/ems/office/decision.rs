@@ -47,8 +47,8 @@ impl Office {
     /// long as reports come too: of an endpoint that vanished without a word, TCP says nothing for
     /// a quarter of an hour.
     pub(super) fn is_connected(&self, endpoint: &EndpointId, now: Stamp) -> bool {
-        let Some(heard) = self.heard_unix.get(endpoint) else { return false };
-        let silent = now.unix_seconds().saturating_sub(*heard);
+        let Some(heard) = self.heard_boot.get(endpoint) else { return false };
+        let silent = now.boot_seconds().saturating_sub(*heard);
         let has_stream = self.streams.values().any(|stream| stream.endpoint == *endpoint);
         let patience = if has_stream { self.conduct.keep_alive_seconds.saturating_mul(2) } else { 0 };
         silent < patience.saturating_add(self.conduct.offline_after_seconds)

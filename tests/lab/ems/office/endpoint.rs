@@ -28,7 +28,7 @@ impl Office {
             endpoint.fingerprint = shown;
         }
         let address = from.to_string();
-        self.heard_unix.insert(endpoint.id.clone(), now.unix_seconds());
+        self.heard_boot.insert(endpoint.id.clone(), now.boot_seconds());
         self.store.saw_endpoint(&endpoint.id, &address, now.unix_seconds())?;
         Ok(EndpointRow { address, last_seen_unix: now.unix_seconds(), ..endpoint })
     }

@@ -94,7 +94,8 @@ pub struct Office {
     authority: Authority,
     store: Box<dyn Store>,
     reported: HashMap<EndpointId, Reported>,
-    heard_unix: HashMap<EndpointId, u64>,
+    /// When each was heard last, by the clock that nobody sets.
+    heard_boot: HashMap<EndpointId, u64>,
     connected: HashSet<EndpointId>,
     /// Endpoints that have been offline for longer than their tags last.
     lapsed: HashSet<EndpointId>,
@@ -116,7 +117,7 @@ impl Office {
             authority,
             store,
             reported: HashMap::new(),
-            heard_unix: HashMap::new(),
+            heard_boot: HashMap::new(),
             connected: HashSet::new(),
             lapsed: HashSet::new(),
             streams: HashMap::new(),

@@ -65,7 +65,7 @@ impl Office {
     pub fn unsubscribe(&mut self, stream: StreamId, now: Stamp) -> Result<(), Denial> {
         self.watchers.remove(&stream);
         if let Some(stream) = self.streams.remove(&stream) {
-            self.heard_unix.insert(stream.endpoint, now.unix_seconds());
+            self.heard_boot.insert(stream.endpoint, now.boot_seconds());
         }
         self.refresh_connected(now)
     }

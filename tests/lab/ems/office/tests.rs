@@ -18,7 +18,7 @@ const OWNER: Actor = Actor::User(0);
 const START: u64 = 1_800_000_000_000;
 
 fn at(seconds: u64) -> Stamp {
-    Stamp { unix_milliseconds: START + seconds * 1_000, boottime_nanoseconds: 0 }
+    Stamp { unix_milliseconds: START + seconds * 1_000, boottime_nanoseconds: seconds * 1_000_000_000 }
 }
 
 fn address(last: u8) -> IpAddr {

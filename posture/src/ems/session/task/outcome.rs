@@ -5,7 +5,6 @@ use super::super::super::protocol::{DocumentSet, FactsObject, PushMessage, Refus
 use super::super::knowledge::Stored;
 use super::super::{Delivery, TelemetryState};
 use super::{Done, PushStream, Successor, Task};
-use crate::policy::Flaw;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -33,7 +32,8 @@ impl Task {
                 match result {
                     Ok(documents) => {
                         self.hear();
-                        self.take(documents).await
+                        self.take(documents).await?;
+                        self.tell_heard().await
                     }
                     Err(error) => self.failed(error).await,
                 }
@@ -111,7 +111,8 @@ impl Task {
                 let is_newest = self.facts.as_ref().is_none_or(|(newest, _)| *newest == sequence);
                 self.report_due = if is_newest { now + self.keep_alive } else { now };
                 self.take(reply.documents).await?;
-                self.enter(TelemetryState::Up { push: self.push.is_some() }).await
+                self.enter(TelemetryState::Up { push: self.push.is_some() }).await?;
+                self.tell_heard().await
             }
             Err(EmsError::Refused { code: RefusalCode::FullReportNeeded, .. }) => {
                 // A server that never has enough must not be asked in a tight circle.
@@ -147,6 +148,14 @@ impl Task {
         }
         let not_trusted = matches!(error, EmsError::NotTrusted { .. });
         self.enter(TelemetryState::Down { because: error.to_string(), not_trusted }).await
+    }
+
+    /// Tells the agent, which waits for that after a wake-up, that EMS has said what is new.
+    async fn tell_heard(&mut self) -> Option<()> {
+        match std::mem::take(&mut self.heard_is_wanted) {
+            true => self.deliver(Delivery::Heard).await,
+            false => Some(()),
+        }
     }
 
     /// EMS was heard.
@@ -241,7 +250,7 @@ impl Task {
             return Some(());
         }
         let (changed, refused) = self.keeper.take(documents);
-        if refused.iter().any(|(_, refusal)| refusal.flaw() == Flaw::ClockTurnedBack) {
+        if refused.iter().any(|(_, refusal)| refusal.is_of_the_clock()) {
             // Somebody may set the clock right.
             self.report_due = self.report_due.min(Instant::now() + self.settings.poll);
         }
