@@ -1,5 +1,6 @@
 //! Sockets that outlive the tunnel, and what they can still send.
 
+use crate::hostile_link::Router;
 use crate::{PSK, TUNNEL, gateway, known_by};
 use anyhow::{Context, Result, ensure};
 use lab::client::Endpoint;
@@ -11,6 +12,7 @@ use postern_api::ConnectionState;
 use socket2::{Domain, Socket, Type};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 const CORPORATE_V6: &str = "fd98::1";
 /// Somewhere behind the default route that no tunnel ever protected.
@@ -149,6 +151,25 @@ pub fn blocked() -> Result<()> {
     wait_for(&stage.endpoint, ConnectionState::Blocked)?;
     stage.silence("after the loss", true)?;
 
+    // The next hop claims what the tunnel protected.
+    let router = Router {
+        host: &stage.network.gateway,
+        client: &stage.network.client,
+        addresses: ("10.99.0.1".parse()?, "fd99::1".parse()?),
+    };
+    router.claims("fd98::".parse()?, CORPORATE_V6.parse()?)?;
+    stage.silence("after the router's advertisement", true)?;
+    router.redirects((CORPORATE.parse()?, CORPORATE_V6.parse()?), "10.99.0.3".parse()?)?;
+    stage.silence("after the router's redirects", true)?;
+    // Another program clears the packet filter: what is ours of it is back long before the next look.
+    stage.network.client.shell("nft flush ruleset")?;
+    until("the block to be back", Duration::from_secs(10), || {
+        let tables = stage.network.client.shell("nft list tables")?;
+        Ok((tables.contains("postern_guard") && tables.contains("postern_block")).then_some(()))
+    })
+    .with_context(|| stage.endpoint.log())?;
+    stage.silence("after the packet filter was cleared", true)?;
+
     stage.endpoint.kill();
     stage.silence("while the service is dead", true)?;
     stage.restart()?;
@@ -176,7 +197,9 @@ pub fn blocked() -> Result<()> {
 
     stage.endpoint.expect(0, &["disconnect", "--dismiss", "work"])?;
     let open = stage.everybody_sends()?;
-    ensure!(open.iter().any(|packet| packet.destination == Some(corporate)), "dismissed, and still blocked: {open:?}");
+    for way in [corporate, CORPORATE_V6.parse()?] {
+        ensure!(open.iter().any(|packet| packet.destination == Some(way)), "dismissed, and still blocked: {open:?}");
+    }
     stage.left_over.clear();
     until("everything to be taken back", LIMIT, || Ok(nothing_is_left(&stage.network).is_ok().then_some(())))
         .with_context(|| stage.endpoint.log())

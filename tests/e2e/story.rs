@@ -7,6 +7,7 @@ mod decree;
 mod disturbed;
 mod flapping;
 mod guard;
+mod hostile_link;
 mod hung;
 mod left_over;
 mod local;
@@ -83,7 +84,7 @@ const SCENARIOS: &[Scenario] = &[
     ("support: the log is shown and followed, and a bundle holds what helps and no secret", support::logs_and_a_bundle),
     ("guard: after `restore` no left-over socket sends from the tunnel's addresses", left_over::restored),
     (
-        "guard: a block holds for every socket, over kill -9, restart and reboot, until it is dismissed",
+        "guard: a block holds for every socket, over kill -9, restart, reboot and lies of the router, until it is dismissed",
         left_over::blocked,
     ),
 ];

@@ -170,7 +170,7 @@ pub fn what_others_take_is_restored() -> Result<()> {
         let mut system = client.system()?;
         settle(&client.plan(&strict()).await?, &mut journal, &mut system).await?;
         let during = standing()?;
-        ensure!(restore(&journal, &mut system).await.is_empty(), "something was missed:\n{during}");
+        ensure!(restore(&journal, |_| true, &mut system).await.is_empty(), "something was missed:\n{during}");
         shell(
             "for family in -4 -6; do
                  ip $family rule show | sed -n 's/^\\(20[0-9]*\\):.*/\\1/p' | while read p; do ip $family rule del pref $p; done
@@ -180,10 +180,10 @@ pub fn what_others_take_is_restored() -> Result<()> {
              nft flush ruleset",
         )?;
         ensure!(!standing()?.contains("proto 80"), "still there:\n{}", standing()?);
-        let restored = restore(&journal, &mut system).await;
+        let restored = restore(&journal, |_| true, &mut system).await;
         ensure!(restored.len() > 5 && restored.iter().all(|(_, outcome)| outcome.is_ok()), "{restored:?}");
         ensure!(standing()? == during, "before:\n{during}\nafter:\n{}", standing()?);
-        ensure!(restore(&journal, &mut system).await.is_empty());
+        ensure!(restore(&journal, |_| true, &mut system).await.is_empty());
         settle(&Plan::default(), &mut journal, &mut system).await?;
         Ok(())
     })?;

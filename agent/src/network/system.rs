@@ -220,10 +220,15 @@ async fn look_at_new<S: System + Send>(
 /// Sets up again what the journal says stands and somebody else took away: programs that manage the
 /// network drop rules and tables that they do not know, and a tunnel or a block is none without them.
 ///
-/// Returns the steps that were gone. Nothing is written: the journal names them already.
-pub async fn restore<S: System>(journal: &Journal, system: &mut S) -> Vec<(Step, Result<(), SystemError>)> {
+/// Looks at those of `which` alone, and returns the steps that were gone. Nothing is written: the journal names them already.
+pub async fn restore<S: System>(
+    journal: &Journal,
+    which: impl Fn(&Step) -> bool,
+    system: &mut S,
+) -> Vec<(Step, Result<(), SystemError>)> {
     let mut gone = Vec::new();
-    for record in journal.outstanding().iter().filter(|record| record.applied && record.before == Before::Absent) {
+    let ours = |record: &&Record| record.applied && record.before == Before::Absent && which(&record.after);
+    for record in journal.outstanding().iter().filter(ours) {
         match system.restore(&record.after).await {
             Ok(false) => {}
             Ok(true) => gone.push((record.after.clone(), Ok(()))),

@@ -138,6 +138,8 @@ pub enum Message {
     Sleep(Sleep),
     /// Something of this system changed that is watched.
     FilesChanged,
+    /// So did the packet filter.
+    FirewallChanged,
     /// How changes are noticed.
     Noticing(Noticing),
     /// The service stops.
@@ -347,6 +349,11 @@ impl Hub {
             Message::SignOn { number, step } => self.sign_on_told(number, step),
             Message::Sleep(told) => self.sleep_told(told),
             Message::Noticing(noticing) => self.noticing(noticing),
+            Message::FirewallChanged => {
+                // Before all else that the change may mean: what holds a tunnel or a block may be gone.
+                let _ = self.jobs.send(Job::RestoreTables);
+                self.examine();
+            }
             Message::FilesChanged => {
                 if !self.take_local() {
                     self.examine_change();

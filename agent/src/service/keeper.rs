@@ -43,6 +43,8 @@ pub enum Job {
     Nothing(Reply),
     /// What somebody else took away of what stands is to stand again.
     Restore,
+    /// Of that, the tables of the packet filter alone.
+    RestoreTables,
     /// What the process that changes the network can do.
     Capabilities(Capabilities),
 }
@@ -100,7 +102,8 @@ impl<S: System + Send> Keeper<S> {
                     let outcome = self.nothing().await;
                     let _ = reply.send(outcome);
                 }
-                Job::Restore => self.restore().await,
+                Job::Restore => self.restore(|_| true).await,
+                Job::RestoreTables => self.restore(|step| matches!(step, Step::Firewall { .. })).await,
                 Job::Capabilities(capabilities) => self.capabilities = Some(capabilities),
             }
         }
@@ -148,9 +151,9 @@ impl<S: System + Send> Keeper<S> {
     }
 
     /// Sets up again what somebody else took away.
-    async fn restore(&mut self) {
+    async fn restore(&mut self, which: impl Fn(&Step) -> bool) {
         let Some(journal) = &self.journal else { return };
-        for (step, outcome) in restore(journal, &mut self.system).await {
+        for (step, outcome) in restore(journal, which, &mut self.system).await {
             match outcome {
                 Ok(()) => tracing::warn!(%step, "somebody took this away: it is set up again"),
                 Err(error) => tracing::warn!(%step, %error, "whether this still stands cannot be told"),

@@ -43,7 +43,7 @@ pub(super) fn begin(inbox: &Inbox, firewall: io::Result<FirewallListener>) -> Wa
         });
         let _ = told.send(Noticing { about, how });
     };
-    let (of_network, tell) = (changed.clone(), by_kernel.clone());
+    let (of_network, tell, to_restore) = (changed, by_kernel.clone(), inbox.clone());
     tokio::spawn(async move {
         tell("network", None);
         tell("network", Some(collect::network_changes(of_network).await));
@@ -52,7 +52,14 @@ pub(super) fn begin(inbox: &Inbox, firewall: io::Result<FirewallListener>) -> Wa
         let ended = match firewall {
             Ok(listener) => {
                 by_kernel("firewall", None);
-                listener.changes(changed).await
+                let (told, mut changes) = mpsc::channel(1);
+                let of_firewall = async {
+                    while changes.recv().await.is_some() && to_restore.send(Message::FirewallChanged).is_ok() {}
+                };
+                tokio::select! {
+                    ended = listener.changes(told) => ended,
+                    () = of_firewall => Ok(()),
+                }
             }
             Err(error) => Err(error),
         };

@@ -179,12 +179,12 @@ fn what_somebody_took_away_is_set_up_again_and_nothing_else() {
     let mut system = Imagined::default();
     system.standing.insert("setting net/4".into(), setting(4, "t"));
     poll_once(settle(&full_plan(), &mut journal, &mut system)).unwrap().unwrap();
-    assert!(poll_once(restore(&journal, &mut system)).unwrap().is_empty(), "all of it stands");
+    assert!(poll_once(restore(&journal, |_| true, &mut system)).unwrap().is_empty(), "all of it stands");
     for place in ["setting net/2", "setting net/4"] {
         system.standing.remove(place);
     }
     let gone: Vec<Step> =
-        poll_once(restore(&journal, &mut system)).unwrap().into_iter().map(|(step, _)| step).collect();
+        poll_once(restore(&journal, |_| true, &mut system)).unwrap().into_iter().map(|(step, _)| step).collect();
     assert_eq!(gone, [setting(2, "b")], "the fourth was somebody else's before");
     assert_eq!(places(&system), ["setting net/1", "setting net/2", "setting net/3"]);
 }
