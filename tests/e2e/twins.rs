@@ -33,7 +33,7 @@ pub fn never_dialled() -> Result<()> {
     ems.ask(&json!({"do": "set-profile", "profile": {"name": "p", "secure_remote_access": false, "tunnels": [
         {"name": "RA-VPN", "gateway": "managed.example.test", "gateway_auth": {"method": "pre-shared-key"},
          "client_auth": {"method": "pre-shared-key"}, "tags": {}}]}}))?;
-    let endpoint = network.endpoint(TUNNEL, &[("psk", PSK)])?;
+    let mut endpoint = network.endpoint(TUNNEL, &[("psk", PSK)])?;
     let folder = endpoint.path("config");
     let twins = [
         ("alias", "alias.example.test"),
@@ -80,6 +80,14 @@ pub fn never_dialled() -> Result<()> {
     endpoint.expect(0, &["disconnect", "work"])?;
     ensure!(sent().count() == 0, "by a redirect: {:?}", sent().next());
     ensure!(!managed.log().contains(" IKE_SA_INIT "), "{}", managed.log());
+    // Where it was is known to the next run of the service too, when nobody answers for its name.
+    endpoint.kill();
+    network.client.etc("hosts", "127.0.0.1 localhost\n10.99.0.2 vpn.example.test\n")?;
+    endpoint.start()?;
+    let said = endpoint.expect(11, &["connect", "address"])?;
+    ensure!(said.contains("leads to the gateway of the managed tunnel RA-VPN"), "{said}");
+    ensure!(sent().count() == 0, "by its address after a restart: {:?}", sent().next());
+    network.client.etc("hosts", &names)?;
     // The same tunnel, that gateway and this wire are good: it was EMS's word alone that kept them apart.
     endpoint.expect(0, &["unenroll"])?;
     endpoint.expect(0, &["connect", "alias"])?;

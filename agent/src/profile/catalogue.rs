@@ -118,9 +118,9 @@ impl Catalogue {
         known.insert(address.to_canonical())
     }
 
-    /// Tells whether an address of a tunnel's gateway is known by its name, or by having been there.
-    pub fn is_met(&self, name: &str) -> bool {
-        self.addresses.get(name).is_some_and(|known| !known.is_empty())
+    /// Returns the addresses at which a tunnel's gateway was met, or was found by its name.
+    pub fn addresses_of(&self, name: &str) -> impl Iterator<Item = IpAddr> {
+        self.addresses.get(name).into_iter().flatten().copied()
     }
 
     /// Returns the names of EMS's tunnels.

@@ -76,7 +76,9 @@ impl Hub {
 
     /// Returns those of the names that belong to managed gateways of which no address is known.
     fn unmet(&self, names: &[(String, String)], tunnel: &str) -> Vec<(String, String)> {
-        let unmet = |(managed, _): &&(String, String)| managed != tunnel && !self.catalogue.is_met(managed);
+        let unmet = |(managed, _): &&(String, String)| {
+            managed != tunnel && self.catalogue.addresses_of(managed).next().is_none()
+        };
         names.iter().filter(unmet).cloned().collect()
     }
 
@@ -226,15 +228,14 @@ impl Hub {
 }
 
 /// Looks gateways up, so that a tunnel to a managed one's address is known for what it is. Returns the names
-/// of which nobody said in time where they are, or that they are nowhere.
+/// of which nobody said in time where they are.
 async fn tell_addresses(names: Vec<(String, String)>, inbox: &Inbox) -> Vec<(String, String)> {
     let look_up = |(tunnel, name): (String, String)| {
         let inbox = inbox.clone();
         tokio::spawn(async move {
             match tokio::time::timeout(LOOK_UP_PATIENCE, look_up::addresses(&name)).await {
                 Ok(Ok(addresses)) => drop(inbox.send(Message::Addresses(tunnel, addresses))),
-                // What has no address, by the resolver's word, is not where another tunnel leads.
-                Ok(Err(error)) if look_up::is_nowhere(&error) => {}
+                // Whoever answers for the resolver could say that there is no such name.
                 Ok(Err(_)) | Err(_) => return Some((tunnel, name)),
             }
             None

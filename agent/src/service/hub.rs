@@ -340,6 +340,7 @@ impl Hub {
                 }
                 // A tunnel that waits for its verdict may lead to a managed gateway, as is seen only now.
                 if news {
+                    self.keep_gateways();
                     self.rejudge();
                 }
             }
@@ -485,7 +486,9 @@ impl Hub {
                 self.settle(name, Job::Nothing);
             }
             Effect::Met(address) => {
-                self.catalogue.remember_address(name, address);
+                if self.catalogue.remember_address(name, address) {
+                    self.keep_gateways();
+                }
                 // By another name, or by a redirect, a local tunnel may have come to a managed gateway.
                 if self.catalogue.find(name).is_some_and(|entry| entry.shadows.is_some()) {
                     let _ = self.inbox.send(Message::Rejudge);

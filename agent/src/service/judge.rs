@@ -224,6 +224,7 @@ impl Hub {
         self.examination.ems_is_awaited = false;
         self.examination.codes = Codes::default();
         self.catalogue.set_managed(BTreeMap::new());
+        self.keep_gateways();
         self.settle_own_tunnels();
         self.view.refresh(self.now_unix());
         self.rejudge();
@@ -493,6 +494,7 @@ impl Hub {
         let (tunnels, problems) = managed::tunnels(profile.content(), &self.paths.configuration);
         problems.iter().for_each(|problem| tracing::warn!(%problem, "EMS's profile"));
         self.catalogue.set_managed(tunnels);
+        self.recall_gateways();
         self.settle_own_tunnels();
         self.drop_vanished();
         self.revise();

@@ -53,15 +53,6 @@ pub async fn addresses(name: &str) -> io::Result<Vec<IpAddr>> {
     text.lines().map(|line| line.parse().map_err(io::Error::other)).collect()
 }
 
-/// Tells whether a look-up that failed is an answer: there is no such name, or it has no address. All else, such
-/// as a resolver that cannot be reached, says nothing of where the name leads.
-pub fn is_nowhere(error: &io::Error) -> bool {
-    let said = error.to_string();
-    // `gai_strerror` of EAI_NONAME and EAI_NODATA (glibc; musl; macOS).
-    let answers = ["not known", "No address associated", "Name does not resolve", "Name has no usable address"];
-    error.kind() == io::ErrorKind::InvalidInput || answers.iter().any(|answer| said.contains(answer))
-}
-
 /// The child: prints the addresses one a line, or what the resolver said.
 ///
 /// # Errors
@@ -89,15 +80,6 @@ mod tests {
     async fn an_address_is_its_own() {
         assert_eq!(addresses("192.0.2.1").await.unwrap(), ["192.0.2.1".parse::<IpAddr>().unwrap()]);
         assert_eq!(addresses("2001:db8::1").await.unwrap(), ["2001:db8::1".parse::<IpAddr>().unwrap()]);
-    }
-
-    #[test]
-    fn a_resolver_that_is_out_of_reach_says_nothing_of_a_name() {
-        let said = |text: &str| io::Error::other(format!("failed to lookup address information: {text}"));
-        assert!(is_nowhere(&said("Name or service not known")));
-        assert!(is_nowhere(&said("No address associated with hostname")));
-        assert!(!is_nowhere(&said("Temporary failure in name resolution")));
-        assert!(!is_nowhere(&io::ErrorKind::TimedOut.into()));
     }
 
     #[tokio::test]

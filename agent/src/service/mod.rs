@@ -66,4 +66,5 @@ mod told;
 pub mod unattended;
 mod waiting;
 mod watching;
+mod whereabouts;
 mod wireguard;
