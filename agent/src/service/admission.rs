@@ -181,7 +181,8 @@ impl Hub {
             return self.examination.gathered.is_some();
         }
         let since = |moment: Option<Timestamp>| moment.is_some_and(|moment| moment >= pending.asked);
-        if !since(self.examination.gathered) && !(since(self.examination.glimpsed) && self.is_seen_first(&entry)) {
+        let seen = since(self.examination.glimpsed) && self.is_seen_first(&entry);
+        if !(since(self.examination.gathered) || seen) {
             return false;
         }
         // A scan that is under way may be about to change the verdict, for better or worse.
