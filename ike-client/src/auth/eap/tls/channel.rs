@@ -261,7 +261,10 @@ fn feed(connection: &mut ClientConnection, stream: &mut Stream, octets: &[u8]) -
     let mut rest = octets;
     provider::drawing(stream, || {
         while !rest.is_empty() {
-            connection.read_tls(&mut rest).map_err(|error| TlsError::Handshake(error.to_string()))?;
+            // After its close_notify nothing is read any more, whatever is there.
+            if connection.read_tls(&mut rest).map_err(|error| TlsError::Handshake(error.to_string()))? == 0 {
+                return Err(TlsError::Handshake("the server has closed the channel".to_owned()));
+            }
             connection.process_new_packets().map_err(|error| TlsError::Handshake(error.to_string()))?;
         }
         Ok::<(), TlsError>(())

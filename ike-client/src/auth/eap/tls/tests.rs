@@ -74,6 +74,8 @@ pub(crate) struct Server {
     indicated: bool,
     answered: bool,
     pub heard: Vec<u8>,
+    /// Whether it closes the channel after the handshake, and goes on.
+    closes: bool,
 }
 
 impl Server {
@@ -109,6 +111,7 @@ impl Server {
             indicated: false,
             answered: false,
             heard: Vec::new(),
+            closes: false,
         }
     }
 
@@ -143,6 +146,17 @@ impl Server {
             if self.connection.process_new_packets().is_err() {
                 return vec![4, self.identifier, 0, 4];
             }
+        }
+        if self.closes && !self.connection.is_handshaking() {
+            self.connection.send_close_notify();
+            let mut out = Vec::new();
+            while self.connection.wants_write() {
+                self.connection.write_tls(&mut out).unwrap();
+            }
+            // More than is read at a time.
+            out.extend(vec![0; 12_000]);
+            let data = self.framing.send(out);
+            return self.packet(&data);
         }
         if !self.connection.is_handshaking() && self.speak() {
             return vec![3, self.identifier, 0, 4];
@@ -278,6 +292,18 @@ fn tls_1_2_and_1_3_end_with_the_key_that_the_server_has() {
         let ended = play(&mut peer, &mut server, &pki.client.1, "");
         let key = Secret::new(server.export(kind::TLS));
         assert_eq!(ended, Step::Success(EapKey::MasterSessionKey(key)));
+    }
+}
+
+#[test]
+fn attack_a_server_that_goes_on_after_its_close_is_refused_and_not_heard_for_ever() {
+    let pki = pki();
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let mut server = Server::new(&pki, &[version], Inside::Nothing { indicates: true });
+        server.closes = true;
+        let mut peer = peer(profile(&pki, EapMethod::Tls));
+        let ended = play(&mut peer, &mut server, &pki.client.1, "");
+        assert!(matches!(ended, Step::Failed { reason: EapFailure::Tls(TlsError::Handshake(_)), .. }), "{ended:?}");
     }
 }
 
