@@ -24,6 +24,10 @@ use crate::session::selectors::Ends;
 use crate::time::Timestamp;
 use crate::wire::{self, ExchangeType, KeyExchangeGroup, Notify, NotifyType, Payload, ProtocolId};
 
+/// How many CHILD SAs there are at a time, replaced ones too; a peer that makes more of them has to wait until some
+/// are gone.
+const MAXIMUM_CHILDREN: usize = 8;
+
 /// The own renewal that is under way.
 pub(super) struct ChildRekey {
     /// The CHILD SA that is renewed.
@@ -218,6 +222,9 @@ impl EstablishedSa {
         context: &mut Context,
         now: Timestamp,
     ) -> Result<Reply, CloseCause> {
+        if self.children.len() >= MAXIMUM_CHILDREN {
+            return Ok(NotifyType::TEMPORARY_FAILURE.into());
+        }
         let (Some(proposals), Some(theirs)) = (payloads.proposals(), payloads.nonce()) else {
             return Ok(NotifyType::INVALID_SYNTAX.into());
         };

@@ -27,6 +27,10 @@ use crate::session::proposal::{self, ChoiceError};
 use crate::time::Timestamp;
 use crate::wire::{ExchangeType, InitiatorSpi, Notify, NotifyType, Payload, ResponderSpi};
 
+/// How many IKE SAs there are beside the current one. Each is there for a moment; a peer that makes more of them
+/// meanwhile has to wait.
+const MAXIMUM_OTHERS: usize = 4;
+
 /// The own renewal that is under way.
 pub(super) struct IkeRekey {
     spi: InitiatorSpi,
@@ -158,7 +162,7 @@ impl EstablishedSa {
             Some(Task::CreateChild(_) | Task::RekeyChild(_) | Task::DeleteChild(_) | Task::Followup(_))
         );
         let has_candidate = self.others.iter().any(Other::is_candidate);
-        if which != Which::Current || busy || has_candidate {
+        if which != Which::Current || busy || has_candidate || self.others.len() >= MAXIMUM_OTHERS {
             return Ok(NotifyType::TEMPORARY_FAILURE.into());
         }
         let (Some(proposals), Some(theirs), Some(public)) =
