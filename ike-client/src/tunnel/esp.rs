@@ -97,6 +97,17 @@ impl EspEncapsulation {
         self.retiring.lock().unwrap_or_else(PoisonError::into_inner).push((inbound, now + GRACE));
     }
 
+    /// Starts the grace of every receiving half but the one of `keep`: another session has taken the place of the one
+    /// that they belong to, which says no more of them.
+    pub fn retire_others(&self, keep: EspSpi, now: Timestamp) {
+        let mut retiring = self.retiring.lock().unwrap_or_else(PoisonError::into_inner);
+        for entry in self.inbound.see().iter().map(|entry| entry.sa.spi()).filter(|spi| *spi != keep) {
+            if retiring.iter().all(|(spi, _)| *spi != entry) {
+                retiring.push((entry, now + GRACE));
+            }
+        }
+    }
+
     /// Forgets every SA.
     pub fn clear(&self) {
         self.outbound.update(|_| None);
@@ -346,6 +357,25 @@ pub(super) mod tests {
         assert_eq!(tally.read().unauthenticated, 1);
         assert_eq!((open(&esp, &early, &tally), tally.read().replayed), (0, 1), "a repetition is still one");
         assert_eq!((open(&esp, &late, &tally), esp.take_early()), (1, Vec::new()));
+    }
+
+    #[test]
+    fn what_another_session_left_is_opened_for_a_moment_and_no_longer() {
+        let (tally, at) = (Tally::default(), |seconds| Timestamp::from_start(Duration::from_secs(seconds)));
+        let (before, after, esp) = <(EspEncapsulation, EspEncapsulation, EspEncapsulation)>::default();
+        for (sender, spi) in [(&before, 0x1000), (&after, 0x2000)] {
+            for end in [sender, &esp] {
+                let (outbound, inbound) = child(spi);
+                end.install(outbound, inbound, false);
+            }
+        }
+        esp.retire_others(EspSpi(0x2000), at(1));
+        assert_eq!(open(&esp, &seal(&before, &tally).unwrap(), &tally), 1, "what is still on its way");
+        esp.retire_others(EspSpi(0x2000), at(4));
+        assert_eq!(esp.poll_timeout(), Some(at(1) + GRACE));
+        esp.handle_timeout(at(1) + GRACE);
+        assert_eq!(open(&esp, &seal(&before, &tally).unwrap(), &tally), 0);
+        assert_eq!(open(&esp, &seal(&after, &tally).unwrap(), &tally), 1);
     }
 
     #[test]

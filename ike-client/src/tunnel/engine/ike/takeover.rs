@@ -52,7 +52,9 @@ impl Engine<'_> {
             match event {
                 session::Event::ChildInstalled(child) if self.succession.may_take_over() => {
                     let shown = established::Child::of(&child);
+                    let inbound = child.inbound.spi();
                     self.esp.install(child.outbound, child.inbound, false);
+                    self.esp.retire_others(inbound, now);
                     self.traffic.settle();
                     self.traffic.deliver_early();
                     self.take_over(&shown, outbox, now);
