@@ -6,7 +6,7 @@ use super::path::{Path, Told};
 use super::race::Winner;
 use super::schedule::Candidate;
 use super::size::PathSize;
-use super::succession::{Came, REDIRECT_PERIOD, Succession, Wanted};
+use super::succession::{Came, SUCCESSION_PERIOD, Succession, Wanted};
 use super::traffic::Traffic;
 use super::{End, Owner};
 use crate::session::{self, CloseCause, CloseReason, Established, LocalSocket, OutboundFrom, SaKind, Session};
@@ -429,7 +429,7 @@ impl<'a> Engine<'a> {
             }
             session::Event::Redirected { to } => {
                 tracing::info!(%to, "the gateway redirects");
-                self.want_successor(Wanted::Redirect(to), REDIRECT_PERIOD, outbox, now);
+                self.want_successor(Wanted::Redirect(to), SUCCESSION_PERIOD, outbox, now);
             }
             session::Event::Ticket(ticket) => outbox.put(Event::Ticket { ticket }),
             session::Event::Probed { arrived, .. } => self.probed(arrived, outbox, now),

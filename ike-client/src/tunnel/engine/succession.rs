@@ -31,10 +31,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The questions of each session are numbered from a multiple of this.
 const QUESTIONS: u64 = 1 << 32;
-/// No more redirects of a tunnel that stands are followed in [`REDIRECT_PERIOD`] (RFC 5685 §7).
-const MAXIMUM_REDIRECTS: usize = 5;
-/// See [`MAXIMUM_REDIRECTS`].
-pub const REDIRECT_PERIOD: Duration = Duration::from_secs(300);
+/// No more successors are made in [`SUCCESSION_PERIOD`], whether the gateway redirects (RFC 5685 §7) or wants another
+/// proof.
+const MAXIMUM_SUCCESSORS: usize = 5;
+/// See [`MAXIMUM_SUCCESSORS`].
+pub const SUCCESSION_PERIOD: Duration = Duration::from_secs(300);
 
 /// The sessions beside the one that stands.
 pub struct Succession {
@@ -52,8 +53,8 @@ pub struct Succession {
     /// Whether the successor was given up and only says farewell.
     given_up: bool,
     predecessor: Option<Beside>,
-    /// When redirects were followed.
-    redirects: VecDeque<Timestamp>,
+    /// When successors were begun.
+    begun: VecDeque<Timestamp>,
 }
 
 /// What a successor is wanted for.
@@ -112,21 +113,19 @@ impl Succession {
             successor: None,
             given_up: false,
             predecessor: None,
-            redirects: VecDeque::new(),
+            begun: VecDeque::new(),
         }
     }
 
-    /// Notes that a successor is wanted; false when one is on its way, or redirects have no end.
+    /// Notes that a successor is wanted; false when it is wanted already or on its way, or there is no end of them.
     pub fn want(&mut self, wanted: Wanted, now: Timestamp) -> bool {
-        if self.successor.is_some() || self.opening.is_some() {
+        if self.successor.is_some() || self.opening.is_some() || self.wanted.as_ref() == Some(&wanted) {
             return false;
         }
-        if let Wanted::Redirect(to) = &wanted {
-            self.redirects.retain(|at| now < *at + REDIRECT_PERIOD);
-            if self.redirects.len() >= MAXIMUM_REDIRECTS {
-                tracing::warn!(%to, "gateways redirect without end: this one is not followed");
-                return false;
-            }
+        self.begun.retain(|at| now < *at + SUCCESSION_PERIOD);
+        if self.begun.len() >= MAXIMUM_SUCCESSORS {
+            tracing::warn!(?wanted, "the gateway wants successors without end: there is none for now");
+            return false;
         }
         self.wanted = Some(wanted);
         true
@@ -143,6 +142,9 @@ impl Succession {
         names: &NameService,
         now: Timestamp,
     ) {
+        if self.wanted.is_some() {
+            self.begun.push_back(now);
+        }
         match self.wanted.take() {
             None => tracing::debug!("no successor is wanted"),
             Some(Wanted::Reauthentication) => {
@@ -152,7 +154,6 @@ impl Succession {
                 self.start(configuration, (local, remote), None, tunnel, now);
             }
             Some(Wanted::Redirect(to)) => {
-                self.redirects.push_back(now);
                 let (port, family, mark) = (tunnel.port, tunnel.family, tunnel.firewall_mark);
                 let (names, name) = (names.clone(), to.to_string());
                 self.opening = Some(Box::pin(async move {
@@ -391,16 +392,26 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_wanted_already_is_not_wanted_again() {
+        let mut succession = Succession::new("vpn.example.test".to_owned(), Remembered::default());
+        let now = Timestamp::from_start(Duration::from_secs(1000));
+        assert!(succession.want(Wanted::Reauthentication, now));
+        assert!(!succession.want(Wanted::Reauthentication, now));
+        assert!(succession.want(Wanted::Redirect(RedirectTarget::Name("gw2.example.test".to_owned())), now));
+    }
+
+    #[test]
     fn redirects_without_end_are_not_followed() {
         let mut succession = Succession::new("vpn.example.test".to_owned(), Remembered::default());
         let to = RedirectTarget::Name("gw2.example.test".to_owned());
         let mut followed = |seconds: u64| {
             let now = Timestamp::from_start(Duration::from_secs(1000 + seconds));
             let allowed = succession.want(Wanted::Redirect(to.clone()), now);
-            succession.redirects.extend(allowed.then_some(now));
+            succession.begun.extend(allowed.then_some(now));
+            succession.wanted = None;
             allowed
         };
-        assert_eq!((0..20).filter(|_| followed(0)).count(), MAXIMUM_REDIRECTS);
+        assert_eq!((0..20).filter(|_| followed(0)).count(), MAXIMUM_SUCCESSORS);
         assert!(!followed(299));
         assert!(followed(300));
     }
