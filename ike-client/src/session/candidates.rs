@@ -42,9 +42,29 @@ pub(super) struct Candidates {
     later_answers_until: Option<Timestamp>,
     /// Why candidates failed, the last one last, with what is left to be said to it.
     failure: Option<(CloseCause, State)>,
+    /// Whether no signature was given to one. What it announced decides whether the own key can sign, and anybody may
+    /// have announced that.
+    unsigned: bool,
+    /// What the keys of each answer so far are known by.
+    keys: Vec<Vec<u8>>,
     /// Questions that stand, and answers that were given.
     asked: Vec<(RequestId, Request)>,
     given: Vec<(Request, Answer)>,
+}
+
+/// What an answer brought.
+enum Brought {
+    Negotiated(Box<Negotiated>),
+    Resumed(Resumed),
+}
+
+impl Brought {
+    fn negotiated(&self) -> &Negotiated {
+        match self {
+            Self::Negotiated(negotiated) => negotiated,
+            Self::Resumed(resumed) => &resumed.negotiated,
+        }
+    }
 }
 
 /// The first message, which stays open to answers.
@@ -71,6 +91,8 @@ impl Candidates {
             known: Vec::new(),
             later_answers_until: None,
             failure: None,
+            unsigned: false,
+            keys: Vec::new(),
             asked: Vec::new(),
             given: Vec::new(),
         }))
@@ -128,7 +150,10 @@ impl Candidates {
                 let farewell = farewell.receive(datagram, message, context, now);
                 (cause, farewell)
             });
-            return State::Candidates(self);
+            // Whoever has failed may have named himself as another does.
+            if !self.under_way.iter().any(|state| state.spis() == Some(spis)) {
+                return State::Candidates(self);
+            }
         }
         if !self.under_way.iter().any(|state| state.spis() == Some(spis)) {
             context.counters.foreign += 1;
@@ -165,21 +190,31 @@ impl Candidates {
             context.counters.unexpected += 1;
             return State::Candidates(self);
         }
-        let next = match &mut self.opening {
-            Opening::Init(awaiting) => awaiting.receive(datagram, message, context, now).map(|brought| {
-                brought.map(|negotiated: Box<Negotiated>| {
+        let brought = match &mut self.opening {
+            Opening::Init(awaiting) => {
+                awaiting.receive(datagram, message, context, now).map(|brought| brought.map(Brought::Negotiated))
+            }
+            Opening::Resumption(awaiting) => {
+                awaiting.receive(datagram, message, context, now).map(|brought| brought.map(Brought::Resumed))
+            }
+        };
+        let next = match brought {
+            Ok(Some(brought)) if self.is_a_copy(brought.negotiated()) => {
+                context.counters.unexpected += 1;
+                Ok(None)
+            }
+            Ok(Some(Brought::Negotiated(negotiated))) => {
+                context.float();
+                Ok(Some(intermediate::begin(negotiated, context, now)))
+            }
+            Ok(Some(Brought::Resumed(Resumed { negotiated, identities, floats }))) => {
+                if floats {
                     context.float();
-                    intermediate::begin(negotiated, context, now)
-                })
-            }),
-            Opening::Resumption(awaiting) => awaiting.receive(datagram, message, context, now).map(|brought| {
-                brought.map(|Resumed { negotiated, identities, floats }| {
-                    if floats {
-                        context.float();
-                    }
-                    auth::resume(negotiated, identities, context, now)
-                })
-            }),
+                }
+                Ok(Some(auth::resume(negotiated, identities, context, now)))
+            }
+            Ok(None) => Ok(None),
+            Err(cause) => Err(cause),
         };
         match next {
             Ok(None) => State::Candidates(self),
@@ -194,6 +229,22 @@ impl Candidates {
             }
             Err(cause) => State::closed(cause, context),
         }
+    }
+
+    /// Tells whether an answer leads to the keys that another one led to before, as one does of which an octet was
+    /// changed that no key comes from. Nothing may be sealed with them a second time, from the first number on. Which of
+    /// the two the gateway has sent its AUTH says: as long as that is awaited either will do.
+    fn is_a_copy(&mut self, negotiated: &Negotiated) -> bool {
+        let keys = negotiated.known_by();
+        if !self.keys.contains(&keys) {
+            self.keys.push(keys);
+            return false;
+        }
+        let known = self.under_way.iter_mut().filter_map(State::negotiated_mut);
+        if let Some(first) = known.into_iter().find(|first| first.known_by() == keys) {
+            first.may_also_be(negotiated);
+        }
+        true
     }
 
     /// Lets each candidate take a step, and looks what became of it.
@@ -230,7 +281,7 @@ impl Candidates {
     fn conclude(mut self: Box<Self>, context: &mut Context, now: Timestamp) -> State {
         let over = self.later_answers_until.is_none_or(|until| until <= now);
         match self.failure.take() {
-            Some((cause, farewell)) if is_ours(&cause) || (self.under_way.is_empty() && over) => {
+            Some((cause, farewell)) if self.is_ours(&cause) || (self.under_way.is_empty() && over) => {
                 context.requests.clear();
                 context.tell(Event::Closed { cause });
                 farewell
@@ -240,6 +291,11 @@ impl Candidates {
                 State::Candidates(self)
             }
         }
+    }
+
+    /// Tells whether a candidate ended by what this side did or could not do: then no other one would do better.
+    const fn is_ours(&self, cause: &CloseCause) -> bool {
+        is_ours(cause) && !(self.unsigned && matches!(cause, CloseCause::InputRefused { .. }))
     }
 
     /// Withdraws questions that stand already for another candidate: its answer will do for all.
@@ -300,8 +356,10 @@ impl Candidates {
         now: Timestamp,
     ) -> State {
         let question = self.asked.iter().find(|(known, _)| *known == id).map(|(_, request)| request.clone());
-        if let (Some(request), false) = (question, matches!(answer, Answer::Refused { .. })) {
-            self.given.push((request, answer.clone()));
+        match (question, &answer) {
+            (Some(Request::Sign { .. }), Answer::Refused { .. }) => self.unsigned = true,
+            (_, Answer::Refused { .. }) | (None, _) => {}
+            (Some(request), answer) => self.given.push((request, answer.clone())),
         }
         self.drive(context, now, |state, context| match state.question() {
             Some(question) if question.id == id => state.answer(answer.clone(), context, now),
@@ -378,8 +436,7 @@ fn take_cause(context: &mut Context) -> Option<CloseCause> {
     }
 }
 
-/// Tells whether a candidate ended by what this side did or could not do: then no other one would do
-/// better.
+/// Tells whether a cause is what this side did or could not do.
 const fn is_ours(cause: &CloseCause) -> bool {
     matches!(
         cause,

@@ -17,12 +17,16 @@ use super::context::{Context, Path};
 use super::event::Nat;
 use super::ike_sa::IkeSa;
 use super::output::TimerName;
+use super::payloads::Payloads;
 use super::ppk::{self, Ppk};
 use super::state::State;
 use super::{intermediate, nat, proposal, redirect};
 use crate::auth::signature::SignatureHashes;
+use crate::crypto::Secret;
+use crate::crypto::hash::Digest;
 use crate::crypto::kex::{KeyExchange, KeyExchangeError};
 use crate::crypto::keys::Nonces;
+use crate::crypto::suite::IkeSuite;
 use crate::crypto::transform::Group;
 use crate::exchange::OutgoingWindow;
 use crate::exchange::window::Due;
@@ -37,6 +41,8 @@ use refusals::{Refusals, Verdict};
 
 /// In how many groups the request goes out.
 const MAXIMUM_ATTEMPTS: usize = 4;
+/// How many answers that lead to the same keys are held against the gateway's AUTH.
+const MAXIMUM_COPIES: usize = 4;
 /// From how many whole answers a key is derived, which is what they cost.
 const MAXIMUM_ANSWERS: u8 = 16;
 
@@ -67,12 +73,17 @@ struct Attempt {
 /// What IKE_SA_INIT brought.
 pub(super) struct Negotiated {
     pub sa: IkeSa,
+    /// SK_d as it first was: a post-quantum key and additional key exchanges change it.
+    pub first_sk_d: Secret,
     pub initiator_nonce: Vec<u8>,
     pub responder_nonce: Vec<u8>,
     /// The first message of this side, as AUTH covers it.
     pub request: Vec<u8>,
-    /// The first message of the gateway, as its AUTH covers it.
-    pub response: Vec<u8>,
+    /// The first message of the gateway, as its AUTH covers it. Where somebody has sent a copy of it that leads to the
+    /// same keys, one of these.
+    pub responses: Vec<Vec<u8>>,
+    /// What it said beside the keys.
+    pub hints: Hints,
     /// What the gateway can check in method 14.
     pub announced: SignatureHashes,
     /// Whether the gateway can do without a CHILD SA at first (RFC 6023).
@@ -84,7 +95,56 @@ pub(super) struct Negotiated {
     pub negotiation_ends: Timestamp,
 }
 
+/// What an answer says that no key comes from, and that this side acts on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Hints {
+    pub suite: IkeSuite,
+    pub announced: SignatureHashes,
+    pub fragmentation: bool,
+    pub childless: bool,
+    pub several_authentications: bool,
+    pub post_quantum_key: bool,
+    pub nat: Option<Nat>,
+}
+
+impl Hints {
+    /// Reads them.
+    pub(super) fn of(suite: IkeSuite, nat: Option<Nat>, payloads: Payloads<'_>) -> Self {
+        let says = |kind| payloads.notify(kind).is_some();
+        let announced = payloads
+            .notify(NotifyType::SIGNATURE_HASH_ALGORITHMS)
+            .and_then(|notify| SignatureHashes::decode(&notify.data).ok())
+            .unwrap_or_default();
+        Self {
+            suite,
+            announced,
+            fragmentation: says(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED),
+            childless: says(NotifyType::CHILDLESS_IKEV2_SUPPORTED),
+            several_authentications: says(NotifyType::MULTIPLE_AUTH_SUPPORTED),
+            post_quantum_key: says(NotifyType::USE_PPK),
+            nat,
+        }
+    }
+}
+
 impl Negotiated {
+    /// Returns what the keys are known by: two answers that share it must not be gone on with side by side. The suite
+    /// is no part of it, since two ciphers may make the same stream of one key.
+    pub(super) fn known_by(&self) -> Vec<u8> {
+        let spi = self.sa.spis.responder.to_bytes();
+        let length = self.responder_nonce.len().to_be_bytes();
+        let parts: [&[u8]; 4] = [&spi, &length, &self.responder_nonce, self.first_sk_d.expose()];
+        Digest::Sha256.of(&parts).as_ref().to_vec()
+    }
+
+    /// Notes that the gateway may have sent that answer instead, which leads to the same keys. One that says something
+    /// else is left out: what it says was not acted on.
+    pub(super) fn may_also_be(&mut self, other: &Self) {
+        if self.hints == other.hints && self.responses.len() < MAXIMUM_COPIES {
+            self.responses.extend(other.responses.iter().cloned());
+        }
+    }
+
     /// Returns the nonces for key derivation.
     pub(super) fn nonces(&self) -> Nonces<'_> {
         Nonces { initiator: &self.initiator_nonce, responder: &self.responder_nonce }

@@ -18,7 +18,7 @@ use super::cause::CloseCause;
 use super::configuration::Configuration;
 use super::context::{Context, Path};
 use super::ike_sa::{IkeSa, Spis};
-use super::init::{Negotiated, from_the_start};
+use super::init::{Hints, Negotiated, from_the_start};
 use super::nat;
 use super::output::{LocalSocket, TimerName};
 use super::payloads::Payloads;
@@ -262,18 +262,21 @@ impl AwaitingResumeResponse {
         let nonces = Nonces { initiator: &self.nonce, responder: theirs };
         let ends = IkeSpis { initiator: spis.initiator.to_bytes(), responder: spis.responder.to_bytes() };
         let keys = IkeKeys::resume(&ticket.suite, &ticket.sk_d, nonces, ends)?;
-        let fragmentation = payloads.notify(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED).is_some();
-        let sa = IkeSa::new(spis, Side::Initiator, ticket.suite, keys, (1, 0), fragmentation)?;
+        let hints = Hints::of(ticket.suite, nat, payloads);
+        let first_sk_d = keys.sk_d.clone();
+        let sa = IkeSa::new(spis, Side::Initiator, ticket.suite, keys, (1, 0), hints.fragmentation)?;
         let negotiated = Negotiated {
             sa,
+            first_sk_d,
             initiator_nonce: self.nonce.clone(),
             responder_nonce: theirs.to_vec(),
             request: self.request.clone(),
-            response: datagram.to_vec(),
+            responses: vec![datagram.to_vec()],
             announced: SignatureHashes::default(),
             ppk: if ticket.post_quantum { Ppk::InUse } else { Ppk::Unused },
             several_authentications: false,
-            childless: payloads.notify(NotifyType::CHILDLESS_IKEV2_SUPPORTED).is_some(),
+            childless: hints.childless,
+            hints,
             nat: nat.unwrap_or_default(),
             negotiation_ends: self.negotiation_ends,
         };

@@ -240,7 +240,8 @@ impl State {
         }
     }
 
-    fn negotiated_mut(&mut self) -> Option<&mut Negotiated> {
+    /// Returns what IKE_SA_INIT brought, while the IKE SA is half-open.
+    pub(super) fn negotiated_mut(&mut self) -> Option<&mut Negotiated> {
         match self {
             Self::AwaitingIntermediateResponse(state) => Some(&mut state.negotiated),
             Self::AwaitingPpk(state) => Some(&mut state.negotiated),

@@ -166,11 +166,14 @@ impl Negotiated {
         [octets, self.sa.intermediate_octets()].concat()
     }
 
-    /// Returns what the gateway's AUTH covers.
-    pub(super) fn gateway_octets(&self, identity: &Identification) -> Vec<u8> {
+    /// Returns what the gateway's AUTH covers, for each first message that may be the gateway's: one of them must do.
+    pub(super) fn gateway_octets(&self, identity: &Identification) -> Vec<Vec<u8>> {
         let keys = &self.sa.keys;
         let sk_pr = keys.sk_pr.expose();
-        let octets = signed_octets(keys.prf, sk_pr, &self.response, &self.initiator_nonce, &identity.body());
-        [octets, self.sa.intermediate_octets()].concat()
+        let octets = |response: &Vec<u8>| {
+            let octets = signed_octets(keys.prf, sk_pr, response, &self.initiator_nonce, &identity.body());
+            [octets, self.sa.intermediate_octets()].concat()
+        };
+        self.responses.iter().map(octets).collect()
     }
 }

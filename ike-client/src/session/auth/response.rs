@@ -155,7 +155,8 @@ impl AwaitingFinalAuth {
         let key = key.secret(keys.sk_pr.expose());
         let good = authentication.method == AuthenticationMethod::SHARED_KEY
             && gateway.is_some_and(|gateway| {
-                psk::verify(keys.prf, key, &negotiated.gateway_octets(&gateway), &authentication.data)
+                let octets = negotiated.gateway_octets(&gateway);
+                octets.iter().any(|octets| psk::verify(keys.prf, key, octets, &authentication.data))
             });
         if !good {
             let why = DistrustReason::LoginKeyMissing;

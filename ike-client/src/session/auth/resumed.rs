@@ -3,8 +3,9 @@
 use super::establish::establish;
 use super::own::OwnProof;
 use super::request::{first_request, warnings};
-use crate::auth::Identity;
+use super::verification::first_proof;
 use crate::auth::gateway::{self, Claim};
+use crate::auth::{GatewayRejected, Identity};
 use crate::session::cause::{CloseCause, DistrustReason, LikelyCause, SaKind};
 use crate::session::child::FirstChild;
 use crate::session::closing;
@@ -61,9 +62,12 @@ impl AwaitingResumedAuth {
             return closing::farewell(negotiated.sa, cause, context, now);
         };
         let octets = negotiated.gateway_octets(theirs);
-        let claim = Claim { identity: theirs, authentication, certificates: &[], octets: &octets };
         let keys = &negotiated.sa.keys;
-        match gateway::prove_by_resumption(&claim, keys.prf, keys.sk_pr.expose(), &gateway) {
+        let proof = first_proof(&octets, |octets| {
+            let claim = Claim { identity: theirs, authentication, certificates: &[], octets };
+            gateway::prove_by_resumption(&claim, keys.prf, keys.sk_pr.expose(), &gateway)
+        });
+        match proof.unwrap_or(Err(GatewayRejected::SharedKeyMismatch)) {
             Ok(proven) => {
                 context.gateway_proven = true;
                 let warnings = warnings(context, None);

@@ -26,13 +26,13 @@ pub(super) fn verify(
     let authentication = payloads.authentication().ok_or_else(missing)?;
     let certificates: Vec<_> = payloads.certificates().cloned().collect();
     let octets = negotiated.gateway_octets(identity);
-    let claim = Claim { identity, authentication, certificates: &certificates, octets: &octets };
     let configuration = &context.configuration;
     let expected = configuration.remote_identity.as_ref();
     let proven = match (&configuration.gateway_auth, psk) {
-        (GatewayAuthentication::PreSharedKey, Some(psk)) => {
+        (GatewayAuthentication::PreSharedKey, Some(psk)) => first_proof(&octets, |octets| {
+            let claim = Claim { identity, authentication, certificates: &certificates, octets };
             gateway::prove_by_psk(&claim, negotiated.sa.keys.prf, psk.expose(), expected)
-        }
+        }),
         // Where the login is the proof, a response without EAP proves nothing.
         (GatewayAuthentication::PreSharedKey, None) | (GatewayAuthentication::Eap, _) => return Err(missing()),
         (GatewayAuthentication::Certificate { anchors, spki_pins, allow_rsa_sha1, revocation }, _) => {
@@ -45,10 +45,24 @@ pub(super) fn verify(
                 announced_by_gateway: &negotiated.announced,
                 allow_rsa_sha1: *allow_rsa_sha1,
             };
-            gateway::prove_by_certificate(&claim, &trust, &signatures, context.unix(now))
+            first_proof(&octets, |octets| {
+                let claim = Claim { identity, authentication, certificates: &certificates, octets };
+                gateway::prove_by_certificate(&claim, &trust, &signatures, context.unix(now))
+            })
         }
     };
+    let proven = proven.ok_or_else(missing)?;
     proven.map_err(|rejected| CloseCause::GatewayNotTrusted { why: rejected.into() })
+}
+
+/// Returns the proof by one of the first messages that may be the gateway's, or why the first of them proves nothing.
+/// None where there is none.
+pub(super) fn first_proof(
+    octets: &[Vec<u8>],
+    prove: impl Fn(&[u8]) -> Result<GatewayProven, GatewayRejected>,
+) -> Option<Result<GatewayProven, GatewayRejected>> {
+    let (first, others) = octets.split_first()?;
+    Some(prove(first).or_else(|rejected| others.iter().find_map(|octets| prove(octets).ok()).ok_or(rejected)))
 }
 
 /// Returns what of `fetched` is believed of the gateway's certificates and is worth knowing the next time. To be

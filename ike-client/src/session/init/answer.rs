@@ -1,7 +1,6 @@
 //! A whole answer to IKE_SA_INIT: what the gateway chose is checked, and the keys are derived.
 
-use super::{AwaitingInitResponse, Negotiated};
-use crate::auth::signature::SignatureHashes;
+use super::{AwaitingInitResponse, Hints, Negotiated};
 use crate::crypto::keys::{IkeKeys, IkeSpis, Nonces, Side};
 use crate::crypto::suite::IkeSuite;
 use crate::session::cause::CloseCause;
@@ -11,7 +10,7 @@ use crate::session::ike_sa::{IkeSa, Spis};
 use crate::session::output::LocalSocket;
 use crate::session::payloads::Payloads;
 use crate::session::{intermediate, nat, ppk, proposal};
-use crate::wire::{self, Message, NotifyType, Proposal, ResponderSpi};
+use crate::wire::{self, Message, Proposal, ResponderSpi};
 
 /// The payloads that a whole answer must have.
 pub(super) struct Answer<'a> {
@@ -44,13 +43,7 @@ impl AwaitingInitResponse {
             None if self.path.socket == LocalSocket::Encapsulated => Nat::default(),
             None => return Err(CloseCause::PeerIncompatible { what: "ESP outside UDP".to_owned() }),
         };
-        let announced = payloads
-            .notify(NotifyType::SIGNATURE_HASH_ALGORITHMS)
-            .and_then(|notify| SignatureHashes::decode(&notify.data).ok())
-            .unwrap_or_default();
-        let fragmentation = payloads.notify(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED).is_some();
-        let several_authentications = payloads.notify(NotifyType::MULTIPLE_AUTH_SUPPORTED).is_some();
-        let childless = payloads.notify(NotifyType::CHILDLESS_IKEV2_SUPPORTED).is_some();
+        let hints = Hints::of(suite, Some(nat), payloads);
         intermediate::check(&suite, payloads)?;
         let ppk = ppk::agreed(&context.configuration, payloads)?;
         let other_group = || CloseCause::misbehaved("the key exchange is of another group than the chosen proposal");
@@ -62,14 +55,16 @@ impl AwaitingInitResponse {
         let keys = IkeKeys::derive(&suite, &shared, nonces, ends);
         let keys = keys.map_err(|error| CloseCause::misbehaved(error.to_string()))?;
         Ok(Box::new(Negotiated {
-            sa: IkeSa::new(spis, Side::Initiator, suite, keys, (1, 0), fragmentation)?,
+            first_sk_d: keys.sk_d.clone(),
+            sa: IkeSa::new(spis, Side::Initiator, suite, keys, (1, 0), hints.fragmentation)?,
             initiator_nonce: self.nonce.clone(),
             responder_nonce: answer.nonce.to_vec(),
             request: attempt.request.clone(),
-            response: answer.datagram.to_vec(),
-            announced,
-            childless,
-            several_authentications,
+            responses: vec![answer.datagram.to_vec()],
+            announced: hints.announced.clone(),
+            childless: hints.childless,
+            several_authentications: hints.several_authentications,
+            hints,
             nat,
             ppk,
             negotiation_ends: self.negotiation_ends,

@@ -238,6 +238,35 @@ fn the_hashes_that_the_gateway_announced_go_with_the_request() {
     }
 }
 
+#[test]
+fn attack_an_answer_by_which_the_own_key_cannot_sign_ends_nobody_but_its_sender() {
+    let authority = Authority::new();
+    let (_, chain) = authority.issue("carol.example.test", &PKCS_ECDSA_P256_SHA256);
+    let configuration = Configuration {
+        gateway_auth: by_certificate(vec![authority.der.clone()]),
+        client_auth: ClientAuthentication::Certificate { chain },
+        ..configuration()
+    };
+    let mut gateway = Gateway::new(configuration.clone(), Behaviour::default());
+    let mut forger =
+        Gateway::new(configuration.clone(), Behaviour { knows_digital_signatures: false, ..Behaviour::default() });
+    forger.draw_from(7);
+    let mut client = client(configuration);
+    let request = sent_one(&mut client);
+    let refused = || Answer::Refused { because: "the key cannot sign that".to_owned() };
+    for (from, is_last) in [(&mut forger, false), (&mut gateway, true)] {
+        for answer in from.take(&request, at(0)) {
+            client.handle_datagram(&answer, gateway_address(), at(0));
+        }
+        let (id, question) = requested(&mut client);
+        assert!(matches!(question, Request::Sign { .. }));
+        client.handle_response(id, refused(), at(0)).unwrap();
+        assert!(!client.is_closed(), "the gateway may still answer, after this one: {is_last}");
+    }
+    nobody_else_answers(&mut client);
+    assert!(matches!(closed(&mut client), CloseCause::InputRefused { .. }));
+}
+
 /// A client that wants to know whether the gateway's certificate was revoked, against a gateway whose certificate
 /// names a list; the question is asked.
 fn inquiring(authority: &Authority, policy: RevocationPolicy, behaviour: Behaviour) -> (Session, Gateway, Vec<u8>) {

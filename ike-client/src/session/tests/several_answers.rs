@@ -60,6 +60,50 @@ fn attack_a_whole_forged_answer_first_does_not_stop_the_real_one() {
     assert_eq!(client.state_name(), "established");
 }
 
+/// Returns an answer with one bit changed that no key comes from: a flag that means nothing.
+fn copied(answer: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    let mut copy = answer.to_vec();
+    copy[0][19] ^= 0x40;
+    copy
+}
+
+#[test]
+fn attack_a_copy_of_the_real_answer_makes_no_second_user_of_its_keys() {
+    for copy_comes_first in [false, true] {
+        let mut gateway = Gateway::new(configuration(), Behaviour::default());
+        let mut client = client(configuration());
+        let request = sent_one(&mut client);
+        let real = gateway.take(&request, at(0));
+        let copy = copied(&real);
+        let (first, second) = if copy_comes_first { (&copy, &real) } else { (&real, &copy) };
+        give_init(&mut client, first, at(0));
+        give_init(&mut client, second, at(0));
+        assert_eq!(under_way(&client), 1);
+        answer_psk(&mut client, PSK, at(0));
+        // One IKE_AUTH: two would be two messages under one key and one number.
+        let request = sent_one(&mut client);
+        give(&mut client, &gateway.take(&request, at(0)), at(0));
+        assert_eq!(client.state_name(), "established", "copy first: {copy_comes_first}");
+    }
+}
+
+#[test]
+fn attack_keys_that_a_copy_has_used_up_are_not_used_from_the_start_again() {
+    let mut gateway = Gateway::new(configuration(), Behaviour::default());
+    let mut client = client(configuration());
+    let request = sent_one(&mut client);
+    let real = gateway.take(&request, at(0));
+    give_init(&mut client, &copied(&real), at(0));
+    answer_psk(&mut client, PSK, at(0));
+    // The gateway's AUTH covers what it sent, which is not here.
+    let request = sent_one(&mut client);
+    give(&mut client, &gateway.take(&request, at(0)), at(0));
+    assert_eq!(under_way(&client), 0);
+    sent(&mut client);
+    give_init(&mut client, &real, at(0));
+    assert_eq!((under_way(&client), sent(&mut client).len()), (0, 0));
+}
+
 #[test]
 fn attack_an_impostor_that_goes_all_the_way_fails_alone() {
     for real_comes_late in [false, true] {
