@@ -11,19 +11,33 @@ use std::time::Duration;
 const NFT: &str = "/usr/sbin/nft";
 
 pub(in crate::collect) fn firewall(context: &Context, processes: &Observation<ProcessList>) -> Look<Firewall> {
-    if let Ok(Some(configuration)) = text(context, "/etc/ufw/ufw.conf")
-        && configuration.lines().any(|line| line.trim().eq_ignore_ascii_case("ENABLED=yes"))
-    {
-        return Look::known(Firewall { active: true, provider: "ufw".to_owned() }, "/etc/ufw/ufw.conf");
-    }
+    let ufw = || {
+        let Ok(Some(configuration)) = text(context, "/etc/ufw/ufw.conf") else { return false };
+        configuration.lines().any(|line| line.trim().eq_ignore_ascii_case("ENABLED=yes"))
+    };
     // firewalld is a script: its executable is the interpreter, so the kernel's name tells.
-    if processes.known().is_some_and(|list| list.processes.iter().any(|process| process.name == "firewalld")) {
-        return Look::known(Firewall { active: true, provider: "firewalld".to_owned() }, "process table");
-    }
+    let firewalld =
+        || processes.known().is_some_and(|list| list.processes.iter().any(|process| process.name == "firewalld"));
+    let manager = [("ufw", ufw()), ("firewalld", firewalld())].into_iter().find_map(|(name, is)| is.then_some(name));
     if !context.is_running_system() {
-        return Look::not_below_another_root();
+        return match manager {
+            Some(name) => Look::known(Firewall { active: true, provider: name.to_owned() }, "files and processes"),
+            None => Look::not_below_another_root(),
+        };
     }
-    Look::new(ruleset(&context.settings.own_table_prefix, context.settings.limit / 2), "nft list ruleset")
+    // Anybody can give a process a name, and rules can be gone from under a manager: the kernel is asked.
+    let held = ruleset(&context.settings.own_table_prefix, context.settings.limit / 2);
+    Look::new(named(held, manager), "nft list ruleset")
+}
+
+/// Gives what filters the name of the program that manages it.
+fn named(held: Observation<Firewall>, manager: Option<&str>) -> Observation<Firewall> {
+    match (held, manager) {
+        (Observation::Known(Firewall { active: true, .. }), Some(name)) => {
+            Observation::Known(Firewall { active: true, provider: name.to_owned() })
+        }
+        (held, _) => held,
+    }
 }
 
 /// Asks `nft` for the kernel's rules.
@@ -111,6 +125,14 @@ mod tests {
         assert!(judged(&format!(r#"{{"nftables":[{}]}}"#, chain("drop", "filter"))));
         assert!(!judged(&format!(r#"{{"nftables":[{}]}}"#, chain("accept", "filter"))));
         assert!(judged(&format!(r#"{{"nftables":[{},{rule}]}}"#, chain("accept", "filter"))));
+    }
+
+    #[test]
+    fn a_manager_without_rules_in_the_kernel_filters_nothing() {
+        let held = |active| Observation::Known(Firewall { active, provider: String::new() });
+        assert_eq!(named(held(true), Some("ufw")).known().map(|found| found.provider.as_str()), Some("ufw"));
+        assert_eq!(named(held(false), Some("firewalld")).known().map(|found| found.active), Some(false));
+        assert!(named(Observation::Denied("no right".into()), Some("firewalld")).known().is_none());
     }
 
     #[test]
