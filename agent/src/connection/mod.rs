@@ -291,6 +291,15 @@ impl Connection {
         changed && matches!(self, Self::Connected(_))
     }
 
+    /// Returns the device of the tunnel that stands.
+    pub fn device(&self) -> Option<&str> {
+        match self {
+            Self::Connected(session) => Some(&session.tunnel.device),
+            Self::Connecting(Attempt { stage: Stage::Network(tunnel), .. }) => Some(&tunnel.device),
+            _ => None,
+        }
+    }
+
     /// Tells whether it rests: nothing happens to it unless somebody or something asks.
     pub const fn rests(&self) -> bool {
         matches!(self, Self::Disconnected { .. } | Self::Blocked { .. })

@@ -238,6 +238,10 @@ impl Hub {
             return;
         }
         self.examination.gathering = Gathering::UnderWay;
+        // A tunnel gives no address by which it is allowed, whatever its device is called.
+        for device in self.connections.values().filter_map(Connection::device) {
+            self.examination.collector.ignore(device);
+        }
         let tunnels = self.entries();
         let asked = self.view.asked(tunnels.iter().map(|(_, entry)| &entry.tunnel));
         let mut files = self.examination.collector.telling_paths(&asked);

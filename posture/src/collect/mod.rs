@@ -53,7 +53,7 @@ use crate::rules::Asked;
 use look::{Bench, Look};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// What a collector may be told.
@@ -111,7 +111,7 @@ pub struct Glimpse {
 /// Looks at one system.
 #[derive(Debug)]
 pub struct Collector {
-    context: Arc<Context>,
+    context: Mutex<Arc<Context>>,
     bench: Bench,
     files: files::Files,
 }
@@ -143,15 +143,31 @@ impl Collector {
     /// Makes a collector for the system below `root`; `/` is the running system.
     pub fn new(root: impl Into<PathBuf>, settings: Settings) -> Self {
         Self {
-            context: Arc::new(Context { root: root.into(), settings }),
+            context: Mutex::new(Arc::new(Context { root: root.into(), settings })),
             bench: Bench::default(),
             files: files::Files::default(),
         }
     }
 
+    fn context(&self) -> Arc<Context> {
+        Arc::clone(&self.context.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes an interface for the device of one of our tunnels from now on: see
+    /// [`Settings::ignored_interfaces`].
+    pub fn ignore(&self, interface: &str) {
+        let mut context = self.context.lock().unwrap_or_else(PoisonError::into_inner);
+        if context.settings.ignored_interfaces.iter().any(|known| known == interface) {
+            return;
+        }
+        let mut settings = context.settings.clone();
+        settings.ignored_interfaces.push(interface.to_owned());
+        *context = Arc::new(Context { root: context.root.clone(), settings });
+    }
+
     /// Returns the path of the package database that this collector reads, where there is one.
     pub fn package_database(&self) -> Option<PathBuf> {
-        platform::package_database(&self.context)
+        platform::package_database(&self.context())
     }
 
     /// Returns the paths whose change may change a fact that is asked for: the files themselves, the
@@ -159,7 +175,7 @@ impl Collector {
     pub fn telling_paths(&self, asked: &Asked) -> Vec<PathBuf> {
         let files = asked.files.iter().filter(|path| Path::new(path).is_absolute()).map(PathBuf::from);
         let others = platform::telling_files(asked);
-        let mut paths: Vec<PathBuf> = files.chain(others).map(|path| self.context.path(path)).collect();
+        let mut paths: Vec<PathBuf> = files.chain(others).map(|path| self.context().path(path)).collect();
         paths.extend(self.package_database());
         paths
     }
@@ -170,7 +186,7 @@ impl Collector {
         let mut programs = asked.programs.clone();
         #[cfg(not(target_os = "windows"))]
         if asked.antivirus {
-            programs.extend(antivirus::executables(&self.context));
+            programs.extend(antivirus::executables(&self.context()));
         }
         programs
     }
@@ -178,7 +194,7 @@ impl Collector {
     /// Returns the root below which this collector looks, and the status file that it reads in the place
     /// of the system's package database: what a scan must be told to see the same packages.
     pub fn inventory_place(&self) -> (PathBuf, Option<PathBuf>) {
-        (self.context.root.clone(), self.context.settings.dpkg_status.clone())
+        (self.context().root.clone(), self.context().settings.dpkg_status.clone())
     }
 
     /// Looks at everything that is always looked at, and at what rules ask for.
@@ -193,7 +209,7 @@ impl Collector {
     /// As [`Self::collect`]; `glimpse` hears what is seen first while the rest is still looked at.
     pub fn collect_with(&self, asked: &Asked, glimpse: impl FnOnce(Glimpse)) -> Facts {
         let bench = &self.bench;
-        let context = &self.context;
+        let context = &self.context();
         let os = bench.start("os", context, platform::operating_system);
         let kernel = bench.start("kernel", context, platform::kernel);
         let host_name = bench.start("host", context, platform::host_name);
@@ -265,9 +281,9 @@ impl Collector {
 
     /// Looks only at what advisories are matched on: the operating system and the packages.
     pub fn collect_inventory(&self) -> Facts {
-        let os = self.bench.start("os", &self.context, platform::operating_system);
-        let packages = self.bench.start("packages", &self.context, platform::packages);
-        let deadline = look::deadline(self.context.settings.limit);
+        let os = self.bench.start("os", &self.context(), platform::operating_system);
+        let packages = self.bench.start("packages", &self.context(), platform::packages);
+        let deadline = look::deadline(self.context().settings.limit);
         Facts {
             family: OsFamily::of_this_build(),
             os: os.finish(deadline),

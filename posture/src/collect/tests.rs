@@ -295,6 +295,15 @@ fn our_own_interfaces_are_left_out() {
     let settings = Settings { ignored_interfaces: vec!["lo".to_owned()], ..Settings::default() };
     let facts = Collector::new("/", settings).collect(&Asked::default());
     assert!(facts.addresses.value().unwrap().iter().all(|entry| entry.interface != "lo"));
+    // So is a device that a profile calls as it likes, from the moment on at which it is a tunnel's.
+    let collector = Collector::new("/", Settings::default());
+    let sees_lo = |collector: &Collector| {
+        let facts = collector.collect(&Asked::default());
+        facts.addresses.value().unwrap().iter().any(|entry| entry.interface == "lo")
+    };
+    assert!(sees_lo(&collector));
+    collector.ignore("lo");
+    assert!(!sees_lo(&collector));
 }
 
 #[test]
