@@ -63,7 +63,10 @@ fn quietly<T, E>(outcome: Result<T, E>) -> ExitCode {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if matches!(arguments.command, Some(Command::ScanChild)) {
-        return posture::vulnerability::child::main(std::iter::empty());
+        return start::scan_main().unwrap_or_else(|error| {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        });
     }
     let filter = EnvFilter::try_from_env("POSTERN_LOG")
         .or_else(|_| EnvFilter::try_from_default_env())

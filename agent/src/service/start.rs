@@ -154,6 +154,15 @@ pub fn inquire_main() -> anyhow::Result<()> {
     Ok(inquiry::child::main(stock)?)
 }
 
+/// Imports advisories, or scans. Called before any thread is made.
+///
+/// # Errors
+/// When the process cannot be confined.
+pub fn scan_main() -> anyhow::Result<std::process::ExitCode> {
+    rights::confine_scan().context("the scan's process cannot be confined")?;
+    Ok(posture::vulnerability::child::main(std::iter::empty()))
+}
+
 /// Does one thing with a key in a token. Called before any thread is made.
 ///
 /// # Errors

@@ -6,6 +6,7 @@
 //! | NET | `postern-net` where there is one | NET_ADMIN | `/dev/net/tun` | none that run programs, reach into processes, mount, or open sockets besides those of the network |
 //! | look-up | `postern-net` where there is one | none | what the resolver reads | as NET, and local sockets |
 //! | inquiry | as look-up | none | as look-up | as look-up |
+//! | scan | the service's | reading others' files | all it may read | as NET, and no socket at all |
 //! | token | the service's | none | all that its user may read | all |
 //!
 //! A measure that the system does not offer is left out and told ([`Measure::in_force`]); one that
@@ -21,7 +22,7 @@ mod system;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-pub(crate) use system::{confine_look_up, confine_net, confine_token, keep_for_main, mark};
+pub(crate) use system::{confine_look_up, confine_net, confine_scan, confine_token, keep_for_main, mark};
 
 /// What confines a process, measure by measure, as it found when it began.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

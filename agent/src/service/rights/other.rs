@@ -15,6 +15,10 @@ pub(crate) fn confine_token() -> io::Result<Confinement> {
     Ok(nothing())
 }
 
+pub(crate) fn confine_scan() -> io::Result<Confinement> {
+    Ok(nothing())
+}
+
 pub(crate) fn keep_for_main() -> io::Result<()> {
     Ok(())
 }

@@ -35,6 +35,13 @@ pub(super) fn keep_nothing() -> io::Result<Measure> {
     Ok(Measure::holds("capabilities", "none"))
 }
 
+/// The scan reads what others' files say is installed, and gives up everything else for good.
+pub(super) fn keep_for_scan() -> io::Result<Measure> {
+    let kept = keep(&[Capability::CAP_DAC_READ_SEARCH]).map_err(io::Error::other)?;
+    let alone = if kept.is_empty() { "none" } else { "CAP_DAC_READ_SEARCH alone" };
+    Ok(Measure::holds("capabilities", alone))
+}
+
 fn keep(list: &[Capability]) -> Result<CapsHashSet, CapsError> {
     let held = caps::read(None, CapSet::Permitted)?;
     let kept = of(list, &held);

@@ -47,6 +47,17 @@ pub(crate) fn confine_token() -> io::Result<Confinement> {
     Ok(Confinement { measures: vec![capabilities] })
 }
 
+/// The scan reads records that come from outside, large ones, and the files of the system: it reaches neither a
+/// network nor another process, and goes first where memory is short.
+pub(crate) fn confine_scan() -> io::Result<Confinement> {
+    let capabilities = capabilities::keep_for_scan()?;
+    seal()?;
+    // Where /proc is not there to be written nothing is lost but the order.
+    let _ = std::fs::write("/proc/self/oom_score_adj", "500");
+    let calls = system_calls::restrict(Sockets::Nothing);
+    Ok(Confinement { measures: vec![capabilities, calls] })
+}
+
 /// No program that is run adds rights, no other process of the user looks into this one, and its
 /// keys are in no core dump.
 fn seal() -> io::Result<()> {

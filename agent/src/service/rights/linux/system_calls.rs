@@ -21,6 +21,8 @@ pub(super) enum Sockets {
     Network,
     /// And local ones, which resolvers are asked by.
     NetworkAndLocal,
+    /// None at all.
+    Nothing,
 }
 
 /// Refused whatever the arguments.
@@ -102,12 +104,17 @@ fn programs(sockets: Sockets, arch: TargetArch) -> Result<[BpfProgram; 2], Backe
     let domains: &[i32] = match sockets {
         Sockets::Network => &[libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK],
         Sockets::NetworkAndLocal => &[libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK, libc::AF_UNIX],
+        Sockets::Nothing => &[],
     };
     let other = domains.iter().map(|domain| {
         let domain = u64::try_from(*domain).unwrap_or_default();
         SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, domain)
     });
-    let other = SeccompRule::new(other.collect::<Result<_, _>>()?)?;
+    // No rule is every call.
+    let other = match domains {
+        [] => Vec::new(),
+        _ => vec![SeccompRule::new(other.collect::<Result<_, _>>()?)?],
+    };
     let namespace = |flag: libc::c_int| {
         let flag = u64::from(flag.cast_unsigned());
         SeccompRule::new(vec![SeccompCondition::new(0, SeccompCmpArgLen::Qword, SeccompCmpOp::MaskedEq(flag), flag)?])
@@ -117,7 +124,7 @@ fn programs(sockets: Sockets, arch: TargetArch) -> Result<[BpfProgram; 2], Backe
         .map(namespace)
         .collect::<Result<_, _>>()?;
     for bit in [0, X32.0] {
-        refused.insert(libc::SYS_socket | bit, vec![other.clone()]);
+        refused.insert(libc::SYS_socket | bit, other.clone());
         refused.insert(libc::SYS_clone | bit, namespaces.clone());
     }
     // Its arguments cannot be looked at; libraries that are told it is unknown use `clone`.
@@ -159,6 +166,16 @@ mod tests {
             assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
             assert!(std::os::unix::net::UnixDatagram::unbound().is_err(), "no local socket");
             std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+            std::thread::spawn(|| {}).join().unwrap();
+        });
+    }
+
+    #[test]
+    fn a_scan_opens_no_socket_at_all() {
+        confined(Sockets::Nothing, || {
+            assert!(std::net::UdpSocket::bind("127.0.0.1:0").is_err());
+            assert!(std::os::unix::net::UnixDatagram::unbound().is_err());
+            assert!(Command::new("/bin/true").status().is_err());
             std::thread::spawn(|| {}).join().unwrap();
         });
     }
