@@ -6,6 +6,7 @@ use crate::platform::FirewallRoom;
 use std::io;
 use std::path::Path;
 use std::process::Stdio;
+use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
@@ -21,6 +22,8 @@ table inet postern_probe {
   chain passing { type filter hook forward priority 0; ip6 daddr fe80::/10 counter drop; }
 }
 ";
+/// How long it may take. The next change of the network waits for it, and a person who wants out of a block.
+const LIMIT: Duration = Duration::from_secs(8);
 /// How it is asked to load what it is handed.
 const LOAD: [&str; 2] = ["--file", "-"];
 /// What it does then.
@@ -96,11 +99,16 @@ fn start(arguments: &[&str], operation: &str) -> Result<Child, SystemError> {
 
 /// Hands the tool its input and waits for its end.
 async fn finish(mut child: Child, input: &str, operation: &str) -> Result<(), SystemError> {
-    if let Some(mut stdin) = child.stdin.take() {
-        // A tool that ends early closes the pipe; what it says then is worth more than that.
-        let _ = stdin.write_all(input.as_bytes()).await;
-    }
-    let output = child.wait_with_output().await.map_err(|error| failed(operation, &error))?;
+    let answer = async {
+        if let Some(mut stdin) = child.stdin.take() {
+            // A tool that ends early closes the pipe; what it says then is worth more than that.
+            let _ = stdin.write_all(input.as_bytes()).await;
+        }
+        child.wait_with_output().await
+    };
+    let hangs = |_| io::Error::from(io::ErrorKind::TimedOut);
+    let answer = tokio::time::timeout(LIMIT, answer).await.map_err(hangs).and_then(|answer| answer);
+    let output = answer.map_err(|error| failed(operation, &error))?;
     if output.status.success() {
         return Ok(());
     }

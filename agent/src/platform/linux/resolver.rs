@@ -6,7 +6,9 @@ use crate::platform::ResolverRoom;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::time::Duration;
 
 /// The addresses on which systemd-resolved listens (resolved's manual page).
 const STUBS: [&str; 2] = ["127.0.0.53", "127.0.0.54"];
@@ -14,6 +16,9 @@ const BUS_NAME: &str = "org.freedesktop.resolve1";
 /// `AF_INET` and `AF_INET6`, as resolved's interface wants them.
 const AF_INET: i32 = 2;
 const AF_INET6: i32 = 10;
+
+/// How long the bus and resolved may take. The next change of the network waits for them.
+const LIMIT: Duration = Duration::from_secs(5);
 
 /// The system's resolver.
 pub(in crate::platform) struct Resolver;
@@ -37,7 +42,7 @@ impl ResolverRoom for Resolver {
     /// resolved is taken only when the file sends everybody to it *and* it answers on the bus.
     async fn backend(file: &Path) -> Result<ResolverBackend, SystemError> {
         let text = fs::read_to_string(file).unwrap_or_default();
-        if asks_resolved(&text) && resolved_answers().await {
+        if asks_resolved(&text) && tokio::time::timeout(LIMIT, resolved_answers()).await.unwrap_or(false) {
             return Ok(ResolverBackend::Resolved);
         }
         Ok(ResolverBackend::File(file.to_owned()))
@@ -45,7 +50,7 @@ impl ResolverRoom for Resolver {
 
     async fn apply(backend: &ResolverBackend, change: &ResolverChange) -> Result<(), SystemError> {
         match backend {
-            ResolverBackend::Resolved => tell_resolved(change).await.map_err(|error| on_bus(&error)),
+            ResolverBackend::Resolved => in_time(tell_resolved(change)).await.map_err(|error| on_bus(&error)),
             ResolverBackend::File(file) => {
                 edit(file, |text| with_ours(text, change)).map(|_| ()).map_err(|error| on_file(file, &error))
             }
@@ -54,7 +59,7 @@ impl ResolverRoom for Resolver {
 
     async fn undo(backend: &ResolverBackend, change: &ResolverChange) -> Result<Undone, SystemError> {
         match backend {
-            ResolverBackend::Resolved => match revert_resolved(change).await {
+            ResolverBackend::Resolved => match in_time(revert_resolved(change)).await {
                 Ok(()) => Ok(Undone::Removed),
                 // Per-link settings vanish with the link, and with resolved.
                 Err(error) if is_gone(&error) => Ok(Undone::AlreadyGone),
@@ -74,6 +79,12 @@ impl ResolverRoom for Resolver {
 fn asks_resolved(text: &str) -> bool {
     let mut servers = text.lines().filter_map(|line| line.trim().strip_prefix("nameserver")).map(str::trim).peekable();
     servers.peek().is_some() && servers.all(|server| STUBS.contains(&server)) && !holds_ours(text)
+}
+
+/// A bus or a service that hangs costs its own change only.
+async fn in_time<T>(call: impl Future<Output = zbus::Result<T>>) -> zbus::Result<T> {
+    let hangs = |_| zbus::Error::Failure(format!("no answer within {} s", LIMIT.as_secs()));
+    tokio::time::timeout(LIMIT, call).await.map_err(hangs).and_then(|answer| answer)
 }
 
 async fn resolved_answers() -> bool {
@@ -161,7 +172,12 @@ fn edit(file: &Path, change: impl FnOnce(&str) -> String) -> io::Result<bool> {
     }
     let mut filled = new.clone();
     filled.extend(std::iter::repeat_n('\n', old.len().saturating_sub(new.len())));
+    let is_new = !file.exists();
     let mut open = OpenOptions::new().write(true).create(true).truncate(false).open(file)?;
+    if is_new {
+        // Everybody asks by it, whatever the service's own files are like.
+        open.set_permissions(fs::Permissions::from_mode(0o644))?;
+    }
     open.write_all(filled.as_bytes())?;
     open.set_len(u64::try_from(new.len()).unwrap_or(u64::MAX))?;
     open.sync_all()?;
@@ -190,5 +206,8 @@ mod tests {
         assert_eq!(fs::read_to_string(&file).unwrap(), "nameserver 10.0.0.1\n");
         assert_eq!(fs::metadata(&file).unwrap().ino(), inode);
         assert!(!edit(&file, str::to_owned).unwrap());
+        let new = directory.path().join("new.conf");
+        assert!(edit(&new, |_| "nameserver 10.0.0.1\n".to_owned()).unwrap());
+        assert_eq!(fs::metadata(&new).unwrap().mode() & 0o777, 0o644, "programs of all users ask by it");
     }
 }
