@@ -17,8 +17,9 @@ const ENOUGH: u32 = 32;
 const WINDOW: Duration = Duration::from_millis(2);
 /// Packets of a window from which on patience brings several at a time.
 const THICK: usize = 24;
-/// Packets a look from which on they do not come one by one: patience does not begin. When it brings no
-/// more than that it ends.
+/// Packets a look from which on there is little to be won: patience does not begin.
+const MANY: usize = 16;
+/// Packets a look that patience must bring; it ends where it does not.
 const SOME: usize = 4;
 /// Windows for which it is not tried again then.
 const PAUSE: u32 = 64;
@@ -80,15 +81,15 @@ impl Patience {
         let thick = packets / usize::try_from(windows).unwrap_or(usize::MAX) >= THICK;
         // What the system has joined it joins without patience too.
         let singly = packets < messages * 2;
-        let several = packets >= self.looks * SOME;
+        let brought = |least: usize| packets >= self.looks * least;
         self.pause = self.pause.saturating_sub(windows);
         let holds = match self.span {
-            Some(_) if !several => {
+            Some(_) if !brought(SOME) => {
                 self.pause = PAUSE;
                 false
             }
             Some(_) => thick && singly,
-            None => thick && singly && !several && self.pause == 0 && !self.is_in_turn(sent),
+            None => thick && singly && !brought(MANY) && self.pause == 0 && !self.is_in_turn(sent),
         };
         self.span = holds.then(|| {
             let each = passed / u32::try_from(packets).unwrap_or(u32::MAX).max(1);
@@ -222,7 +223,7 @@ mod tests {
         for (what, source) in [
             ("now and then one", every(1, false, 2000)),
             ("too thin for several to come", every(1, false, 150)),
-            ("several at a time already", every(5, false, 100)),
+            ("many at a time already", every(20, false, 300)),
             ("joined by the system", every(40, true, 100)),
             ("joined a little by the system", every(2, true, 25)),
         ] {
