@@ -66,12 +66,13 @@ impl EmsError {
     /// Judges what the HTTP client met. `expected` says what the server had to prove.
     pub(super) fn of_http(error: &reqwest::Error, expected: &'static str) -> Self {
         if let Some(tls) = tls_error(error) {
+            let judged = Self::of_tls(tls, expected);
             // Before the handshake is over an alert is anybody's word: nothing has been proven. What EMS itself
             // thinks of this endpoint's certificate comes after it, and encrypted (RFC 8446 §4.4.2.4, §6).
-            if let (true, rustls::Error::AlertReceived(alert)) = (error.is_connect(), tls) {
-                return Self::Unreachable(format!("the handshake was broken off by an alert, {alert:?}"));
-            }
-            return Self::of_tls(tls, expected);
+            return match judged.is_removal() && error.is_connect() {
+                true => Self::Unreachable(format!("the handshake was broken off: {tls}")),
+                false => judged,
+            };
         }
         if error.is_timeout() {
             return Self::TimedOut;
