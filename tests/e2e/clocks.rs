@@ -17,6 +17,8 @@ use std::time::Duration;
 
 const HOUR: i64 = 3_600;
 const DAY: i64 = 24 * HOUR;
+/// Shorter than any key lives.
+const NAP: i64 = HOUR / 6;
 /// How long the clock alone may take to be noticed: it is looked at each second.
 const NOTICED: Duration = Duration::from_secs(2);
 /// Longer than a tunnel takes to return once nothing is in its way.
@@ -124,15 +126,16 @@ fn overnight(stage: &mut Stage, own: &Clocks, of_ems: &Clocks) -> Result<()> {
     passes(stage)
 }
 
-/// The next day EMS has nothing to say, and is slow to say so: until it has, nothing leaves; and then the
-/// tunnel goes on.
+/// A nap, which the tunnel outlives. EMS has nothing to say, and is slow to say so: until it has, nothing
+/// leaves; and then the tunnel goes on.
 fn unheard(stage: &mut Stage, own: &Clocks, of_ems: &Clocks) -> Result<()> {
     let asleep = Asleep::begin(stage)?;
     stage.violated(Duration::ZERO);
     stage.ems.signal(Signal::SIGSTOP)?;
-    of_ems.set_wall(2 * DAY)?;
-    asleep.end(own, 2 * DAY, 2 * DAY)?;
+    of_ems.set_wall(DAY + NAP)?;
+    asleep.end(own, DAY + NAP, DAY + NAP)?;
     std::thread::sleep(BOUND);
+    ensure!(work(&stage.endpoint)?.established.is_some_and(|up| up.seconds >= NAP.unsigned_abs()), "it was made anew");
     stage.kept();
     stage.ems.signal(Signal::SIGCONT)?;
     passes(stage)
