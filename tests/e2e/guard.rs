@@ -7,6 +7,7 @@ use lab::net::output_of;
 use lab::roadwarrior::{CORPORATE, LIMIT, Network, connect, nothing_is_left};
 use postern_agent::service::probe::Line;
 use postern_api::health::Check;
+use std::io::Write;
 use std::path::Path;
 
 /// The user that the package makes, as the scenario's own `/etc` names it.
@@ -63,8 +64,15 @@ fn as_the_kernel_sees_it(id: u32) -> Result<()> {
 
     // Nothing that was opened before is a way round it.
     for entry in std::fs::read_dir(format!("/proc/{id}/fd"))? {
-        let file = std::fs::read_link(entry?.path())?;
+        let path = entry?.path();
+        let file = std::fs::read_link(&path)?;
         let name = file.to_string_lossy();
+        if name.starts_with("/memfd:lease") {
+            let written =
+                std::fs::OpenOptions::new().write(true).open(&path).and_then(|mut file| file.write(&[0xff; 8]));
+            ensure!(written.is_err(), "the lease can be written by others than the one who grants it");
+            continue;
+        }
         let known = ["/dev/null", "/dev/net/tun"].contains(&name.as_ref())
             || name.ends_with("posternd.log")
             || ["socket:", "anon_inode:", "pipe:"].iter().any(|kind| name.starts_with(kind));
