@@ -25,7 +25,8 @@ use crate::time::Timestamp;
 use crate::wire::{ExchangeType, Message};
 use std::time::Duration;
 
-/// How many candidates are under way at a time.
+/// How many candidates are under way at a time that have answered so far. One that does not answer the first message to
+/// it takes nobody's place, and goes on: how many whole answers there may be in all is bounded too.
 const MAXIMUM: usize = 4;
 /// How long after the first whole answer another one is waited for, when all so far have failed.
 pub(super) const LATER_ANSWER: Duration = Duration::from_secs(1);
@@ -186,7 +187,7 @@ impl Candidates {
             context.counters.unexpected += 1;
             return State::Candidates(self);
         }
-        if self.under_way.len() >= MAXIMUM {
+        if self.under_way.iter().filter(|state| !state.is_unanswered()).count() >= MAXIMUM {
             context.counters.unexpected += 1;
             return State::Candidates(self);
         }
@@ -283,6 +284,9 @@ impl Candidates {
         match self.failure.take() {
             Some((cause, farewell)) if self.is_ours(&cause) || (self.under_way.is_empty() && over) => {
                 context.requests.clear();
+                if matches!(self.opening, Opening::Resumption(_)) && !self.is_ours(&cause) {
+                    return from_the_start(context, now);
+                }
                 context.tell(Event::Closed { cause });
                 farewell
             }
@@ -400,18 +404,29 @@ impl Candidates {
             self.failure = Some((cause, farewell.handle_timeout(context, now)));
         }
         let before = context.counters.retransmitted;
-        let mut next = self.drive(context, now, |state, context| state.handle_timeout(context, now));
-        if let State::Candidates(candidates) = &mut next
-            && context.counters.retransmitted > before
-            && !candidates.under_way.is_empty()
-        {
-            // Whoever answered first says nothing more: the gateway's own answer may have been lost.
-            match &mut candidates.opening {
-                Opening::Init(awaiting) => awaiting.repeat(context),
-                Opening::Resumption(awaiting) => awaiting.repeat(context),
+        let next = self.drive(context, now, |state, context| state.handle_timeout(context, now));
+        match next {
+            State::Candidates(candidates) if !candidates.under_way.is_empty() => {
+                candidates.ask_again(context.counters.retransmitted > before, context, now)
             }
+            next => next,
         }
-        next
+    }
+
+    /// Asks once more when candidates had to be asked again: the gateway's own answer may have been lost. It may also
+    /// have been that the ticket is none.
+    fn ask_again(mut self: Box<Self>, repeated: bool, context: &mut Context, now: Timestamp) -> State {
+        match &mut self.opening {
+            Opening::Resumption(awaiting)
+                if awaiting.is_refused(now) && self.under_way.iter().all(State::is_unanswered) =>
+            {
+                return from_the_start(context, now);
+            }
+            Opening::Init(awaiting) if repeated => awaiting.repeat(context),
+            Opening::Resumption(awaiting) if repeated => awaiting.repeat(context),
+            Opening::Init(_) | Opening::Resumption(_) => {}
+        }
+        State::Candidates(self)
     }
 
     /// Ends the session on its owner's wish: everybody who answered is told.

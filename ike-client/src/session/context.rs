@@ -64,12 +64,16 @@ pub(super) struct Context {
 
 impl Context {
     pub(super) fn new(
-        configuration: Configuration,
+        mut configuration: Configuration,
         random: Box<dyn Random>,
         (local, remote): (SocketAddr, SocketAddr),
         now: Timestamp,
         unix_now: u64,
     ) -> Self {
+        // What is demanded holds for what is resumed and renewed too.
+        if configuration.require_post_quantum && !configuration.ppk.as_ref().is_some_and(|ppk| ppk.required) {
+            configuration.ike_suites.retain(|suite| suite.additional.is_post_quantum());
+        }
         let socket = if configuration.start_encapsulated { LocalSocket::Encapsulated } else { LocalSocket::Ike };
         Self {
             configuration,

@@ -146,6 +146,12 @@ impl EstablishedSa {
         self.others.len()
     }
 
+    /// Gives tests the IKE SA that was replaced last.
+    #[cfg(test)]
+    pub(super) fn replaced_sa_for_test(&mut self) -> Option<&mut IkeSa> {
+        self.others.last_mut().map(|other| &mut other.line.sa)
+    }
+
     /// Lets the CHILD SAs reach their age limit.
     #[cfg(test)]
     pub(super) fn age_children_for_test(&mut self, now: Timestamp) {
@@ -254,7 +260,11 @@ impl EstablishedSa {
         now: Timestamp,
     ) -> Result<Reply, CloseCause> {
         match exchange {
-            ExchangeType::INFORMATIONAL => Ok(self.answer_informational(payloads, context, now)),
+            ExchangeType::INFORMATIONAL => {
+                let current = self.current.sa.spis;
+                let asked_on = self.line(which).map_or(current, |line| line.sa.spis);
+                Ok(self.answer_informational(asked_on, payloads, context, now))
+            }
             ExchangeType::CREATE_CHILD_SA => {
                 let protocol = payloads.proposals().and_then(|proposals| proposals.first()).map(|first| first.protocol);
                 match (protocol, payloads.notify(NotifyType::REKEY_SA)) {

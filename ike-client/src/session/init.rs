@@ -162,10 +162,7 @@ pub(super) fn from_the_start(context: &mut Context, now: Timestamp) -> State {
 impl AwaitingInitResponse {
     /// Sends the first message.
     fn start(context: &mut Context, now: Timestamp) -> Result<Self, CloseCause> {
-        let configuration = &mut context.configuration;
-        if configuration.require_post_quantum && !configuration.ppk.as_ref().is_some_and(|ppk| ppk.required) {
-            configuration.ike_suites.retain(|suite| suite.additional.is_post_quantum());
-        }
+        let configuration = &context.configuration;
         let nothing = match configuration.require_post_quantum {
             true => "no IKE suite with a post-quantum key exchange, which require_post_quantum asks for",
             false => "no IKE suite",

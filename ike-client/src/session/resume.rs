@@ -11,7 +11,7 @@
 //! proven themselves. A ticket is used once, whether it leads anywhere or not. Whatever goes wrong
 //! before the gateway has proven itself, nothing of it protected, leads to a negotiation from the
 //! start. A refusal of the ticket, which anybody on the path can send, is held back for a moment; every
-//! whole answer is a candidate.
+//! whole answer is a candidate, and one that says nothing more does not outweigh a refusal.
 
 use super::candidates::Candidates;
 use super::cause::CloseCause;
@@ -195,6 +195,11 @@ impl AwaitingResumeResponse {
         repetition.into_iter().chain(self.refused.map(|at| (at, TimerName::Refusal))).collect()
     }
 
+    /// Tells whether the ticket was refused, and nothing better came for a moment.
+    pub(super) fn is_refused(&self, now: Timestamp) -> bool {
+        self.refused.is_some_and(|counts| counts <= now)
+    }
+
     /// Does what is due.
     ///
     /// # Errors
@@ -208,7 +213,7 @@ impl AwaitingResumeResponse {
         if with_candidates {
             return Ok(());
         }
-        if self.refused.is_some_and(|counts| counts <= now) {
+        if self.is_refused(now) {
             return Err(NotResumed);
         }
         match self.window.due(now) {

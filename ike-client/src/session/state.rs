@@ -197,6 +197,11 @@ impl State {
         }
     }
 
+    /// Tells whether nobody answers: what was sent on the half-open IKE SA had to be repeated and waits still.
+    pub(super) fn is_unanswered(&self) -> bool {
+        self.negotiated().is_some_and(|negotiated| negotiated.sa.is_waiting() && negotiated.sa.was_repeated())
+    }
+
     /// Returns the question that stands.
     pub(super) fn question(&self) -> Option<Question> {
         match self {

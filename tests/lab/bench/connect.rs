@@ -17,8 +17,9 @@ const PSK: &str = "correct horse battery staple";
 pub const OURS: &str = "posternd";
 /// strongSwan's client.
 pub const THEIRS: &str = "charon";
-/// How long the network process is left alone to see what it does idle.
-const REST: Duration = Duration::from_secs(5);
+/// How long the network process is left alone to see what it does idle: two of the service's looks at the
+/// system long, since it is asked something after each.
+const REST: Duration = Duration::from_secs(30);
 
 /// Connects both in turn, `rounds` times, and moves data for `seconds` each time.
 ///

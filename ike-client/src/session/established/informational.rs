@@ -5,6 +5,7 @@ use super::{EstablishedSa, Reply, Then};
 use crate::esp::EspSpi;
 use crate::session::context::Context;
 use crate::session::event::Event;
+use crate::session::ike_sa::Spis;
 use crate::session::payloads::Payloads;
 use crate::session::redirect;
 use crate::time::Timestamp;
@@ -15,6 +16,7 @@ impl EstablishedSa {
     /// returned, or nothing.
     pub(super) fn answer_informational(
         &mut self,
+        asked_on: Spis,
         payloads: Payloads<'_>,
         context: &mut Context,
         now: Timestamp,
@@ -43,7 +45,7 @@ impl EstablishedSa {
         if !deleted.is_empty() {
             reply.push(super::delete::deletion(deleted));
         }
-        reply.extend(self.answer_mobility(payloads, context));
+        reply.extend(self.answer_mobility(asked_on, payloads, context));
         Reply { payloads: reply, then }
     }
 

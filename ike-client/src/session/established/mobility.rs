@@ -15,6 +15,7 @@ use super::{Ending, EstablishedSa, Operation, Task};
 use crate::session::cause::CloseCause;
 use crate::session::context::Context;
 use crate::session::event::{Event, Nat};
+use crate::session::ike_sa::Spis;
 use crate::session::nat;
 use crate::session::payloads::Payloads;
 use crate::session::state::State;
@@ -57,7 +58,8 @@ impl EstablishedSa {
         self.proceed(Ok(()), context, now)
     }
 
-    fn plan_update(&mut self) {
+    /// Has the gateway told of a move before anything else.
+    pub(super) fn plan_update(&mut self) {
         self.queue.retain(|operation| *operation != Operation::UpdateAddresses);
         self.queue.push_front(Operation::UpdateAddresses);
     }
@@ -67,19 +69,10 @@ impl EstablishedSa {
         let mut cookie = vec![0; COOKIE];
         context.random.fill(&mut cookie)?;
         let mut payloads = vec![Payload::Notify(Notify::new(NotifyType::UPDATE_SA_ADDRESSES, Vec::new()))];
-        payloads.extend(self.detection(context)?);
+        payloads.extend(detection(self.current.sa.spis, context)?);
         payloads.push(Payload::Notify(Notify::new(NotifyType::COOKIE2, cookie.clone())));
         self.current.sa.request(ExchangeType::INFORMATIONAL, &payloads, context, now)?;
         Ok(Some(Task::UpdateAddresses(AddressUpdate { cookie, moves: self.mobility.moves })))
-    }
-
-    fn detection(&self, context: &mut Context) -> Result<Vec<Payload>, CloseCause> {
-        let mut disguise = [0; 20];
-        context.random.fill(&mut disguise)?;
-        let disguise = context.configuration.force_encapsulation.then_some(disguise);
-        let spis = self.current.sa.spis;
-        let notifies = nat::notifies(spis.initiator, spis.responder, &context.path, disguise);
-        Ok(notifies.into_iter().map(Payload::Notify).collect())
     }
 
     /// Takes the response to the own request.
@@ -115,8 +108,13 @@ impl EstablishedSa {
         self.keepalive = interval.map(|interval| now + interval);
     }
 
-    /// Returns what goes into the answer to a request that is about addresses.
-    pub(super) fn answer_mobility(&mut self, payloads: Payloads<'_>, context: &mut Context) -> Vec<Payload> {
+    /// Returns what goes into the answer to a request that is about addresses and came in under those SPIs.
+    pub(super) fn answer_mobility(
+        &self,
+        asked_on: Spis,
+        payloads: Payloads<'_>,
+        context: &mut Context,
+    ) -> Vec<Payload> {
         if !self.mobility.supported {
             return Vec::new();
         }
@@ -124,7 +122,7 @@ impl EstablishedSa {
         if payloads.notify(NotifyType::UPDATE_SA_ADDRESSES).is_some() {
             reply.push(Payload::Notify(Notify::new(NotifyType::UNACCEPTABLE_ADDRESSES, Vec::new())));
         } else if payloads.notify(NotifyType::NAT_DETECTION_SOURCE_IP).is_some() {
-            reply.extend(self.detection(context).unwrap_or_default());
+            reply.extend(detection(asked_on, context).unwrap_or_default());
         }
         reply.extend(payloads.notify(NotifyType::COOKIE2).cloned().map(Payload::Notify));
         learn_addresses(payloads, context);
@@ -132,19 +130,28 @@ impl EstablishedSa {
     }
 
     /// Goes on at the address from which an authentic response came, when it is another of the
-    /// gateway's own.
+    /// gateway's own. What the response protects is not where it came from: the port stays what it was, and packets
+    /// stay where they are until the gateway has answered there ([`Event::Moved`]).
     pub(super) fn follow_response(&mut self, context: &mut Context) {
         let from = context.from;
         if !self.mobility.supported || from.ip() == context.path.remote.ip() {
             return;
         }
         let before = context.path.remote;
-        context.path.remote = from;
+        context.path.remote.set_ip(from.ip());
         context.alternatives.retain(|address| *address != from.ip());
         context.alternatives.push(before.ip());
         self.mobility.moves = self.mobility.moves.wrapping_add(1);
         self.plan_update();
     }
+}
+
+fn detection(spis: Spis, context: &mut Context) -> Result<Vec<Payload>, CloseCause> {
+    let mut disguise = [0; 20];
+    context.random.fill(&mut disguise)?;
+    let disguise = context.configuration.force_encapsulation.then_some(disguise);
+    let notifies = nat::notifies(spis.initiator, spis.responder, &context.path, disguise);
+    Ok(notifies.into_iter().map(Payload::Notify).collect())
 }
 
 /// Takes the gateway's list of its other addresses (§3.6): each list replaces the one before.

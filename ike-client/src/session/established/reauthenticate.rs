@@ -12,6 +12,8 @@ use crate::session::event::Event;
 use crate::time::Timestamp;
 use std::time::Duration;
 
+/// A gateway that wants another proof sooner than this has to end the session itself.
+const SHORTEST_LIFETIME: Duration = Duration::from_secs(20);
 /// The successor is asked for this long before the end: a tenth of the lifetime, within these bounds.
 const SHORTEST_MARGIN: Duration = Duration::from_secs(5);
 /// See [`SHORTEST_MARGIN`]. Long enough for a person to find a token.
@@ -33,7 +35,7 @@ impl EstablishedSa {
             context.counters.malformed += 1;
             return;
         };
-        let lifetime = Duration::from_secs(u64::from(seconds));
+        let lifetime = Duration::from_secs(u64::from(seconds)).max(SHORTEST_LIFETIME);
         self.authentication.ends = Some((now + lifetime.saturating_sub(margin(lifetime)), now + lifetime));
     }
 

@@ -234,7 +234,12 @@ impl EstablishedSa {
         self.queue.retain(|operation| *operation != Operation::RekeyIke);
         self.later.retain(|(_, operation)| *operation != Operation::RekeyIke);
         context.tell(Event::IkeRekeyed { suite: line.sa.suite });
-        let line = std::mem::replace(&mut self.current, line);
+        let mut line = std::mem::replace(&mut self.current, line);
+        if matches!(line.task, Some(Task::UpdateAddresses(_))) {
+            // Whether the gateway has heard of the move on the SA that goes is not known.
+            line.task = None;
+            self.plan_update();
+        }
         self.others.push(Other { line, standing: OtherStanding::Replaced { until: now + RETIREMENT } });
         Ok(())
     }

@@ -28,6 +28,8 @@ pub(super) struct Behaviour {
     pub identity: Identity,
     /// Wants a cookie before anything else.
     pub cookie: Option<Vec<u8>>,
+    /// Goes by this SPI instead of one of its own.
+    pub responder_spi: Option<ResponderSpi>,
     /// The suites it takes, in its order of preference.
     pub ike_suites: Option<Vec<IkeSuite>>,
     /// Answers IKE_SA_INIT with this proposal instead of an offered one.
@@ -90,6 +92,7 @@ impl Default for Behaviour {
             psk: PSK.to_vec(),
             identity: "vpn.example.test".parse().unwrap(),
             cookie: None,
+            responder_spi: None,
             ike_suites: None,
             forced_ike_suite: None,
             fragmentation: true,
@@ -257,8 +260,9 @@ impl Gateway {
             return refuse(Notify::new(NotifyType::INVALID_KE_PAYLOAD, suite.group.id().to_be_bytes().to_vec()));
         }
         let exchange = KeyExchange::generate(suite.group, self.context.random.as_mut()).unwrap();
-        let spis =
-            Spis { initiator: message.header.initiator_spi, responder: ResponderSpi(self.context.ike_spi().unwrap()) };
+        let drawn = ResponderSpi(self.context.ike_spi().unwrap());
+        let responder = self.behaviour.responder_spi.unwrap_or(drawn);
+        let spis = Spis { initiator: message.header.initiator_spi, responder };
         let nonces = [payloads.nonce().unwrap().to_vec(), self.context.nonce().unwrap()];
         let mut chosen = selection.answer(&[]);
         if let Some(forced) = self.behaviour.forced_ike_suite {

@@ -120,10 +120,19 @@ fn a_gateway_that_thinks_better_of_it_says_so_later() {
     pair.inform_client(&[status(NotifyType::AUTH_LIFETIME, &20_u32.to_be_bytes())]);
     pair.inform_client(&[status(NotifyType::AUTH_LIFETIME, &[1, 2])]);
     assert_eq!(pair.client.poll_timeout(), Some((pair.now + Duration::from_secs(15), TimerName::Reauthentication)));
-    pair.inform_client(&[status(NotifyType::AUTH_LIFETIME, &0_u32.to_be_bytes())]);
-    pair.client.handle_timeout(pair.now);
-    pair.note();
-    assert_eq!(due(&pair), [Duration::ZERO]);
+}
+
+#[test]
+fn attack_a_gateway_that_wants_a_proof_every_second_gets_none_before_its_time() {
+    for seconds in [0_u32, 1, 7] {
+        let mut pair = Pair::new();
+        pair.inform_client(&[status(NotifyType::AUTH_LIFETIME, &seconds.to_be_bytes())]);
+        let begun = pair.now;
+        pair.wait_until(begun + Duration::from_secs(14));
+        assert!(due(&pair).is_empty());
+        pair.wait_until(begun + Duration::from_secs(16));
+        assert_eq!(due(&pair), [Duration::from_secs(5)]);
+    }
 }
 
 #[test]

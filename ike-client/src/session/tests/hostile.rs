@@ -1,7 +1,9 @@
 //! What strangers and broken peers send: dropped and counted, the state kept.
 
 use super::*;
-use crate::wire::{Delete, ExchangeType, Flags, Header, Message, Notify, NotifyType, Payload, PayloadType, ProtocolId};
+use crate::wire::{
+    Delete, ExchangeType, Flags, Header, Message, Notify, NotifyType, Payload, PayloadType, ProtocolId, TrafficSelector,
+};
 use proptest::prelude::{ProptestConfig, any, proptest};
 
 /// Returns an unprotected message under the SPIs of the pair's IKE SA.
@@ -222,4 +224,64 @@ proptest! {
         pair.settle();
         pair.assert_sound();
     }
+}
+
+#[test]
+fn attack_a_gateway_that_renews_and_deletes_nothing_makes_a_few_ike_sas() {
+    let mut pair = Pair::new();
+    for _ in 0..10 {
+        // <-- HDR, SK{SA, Ni, KEi}   HDR, SK{SA, Nr, KEr} or HDR, SK{N(TEMPORARY_FAILURE)} -->
+        pair.gateway.rekey_ike(pair.now);
+        let request = sent_one(&mut pair.gateway);
+        pair.give_client(&request);
+        let answer = sent_one(&mut pair.client);
+        pair.give_gateway(&answer);
+        // Its Delete never leaves.
+        sent(&mut pair.gateway);
+    }
+    let others = |pair: &Pair| match &pair.client.state {
+        State::Established(state) => state.others_for_test(),
+        _ => panic!("{}", pair.client.state_name()),
+    };
+    assert_eq!(others(&pair), 4);
+    pair.wait_until(pair.now + Duration::from_secs(100));
+    assert_eq!(others(&pair), 0, "their time is over");
+    pair.assert_sound();
+}
+
+#[test]
+fn attack_a_gateway_that_renews_and_deletes_nothing_makes_a_few_child_sas() {
+    let mut pair = Pair::new();
+    let home = "10.9.0.7".parse().unwrap();
+    let mut renewed = pair.children[1][0].0;
+    let mut refused = 0;
+    for spi in 0x1000_u32..0x1010 {
+        // <-- HDR, SK{N(REKEY_SA), SA, Ni, TSi, TSr}
+        let rekey = Notify {
+            protocol: ProtocolId::ESP,
+            spi: renewed.to_be_bytes().to_vec(),
+            notify_type: NotifyType::REKEY_SA,
+            data: Vec::new(),
+        };
+        let suites = &configuration().esp_suites[..1];
+        let payloads = [
+            Payload::Notify(rekey),
+            Payload::SecurityAssociation(crate::session::proposal::offer(suites, &spi.to_be_bytes())),
+            Payload::Nonce(spi.to_be_bytes().repeat(8)),
+            Payload::TrafficSelectorsInitiator(vec![TrafficSelector::any_ipv4()]),
+            Payload::TrafficSelectorsResponder(vec![TrafficSelector::addresses(home, home)]),
+        ];
+        let request = send_raw(&mut pair.gateway, ExchangeType::CREATE_CHILD_SA, &payloads, pair.now).remove(0);
+        pair.give_client(&request);
+        let answer = sent_one(&mut pair.client);
+        let answer = opened(&mut pair.gateway, &answer, pair.now);
+        if answer.iter().any(|payload| matches!(payload, Payload::SecurityAssociation(_))) {
+            renewed = spi;
+        } else {
+            let refusal = Notify::new(NotifyType::TEMPORARY_FAILURE, Vec::new());
+            assert_eq!(answer, [Payload::Notify(refusal)]);
+            refused += 1;
+        }
+    }
+    assert_eq!((pair.children[0].len(), refused), (8, 9));
 }

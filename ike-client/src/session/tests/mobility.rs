@@ -122,6 +122,54 @@ fn a_second_move_while_the_first_is_told_is_told_after_it() {
 }
 
 #[test]
+fn a_move_that_is_told_while_the_gateway_renews_the_ike_sa_is_told_on_the_new_one() {
+    let mut pair = mobile(&[]);
+    let gateway = pair.client.remote();
+    pair.client.move_to(address(NEW_HOME), gateway, pair.now);
+    // HDR, SK{N(UPDATE_SA_ADDRESSES), ...} --> lost
+    sent_one(&mut pair.client);
+    // <-- HDR, SK{SA, Ni, KEi}   HDR, SK{SA, Nr, KEr} -->
+    pair.gateway.rekey_ike(pair.now);
+    let renewal = sent_one(&mut pair.gateway);
+    pair.give_client(&renewal);
+    // ... and on the SA that it makes: HDR, SK{N(UPDATE_SA_ADDRESSES), ...} -->
+    let [answer, update] = <[_; 2]>::try_from(sent(&mut pair.client)).unwrap();
+    pair.give_gateway(&answer);
+    let said = good_answer(&mut pair, &update);
+    pair.answer_by_hand(&update, &said);
+    assert_eq!(moves(&pair), [(address(NEW_HOME), gateway)]);
+    assert!(pair.client.poll_timeout().is_none_or(|(_, name)| name != TimerName::Keepalive), "no NAT here");
+    pair.settle();
+    pair.assert_sound();
+}
+
+#[test]
+fn a_question_on_a_replaced_ike_sa_is_answered_by_the_hashes_of_that_sa() {
+    let mut pair = mobile(&[]);
+    let State::Established(state) = &mut pair.gateway.state else { panic!("not established") };
+    let spis = state.current_sa_mut().spis;
+    // <-- HDR, SK{N(NAT_DETECTION_SOURCE_IP)}, which is late
+    let asked = [status(NotifyType::NAT_DETECTION_SOURCE_IP, &[1; 20])];
+    let late = send_raw(&mut pair.gateway, ExchangeType::INFORMATIONAL, &asked, pair.now).remove(0);
+    pair.client.rekey_ike(pair.now);
+    let renewal = sent_one(&mut pair.client);
+    pair.give_gateway(&renewal);
+    let answer = sent_one(&mut pair.gateway);
+    pair.give_client(&answer);
+    sent(&mut pair.client);
+    pair.give_client(&late);
+    let answer = sent_one(&mut pair.client);
+    let State::Established(state) = &mut pair.gateway.state else { panic!("not established") };
+    let replaced = state.replaced_sa_for_test().unwrap();
+    let message = Message::decode(&answer).unwrap();
+    let received = replaced.receive(&answer, &message, &mut pair.gateway.context, pair.now);
+    let ike_sa::Received::Response { payloads: Ok(payloads) } = received else { panic!("{received:?}") };
+    // The other hash is disguised.
+    let [_, destination] = nat::notifies(spis.initiator, spis.responder, &pair.client.context.path, None);
+    assert!(payloads.contains(&Payload::Notify(destination)), "{payloads:?}");
+}
+
+#[test]
 fn a_refused_move_and_a_wrong_token_end_the_session() {
     for (answer, cause) in [
         (status(NotifyType::UNACCEPTABLE_ADDRESSES, &[]), CloseCause::AddressChangeRefused),
@@ -201,6 +249,21 @@ fn a_silent_gateway_is_asked_at_its_other_addresses_and_followed_to_the_one_that
     let answer = good_answer(&mut pair, &request);
     pair.answer_by_hand(&request, &answer);
     assert_eq!(moves(&pair).len(), 1);
+}
+
+#[test]
+fn attack_a_response_that_is_passed_on_from_another_port_moves_no_port() {
+    let mut pair = mobile(&[status(NotifyType::ADDITIONAL_IP4_ADDRESS, &[198, 51, 100, 2])]);
+    pair.client.check_liveness(pair.now);
+    let question = sent_one(&mut pair.client);
+    pair.give_gateway(&question);
+    let answer = sent_one(&mut pair.gateway);
+    pair.client.handle_datagram(&answer, address("198.51.100.2:53"), pair.now);
+    assert_eq!(pair.client.remote(), address("198.51.100.2:4500"));
+    let update = pair.client.poll_transmit().unwrap();
+    assert_eq!(update.destination, address("198.51.100.2:4500"));
+    pair.note();
+    assert_eq!(moves(&pair), [], "nobody has answered there");
 }
 
 #[test]

@@ -26,6 +26,7 @@ mod ppk;
 mod probe;
 mod redirects;
 mod renewal;
+mod resumption;
 mod several_answers;
 mod twice;
 

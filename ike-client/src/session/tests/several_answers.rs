@@ -137,6 +137,31 @@ fn attack_an_impostor_that_goes_all_the_way_fails_alone() {
 }
 
 #[test]
+fn attack_an_impostor_by_the_gateway_s_spi_takes_no_messages_along_when_it_fails() {
+    for forged_first in [true, false] {
+        let (mut impostor, mut gateway) = (impostor(), Gateway::new(configuration(), Behaviour::default()));
+        let mut client = client(configuration());
+        let request = sent_one(&mut client);
+        // <-- HDR(A,B), SAr1, KEr, Nr, from the gateway and, with another KEr, from somebody else
+        let real = gateway.take(&request, at(0));
+        impostor.behaviour.responder_spi = Some(responder_of(&real[0]));
+        let forged = impostor.take(&request, at(0));
+        let (first, second) = if forged_first { (&forged, &real) } else { (&real, &forged) };
+        give_init(&mut client, first, at(0));
+        give_init(&mut client, second, at(0));
+        answer_psk(&mut client, PSK, at(0));
+        let [first, second] = <[_; 2]>::try_from(sent(&mut client)).unwrap();
+        let (for_impostor, for_gateway) = if forged_first { (first, second) } else { (second, first) };
+        // <-- HDR, SK{IDr, AUTH of another key, ...}
+        give(&mut client, &impostor.take(&for_impostor, at(0)), at(0));
+        assert_eq!(under_way(&client), 1, "the one has failed");
+        // <-- HDR, SK{IDr, AUTH, ...}, while the other still says farewell under these SPIs
+        give(&mut client, &gateway.take(&for_gateway, at(0)), at(0));
+        assert_eq!(client.state_name(), "established", "forged first: {forged_first}");
+    }
+}
+
+#[test]
 fn an_impostor_alone_is_refused_when_nobody_else_has_answered_for_a_second() {
     let mut impostor = impostor();
     let mut client = client(configuration());
@@ -164,6 +189,59 @@ fn attack_a_flood_of_whole_answers_costs_four_candidates_and_one_question() {
     assert_eq!(under_way(&client), 4);
     answer_psk(&mut client, PSK, at(0));
     assert_eq!(sent(&mut client).len(), 4, "one IKE_AUTH to each");
+}
+
+#[test]
+fn attack_forgers_that_say_nothing_more_do_not_keep_the_real_answer_out() {
+    let mut gateway = Gateway::new(configuration(), Behaviour::default());
+    let mut client = client(configuration());
+    let request = sent_one(&mut client);
+    let forge = |client: &mut Session, seeds: std::ops::Range<u64>, now| {
+        for seed in seeds {
+            let mut impostor = impostor();
+            impostor.draw_from(seed);
+            give_init(client, &impostor.take(&request, now), now);
+        }
+    };
+    forge(&mut client, 10..14, at(0));
+    let real = gateway.take(&request, at(0));
+    give_init(&mut client, &real, at(0));
+    assert_eq!(under_way(&client), 4, "the real one comes too late");
+    answer_psk(&mut client, PSK, at(0));
+    assert_eq!(sent(&mut client).len(), 4);
+    // Nobody answers. With the repetition the gateway is asked once more, and what it says is heard.
+    let (moment, _) = client.poll_timeout().unwrap();
+    client.handle_timeout(moment);
+    assert!(sent(&mut client).contains(&request));
+    give_init(&mut client, &real, moment);
+    answer_by(&mut gateway, responder_of(&real[0]), &mut client, moment);
+    assert_eq!(client.state_name(), "established");
+}
+
+#[test]
+fn attack_floods_of_whole_answers_after_each_repetition_have_an_end() {
+    let mut client = client(configuration());
+    let request = sent_one(&mut client);
+    let mut most = 0;
+    for round in 0..10_u64 {
+        let now = client.poll_timeout().map_or(at(0), |(moment, _)| if round == 0 { at(0) } else { moment });
+        client.handle_timeout(now);
+        for seed in 0..30 {
+            let mut impostor = impostor();
+            impostor.draw_from(100 + 30 * round + seed);
+            give_init(&mut client, &impostor.take(&request, now), now);
+        }
+        if round == 0 {
+            answer_psk(&mut client, PSK, now);
+        }
+        assert_eq!(client.poll_request(), None, "the key is asked for once");
+        sent(&mut client);
+        most = most.max(under_way(&client));
+        if client.is_closed() {
+            break;
+        }
+    }
+    assert_eq!(most, 16);
 }
 
 #[test]

@@ -136,11 +136,16 @@ impl<'a> Engine<'a> {
         tokio::select! {
             biased;
             command = commands.recv(), if self.ending.is_none() => Woken::Command(command),
-            told = std::future::poll_fn(|cx| self.path.poll(cx)) => Woken::Path(told),
-            came = std::future::poll_fn(|cx| self.succession.poll(cx)) => Woken::Succession(came),
-            told = self.traffic.told() => Woken::Plane(told),
-            _ = self.alarm.until(due) => Woken::Alarm,
-            () = outbox.deliver() => Woken::Delivered,
+            // The owner comes first. Of the others none does: whoever floods a socket would be the only one who is heard.
+            woken = async {
+                tokio::select! {
+                    told = std::future::poll_fn(|cx| self.path.poll(cx)) => Woken::Path(told),
+                    came = std::future::poll_fn(|cx| self.succession.poll(cx)) => Woken::Succession(came),
+                    told = self.traffic.told() => Woken::Plane(told),
+                    _ = self.alarm.until(due) => Woken::Alarm,
+                    () = outbox.deliver() => Woken::Delivered,
+                }
+            } => woken,
         }
     }
 

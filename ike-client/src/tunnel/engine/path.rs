@@ -40,6 +40,9 @@ pub struct UdpPath {
     encapsulated: Option<UdpSocket>,
     /// Whether packets go in fragments.
     cut: bool,
+    /// Which socket is looked at first: not the one that had something the last time, or who floods it would be the only
+    /// one who is heard.
+    next: LocalSocket,
     /// Where datagrams are received to.
     buffer: Box<[u8]>,
     /// Where else the gateway is, as far as the data plane's link needs to know.
@@ -69,7 +72,8 @@ impl Path {
                 let ike = UdpSocket::from_std(sockets.ike.try_clone()?)?;
                 let encapsulated = Some(UdpSocket::from_std(sockets.encapsulated.try_clone()?)?);
                 let (buffer, others) = (vec![0; LARGEST].into(), Arc::default());
-                Ok(Self::Udp(UdpPath { sockets, ike, encapsulated, cut: false, buffer, others }))
+                let next = LocalSocket::Ike;
+                Ok(Self::Udp(UdpPath { sockets, ike, encapsulated, cut: false, next, buffer, others }))
             }
             Carrier::Tcp { .. } => {
                 StreamPath::open(gateway, firewall_mark).await.map(|path| Self::Stream(Box::new(path)))
@@ -251,15 +255,23 @@ impl UdpPath {
         }
     }
 
-    fn poll(&self, cx: &mut Context<'_>) -> Poll<LocalSocket> {
-        // Whatever they say, receiving finds out.
-        if self.ike.poll_recv_ready(cx).is_ready() {
-            return Poll::Ready(LocalSocket::Ike);
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<LocalSocket> {
+        let order = match self.next {
+            LocalSocket::Ike => [LocalSocket::Ike, LocalSocket::Encapsulated],
+            LocalSocket::Encapsulated => [LocalSocket::Encapsulated, LocalSocket::Ike],
+        };
+        for (socket, other) in order.into_iter().zip(order.into_iter().rev()) {
+            let receiver = match socket {
+                LocalSocket::Ike => Some(&self.ike),
+                LocalSocket::Encapsulated => self.encapsulated.as_ref(),
+            };
+            // Whatever they say, receiving finds out.
+            if receiver.is_some_and(|receiver| receiver.poll_recv_ready(cx).is_ready()) {
+                self.next = other;
+                return Poll::Ready(socket);
+            }
         }
-        match &self.encapsulated {
-            Some(encapsulated) => encapsulated.poll_recv_ready(cx).map(|_| LocalSocket::Encapsulated),
-            None => Poll::Pending,
-        }
+        Poll::Pending
     }
 
     fn receive(&mut self, socket: LocalSocket, mut take: impl FnMut(&[u8], SocketAddr)) {
@@ -285,5 +297,40 @@ impl UdpPath {
                 (LocalSocket::Encapsulated, _) => {}
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn readable(path: &mut Path) -> LocalSocket {
+        match std::future::poll_fn(|cx| path.poll(cx)).await {
+            Told::Readable(socket) => socket,
+            told => panic!("{told:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn attack_a_flood_on_one_socket_does_not_keep_the_other_from_being_heard() {
+        let gateway = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let mut path = Path::open(Carrier::Udp, gateway.local_addr().unwrap(), 0).await.unwrap();
+        let [ike, encapsulated] =
+            [LocalSocket::Ike, LocalSocket::Encapsulated].map(|socket| path.local(socket).unwrap());
+        // The one is sent more than is taken in a row, and more each time.
+        let flood = async || {
+            for _ in 0..2 * IN_A_ROW {
+                gateway.send_to(b"a flood", ike).await.unwrap();
+            }
+        };
+        flood().await;
+        gateway.send_to(b"\0\0\0\0the gateway's", encapsulated).await.unwrap();
+        let mut heard = Vec::new();
+        for _ in 0..4 {
+            let socket = readable(&mut path).await;
+            path.receive(socket, |message, _| heard.push(message.to_vec())).unwrap();
+            flood().await;
+        }
+        assert!(heard.contains(&b"the gateway's".to_vec()), "{}", heard.len());
     }
 }

@@ -43,6 +43,8 @@ pub struct Race<'a> {
     name: &'a str,
     turns: VecDeque<(Timestamp, Candidate)>,
     runners: Vec<Runner>,
+    /// Who is looked at first: who had something to say the last time is the last.
+    next: usize,
     /// To come back by; the first way that is open takes it.
     ticket: Option<Box<Ticket>>,
     /// What is known of revoked certificates.
@@ -84,6 +86,7 @@ impl<'a> Race<'a> {
             name,
             turns,
             runners: Vec::new(),
+            next: 0,
             ticket: None,
             known: Known::default(),
             end: unheard(),
@@ -131,11 +134,12 @@ impl<'a> Race<'a> {
                     }
                     None => return Err(EndCause::OwnerGone),
                 },
-                step = std::future::poll_fn(|cx| poll(&mut self.runners, cx)) => Some(step),
+                step = std::future::poll_fn(|cx| poll(&mut self.runners, self.next, cx)) => Some(step),
                 _ = alarm.until(due) => None,
                 () = owner.outbox.deliver() => None,
             };
             if let Some((place, step)) = step {
+                self.next = place + 1;
                 self.take(place, step);
             }
             let now = clock::now();
@@ -166,7 +170,12 @@ impl<'a> Race<'a> {
         let is_tcp = |carrier| matches!(carrier, Carrier::Tcp { .. });
         let first_stream = is_tcp(candidate.carrier) && !self.turns.iter().any(|(_, one)| !is_tcp(one.carrier));
         let announced = self.runners.iter().any(|runner| is_tcp(runner.candidate.carrier));
-        if matches!(self.tunnel.carrier, CarrierChoice::Auto { tcp_first: false, .. }) && first_stream && !announced {
+        let silent = self.end == unheard();
+        if matches!(self.tunnel.carrier, CarrierChoice::Auto { tcp_first: false, .. })
+            && first_stream
+            && !announced
+            && silent
+        {
             owner.outbox.put(Event::Progress { step: Progress::UdpSilent });
         }
         let gateway = match candidate.carrier {
@@ -273,8 +282,7 @@ impl<'a> Race<'a> {
         let nothing_known =
             self.end == unheard() && says(&end) == 0 && self.runners.is_empty() && self.turns.is_empty();
         if says(&end) > says(&self.end) || nothing_known {
-            // A gateway that answers is there: what has not begun would hear the same.
-            if says(&end) > 1 {
+            if matches!(&end, EndCause::Session { cause } if holds_for_every_way(cause)) {
                 self.turns.clear();
             }
             self.end = end;
@@ -290,8 +298,10 @@ impl Runner {
     }
 }
 
-fn poll(runners: &mut [Runner], cx: &mut Context<'_>) -> Poll<(usize, Step)> {
-    for (place, runner) in runners.iter_mut().enumerate() {
+fn poll(runners: &mut [Runner], next: usize, cx: &mut Context<'_>) -> Poll<(usize, Step)> {
+    let next = if next < runners.len() { next } else { 0 };
+    for place in (next..runners.len()).chain(0..next) {
+        let Some(runner) = runners.get_mut(place) else { continue };
         let step = match &mut runner.stage {
             Stage::Opening(opening) => opening.as_mut().poll(cx).map(Step::Opened),
             Stage::Asking { path, .. } => path.poll(cx).map(Step::Told),
@@ -331,6 +341,15 @@ fn session(
         session.disclose_keys();
     }
     Ok(session)
+}
+
+/// Tells whether no other way would do better: it was this side's doing, or leads to another place. What a gateway says
+/// before there are keys anybody on the way may have said, who need not be on another one.
+const fn holds_for_every_way(cause: &CloseCause) -> bool {
+    matches!(
+        cause,
+        CloseCause::ConfigurationUnusable { .. } | CloseCause::RandomUnavailable | CloseCause::Redirected { .. }
+    )
 }
 
 fn unheard() -> EndCause {

@@ -1,7 +1,7 @@
 use super::wiring::{Wiring, configuration, settings};
 use crate::gateway::settings::{Credentials, Settings};
 use ike_client::random::SeededRandom;
-use ike_client::session::{CloseCause, Event, Session, Ticket};
+use ike_client::session::{CloseCause, Configuration, Event, Session, Ticket};
 use ike_client::wire::ExchangeType;
 use std::time::Duration;
 
@@ -24,8 +24,12 @@ fn lost() -> (Wiring, Ticket) {
 }
 
 fn come_back(wiring: &mut Wiring, ticket: Ticket, seed: u64) {
+    come_back_as(wiring, configuration(), ticket, seed);
+}
+
+fn come_back_as(wiring: &mut Wiring, configuration: Configuration, ticket: Ticket, seed: u64) {
     let (random, ends) = (Box::new(SeededRandom::new(seed)), super::wiring::ends());
-    wiring.client = Session::resume(configuration(), ticket, random, ends, wiring.clock, super::wiring::UNIX_NOW);
+    wiring.client = Session::resume(configuration, ticket, random, ends, wiring.clock, super::wiring::UNIX_NOW);
     wiring.children.clear();
     wiring.settle();
 }
@@ -81,6 +85,15 @@ fn a_gateway_that_is_silent_about_tickets_is_asked_from_the_beginning() {
     assert_eq!(wiring.ping(), Ok(()));
 }
 
+/// Waits for a tunnel that was negotiated from the start, everything asked and proven anew.
+fn comes_up_from_the_start(wiring: &mut Wiring) {
+    wiring.wait_for("the tunnel from the start", |wiring| wiring.client.state_name() == "established");
+    assert!(wiring.count(ExchangeType::IKE_SESSION_RESUME, true, false) >= 1, "the ticket was tried");
+    assert!(wiring.count(ExchangeType::IKE_SA_INIT, true, false) >= 1, "and led nowhere");
+    assert_eq!(wiring.asked, ["psk", "password"]);
+    assert_eq!(wiring.ping(), Ok(()));
+}
+
 #[test]
 fn who_does_not_hold_the_keys_of_the_session_cannot_resume_it_on_either_side() {
     let (mut wiring, ticket) = lost();
@@ -89,18 +102,27 @@ fn who_does_not_hold_the_keys_of_the_session_cannot_resume_it_on_either_side() {
     changed["sk_d"][0] = serde_json::json!(changed["sk_d"][0].as_u64().unwrap() ^ 1);
     let changed: Ticket = serde_json::from_value(changed).unwrap();
     come_back(&mut wiring, changed, 5);
-    wiring.closed = None;
-    wiring.wait_for("the end", |wiring| wiring.closed.is_some());
-    assert_eq!(wiring.closed, Some(CloseCause::NoAnswer));
+    comes_up_from_the_start(&mut wiring);
+}
+
+#[test]
+fn a_gateway_that_proves_another_identity_than_then_has_to_authenticate_anew() {
+    let (mut wiring, ticket) = lost();
+    wiring.gateway.settings_mut().identity = "fqdn:other.example.test".parse().unwrap();
+    come_back(&mut wiring, ticket, 5);
+    comes_up_from_the_start(&mut wiring);
 }
 
 #[test]
 fn the_identity_that_the_gateway_proved_then_is_the_one_it_proves_now() {
+    let mut expecting = configuration();
+    expecting.remote_identity = Some("fqdn:vpn.example.test".parse().unwrap());
     let (mut wiring, ticket) = lost();
     wiring.gateway.settings_mut().identity = "fqdn:other.example.test".parse().unwrap();
-    come_back(&mut wiring, ticket, 5);
+    come_back_as(&mut wiring, expecting, ticket, 5);
     wiring.wait_for("the end", |wiring| wiring.closed.is_some());
     assert!(matches!(wiring.closed, Some(CloseCause::GatewayNotTrusted { .. })), "{:?}", wiring.closed);
+    assert!(!wiring.asked.contains(&"password"), "a secret was given to a stranger: {:?}", wiring.asked);
 }
 
 #[test]

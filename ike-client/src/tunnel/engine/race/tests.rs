@@ -1,11 +1,12 @@
 //! The race on this machine's loopback, where no gateway gives an answer.
 
 use super::*;
-use crate::session::CloseReason;
+use crate::session::{CloseReason, RedirectTarget, SaKind};
 use crate::tunnel::engine::traffic::Lease;
 use crate::tunnel::lookup;
 use crate::tunnel::outbox::Outbox;
 use crate::tunnel::remembered::Remembered;
+use crate::wire::{ExchangeType, Flags, Header, Message, Notify, NotifyType, Payload, ResponderSpi};
 use tokio::net::{TcpListener, UdpSocket};
 
 fn tunnel(carrier: CarrierChoice) -> TunnelConfiguration {
@@ -56,19 +57,66 @@ fn steps(events: &mut mpsc::Receiver<Event>) -> Vec<Progress> {
 }
 
 #[test]
-fn what_a_gateway_says_outweighs_silence_and_ends_what_has_not_begun() {
+fn what_a_gateway_says_outweighs_silence_and_ends_nothing_but_its_way() {
     let tunnel = tunnel(CarrierChoice::Udp);
     let turns = [(Duration::ZERO, udp(nowhere())), (Duration::from_secs(1), udp(nowhere()))].into();
     let mut race = Race::new(&tunnel, "gateway.test", &turns, clock::now());
     race.lost(unheard());
     race.lost(network(io::ErrorKind::ConnectionRefused.into()));
     assert_eq!((&race.end, race.turns.len()), (&unheard(), 2), "others may still be heard");
-    let refusal = EndCause::from(CloseCause::TrafficSelectorsUnacceptable);
+    let refusal = EndCause::from(CloseCause::ProposalMismatch { sa: SaKind::Ike });
     race.lost(refusal.clone());
-    assert_eq!((&race.end, race.turns.len()), (&refusal, 0));
+    assert_eq!((&race.end, race.turns.len()), (&refusal, 2), "somebody on this way may have said so");
     race.lost(unheard());
     race.lost(network(io::ErrorKind::ConnectionRefused.into()));
     assert_eq!(race.end, refusal, "nothing that says less takes its place");
+}
+
+#[test]
+fn what_holds_for_every_way_ends_what_has_not_begun() {
+    let tunnel = tunnel(CarrierChoice::Udp);
+    let to = RedirectTarget::Name("other.test".to_owned());
+    let unusable = CloseCause::ConfigurationUnusable { what: "no IKE suite".to_owned() };
+    for cause in [CloseCause::Redirected { to }, unusable] {
+        let turns = [(Duration::from_secs(1), udp(nowhere()))].into();
+        let mut race = Race::new(&tunnel, "gateway.test", &turns, clock::now());
+        race.lost(cause.clone().into());
+        assert_eq!((&race.end, race.turns.len()), (&cause.into(), 0));
+    }
+}
+
+#[tokio::test]
+async fn attack_somebody_who_refuses_on_one_way_does_not_keep_the_other_from_being_tried() {
+    let (forger, gateway) =
+        (UdpSocket::bind("127.0.0.1:0").await.unwrap(), UdpSocket::bind("127.0.0.1:0").await.unwrap());
+    let ways = [forger.local_addr().unwrap(), gateway.local_addr().unwrap()];
+    let turns = [(Duration::ZERO, udp(ways[0])), (Duration::from_secs(3600), udp(ways[1]))].into();
+    let tunnel = tunnel(CarrierChoice::Udp);
+    let (mut owner, _events) = owner();
+    let (commands, mut queue) = mpsc::channel(1);
+    let race = Race::new(&tunnel, "gateway.test", &turns, clock::now());
+    let mut race = std::pin::pin!(race.run(None, &mut queue, &mut owner));
+    let (mut asked, mut message) = ([0; 4096], [0; 4096]);
+    // HDR(A,0), SAi1, KEi, Ni -->   <-- HDR(A,0), N(NO_PROPOSAL_CHOSEN), each time
+    let heard = loop {
+        tokio::select! {
+            _ = &mut race => panic!("the race is over although a way has not been tried"),
+            received = forger.recv_from(&mut asked) => {
+                let (length, from) = received.unwrap();
+                let spi = Message::decode(&asked[..length]).unwrap().header.initiator_spi;
+                let flags = Flags::new(false, true);
+                let header = Header::new(spi, ResponderSpi::ZERO, ExchangeType::IKE_SA_INIT, flags, 0);
+                let refusal = Notify::new(NotifyType::NO_PROPOSAL_CHOSEN, Vec::new());
+                let refused = Message::new(header, vec![Payload::Notify(refusal)]).encode().unwrap();
+                forger.send_to(&refused, from).await.unwrap();
+            }
+            heard = gateway.recv_from(&mut message) => break heard.unwrap().0,
+        }
+    };
+    assert!(heard > 28 && message[18] == 34, "{:02x?}", &message[..28]);
+    commands.send(Command::Stop { reason: CloseReason::User }).await.unwrap();
+    let requested = EndCause::from(CloseCause::Requested { reason: CloseReason::User });
+    assert_eq!(race.await.err(), Some(requested));
 }
 
 #[test]
