@@ -65,10 +65,10 @@ pub enum Verb {
         /// What stood there.
         before: Before,
     },
-    /// Carries a step out once more where somebody took it away.
+    /// Carries steps out once more where somebody took them away.
     Restore {
-        /// The step.
-        step: Step,
+        /// The steps.
+        steps: Vec<Step>,
     },
 }
 
@@ -123,8 +123,8 @@ pub enum Outcome {
     },
     /// It was taken back.
     Undone(Undone),
-    /// It stands; whether it was gone.
-    Restored(bool),
+    /// Of each step: it stands, and whether it was gone; or it does not.
+    Restored(Vec<Result<bool, SystemError>>),
     /// It was not.
     Failed(SystemError),
 }

@@ -12,7 +12,7 @@ use lab::net::until;
 use lab::roadwarrior::{LIMIT, Network, work};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use postern_api::{ConnectionState, FaultName};
+use postern_api::FaultName;
 use std::time::Duration;
 
 const HOUR: i64 = 3_600;
@@ -57,13 +57,6 @@ fn passes(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-fn stays_down(stage: &Stage, held: Duration, why: &str) -> Result<()> {
-    std::thread::sleep(held);
-    let state = work(&stage.endpoint)?.state;
-    ensure!(state != ConnectionState::Connected, "connected, {why}\n{}", stage.endpoint.log());
-    Ok(())
-}
-
 /// A clock that jumps by a day, ahead and back, beside an EMS that is hours behind, ends no tunnel; and a
 /// violation is one on any day.
 fn to_and_fro(stage: &mut Stage, own: &Clocks, of_ems: &Clocks) -> Result<()> {
@@ -93,11 +86,11 @@ fn to_and_fro(stage: &mut Stage, own: &Clocks, of_ems: &Clocks) -> Result<()> {
 fn expired(stage: &mut Stage, own: &Clocks) -> Result<()> {
     own.set_wall(10 * DAY)?;
     stage.violated(NOTICED);
-    stays_down(stage, NOTICED, "and what EMS said has expired")?;
+    stage.stays_down(NOTICED, "and what EMS said has expired")?;
     stage.tag(true)?;
     std::thread::sleep(HELD / 4);
     own.set_wall(0)?;
-    stays_down(stage, RETURN, "by what EMS said before it set the tag")?;
+    stage.stays_down(RETURN, "by what EMS said before it set the tag")?;
     stage.tag(false)?;
     passes(stage)
 }
@@ -106,7 +99,7 @@ fn expired(stage: &mut Stage, own: &Clocks) -> Result<()> {
 fn ahead(stage: &mut Stage, of_ems: &Clocks) -> Result<()> {
     of_ems.set_wall(5 * HOUR)?;
     stage.tag(true)?;
-    stays_down(stage, HELD, "and EMS has set the tag")?;
+    stage.stays_down(HELD, "and EMS has set the tag")?;
     of_ems.set_wall(0)?;
     stage.tag(false)?;
     passes(stage)
@@ -121,7 +114,7 @@ fn overnight(stage: &mut Stage, own: &Clocks, of_ems: &Clocks) -> Result<()> {
     std::thread::sleep(BOUND);
     of_ems.set_wall(DAY)?;
     asleep.end(own, DAY, DAY)?;
-    stays_down(stage, HELD, "and EMS set the tag overnight")?;
+    stage.stays_down(HELD, "and EMS set the tag overnight")?;
     stage.tag(false)?;
     passes(stage)
 }

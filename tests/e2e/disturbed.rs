@@ -8,9 +8,8 @@ use crate::management::Ems;
 use crate::way::{Manner, Way};
 use anyhow::{Result, ensure};
 use lab::net::until;
-use lab::roadwarrior::{LIMIT, Network, work};
+use lab::roadwarrior::{LIMIT, Network};
 use nix::sys::signal::Signal;
-use postern_api::ConnectionState;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -55,20 +54,13 @@ fn passes(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-fn stays_down(stage: &Stage, held: Duration, why: &str) -> Result<()> {
-    std::thread::sleep(held);
-    let state = work(&stage.endpoint)?.state;
-    ensure!(state != ConnectionState::Connected, "connected, {why}\n{}", stage.endpoint.log());
-    Ok(())
-}
-
 /// Pushes arrive late, by less than the bound leaves: the last word counts.
 fn late(stage: &mut Stage, way: &Way) -> Result<()> {
     way.set(Manner::Late(Duration::from_millis(300)));
     for violates in [true, false, true] {
         stage.tag(violates)?;
     }
-    stays_down(stage, HELD, "and EMS's last word was late")?;
+    stage.stays_down(HELD, "and EMS's last word was late")?;
     way.set(Manner::Straight);
     stage.tag(false)?;
     passes(stage)
@@ -79,7 +71,7 @@ fn lost(stage: &mut Stage, way: &Way) -> Result<()> {
     stage.pushes_again()?;
     way.set(Manner::LostOnce);
     stage.tag(true)?;
-    stays_down(stage, HELD, "and a push was lost")?;
+    stage.stays_down(HELD, "and a push was lost")?;
     ensure!(way.manner() == Manner::Straight, "no push was lost");
     goes_and_comes(stage, || Ok(()))?;
     changes(stage, 10)?;
@@ -95,7 +87,7 @@ fn out_of_order(stage: &mut Stage, way: &Way) -> Result<()> {
     }
     until("pushes out of order", LIMIT, || Ok((way.passed() == before + 3).then_some(())))?;
     way.set(Manner::Straight);
-    stays_down(stage, RETURN, "by an older push")?;
+    stage.stays_down(RETURN, "by an older push")?;
     stage.tag(false)?;
     passes(stage)
 }
@@ -107,7 +99,7 @@ fn forgotten(stage: &mut Stage, way: &Way, copy: &Path) -> Result<()> {
     // By then it has asked what it may have missed.
     passes(stage)?;
     stage.tag_within(true, WITHOUT_PUSH)?;
-    stays_down(stage, WITHOUT_PUSH + HELD / 4, "and EMS was not asked")?;
+    stage.stays_down(WITHOUT_PUSH + HELD / 4, "and EMS was not asked")?;
 
     let refused = |stage: &Stage| stage.endpoint.log().matches("older than one seen before").count();
     let before = refused(stage);
@@ -117,7 +109,7 @@ fn forgotten(stage: &mut Stage, way: &Way, copy: &Path) -> Result<()> {
         std::fs::remove_dir_all(&state)?;
         put(copy, &state)
     })?;
-    stays_down(stage, RETURN, "by an old word of EMS")?;
+    stage.stays_down(RETURN, "by an old word of EMS")?;
     ensure!(refused(stage) > before, "EMS said nothing old\n{}", stage.endpoint.log());
     // Once EMS has said more than it had, it is heard again.
     changes(stage, 40)?;

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use lab::client::Endpoint;
 use lab::net::until;
 use lab::ping::once;
-use lab::roadwarrior::{CORPORATE, LIMIT, Network, wait_for};
+use lab::roadwarrior::{CORPORATE, LIMIT, Network, wait_for, work};
 use lab::wire::{Kind, Packet, Tap, boottime_ns};
 use postern_api::ConnectionState;
 use serde_json::json;
@@ -199,6 +199,14 @@ impl Stage {
     pub fn comes_back(&self) -> Result<()> {
         wait_for(&self.endpoint, ConnectionState::Connected)?;
         self.flows()
+    }
+
+    /// Holds still for a while, after which the tunnel must not be up.
+    pub fn stays_down(&self, held: Duration, why: &str) -> Result<()> {
+        std::thread::sleep(held);
+        let state = work(&self.endpoint)?.state;
+        ensure!(state != ConnectionState::Connected, "connected, {why}\n{}", self.endpoint.log());
+        Ok(())
     }
 
     /// Waits until EMS pushes, after it was away.

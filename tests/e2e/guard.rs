@@ -3,9 +3,9 @@
 use crate::{PSK, TUNNEL, gateway};
 use anyhow::{Context, Result, ensure};
 use lab::client::{Endpoint, program};
-use lab::net::output_of;
+use lab::net::{output_of, until};
 use lab::roadwarrior::{CORPORATE, LIMIT, Network, connect, nothing_is_left};
-use postern_agent::service::probe::Line;
+use postern_agent::service::child::probe::Line;
 use postern_api::health::Check;
 use std::io::Write;
 use std::path::Path;
@@ -33,12 +33,23 @@ pub fn confined() -> Result<()> {
     lab::ping::once(&network.client, CORPORATE.parse()?, LIMIT)?;
     let resolver = network.client.shell("cat /etc/resolv.conf")?;
     ensure!(resolver.contains("nameserver 10.98.0.53"), "the tunnel's resolver is not asked: {resolver}");
+    // A program for the network writes the file anew.
+    network.client.shell("echo 'nameserver 10.99.0.2' > /etc/resolv.conf")?;
+    until("the tunnel's resolver to be asked again", LIMIT, || {
+        let resolver = network.client.shell("cat /etc/resolv.conf")?;
+        Ok(resolver.contains("nameserver 10.98.0.53").then_some(()))
+    })
+    .with_context(|| endpoint.log())?;
 
     as_the_kernel_sees_it(endpoint.network_process()?)?;
     as_an_intruder_finds_it(&network, &endpoint)?;
     as_the_doctor_tells(&endpoint)?;
 
     endpoint.expect(0, &["disconnect", "work"])?;
+    let log = endpoint.log();
+    let of_resolver = log.lines().filter(|line| line.contains("WARN") && line.contains("somebody took this away"));
+    ensure!(of_resolver.count() == 1, "told once:\n{log}");
+    ensure!(!log.contains("cannot be told"), "{log}");
     nothing_is_left(&network)
 }
 

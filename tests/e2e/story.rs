@@ -13,6 +13,7 @@ mod left_over;
 mod local;
 mod management;
 mod renewal;
+mod repair;
 mod support;
 mod twins;
 mod unattended;
@@ -36,6 +37,7 @@ use std::time::Duration;
 const SCENARIOS: &[Scenario] = &[
     ("story: every act of the demo holds", || lab::demo::play(&mut lab::demo::timeline::Timeline::new(false))),
     ("story: kill -9 of the service and a restart take back exactly what was ours", killed_and_restarted),
+    ("repair: without a service, what one left is taken back, and a block stays", repair::without_a_service),
     ("story: posture lost while both processes are stopped lets nothing out when they go on", stopped_and_continued),
     (
         "decree: break-glass, quarantine with a release code, and deregistration reach the wire and people",

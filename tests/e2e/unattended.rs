@@ -90,7 +90,7 @@ fn by_file(stage: &Stage) -> Result<String> {
 fn by_credential(stage: &mut Stage) -> Result<()> {
     let made = invitation(stage)?;
     let folder = "/run/credentials/posternd.service";
-    let place = format!("{folder}/{}", postern_agent::service::unattended::CREDENTIAL);
+    let place = format!("{folder}/{}", postern_agent::service::ems::unattended::CREDENTIAL);
     shell(&format!("mkdir -p {folder}; mount -t tmpfs -o mode=0500 tmpfs {folder}"))?;
     std::fs::write(&place, &made)?;
     shell(&format!("chmod 0400 {place}; mount -o remount,ro {folder}"))?;

@@ -81,19 +81,26 @@ async fn a_server_that_closes_at_once_is_unreachable() {
     assert!(matches!(error, EmsError::Unreachable(_)), "{error:?}");
 }
 
-#[tokio::test]
-async fn a_server_without_tls_is_nonsense() {
+/// A server that says the same to whoever says anything, and closes.
+async fn blunt(words: Vec<u8>) -> Fake {
     let mut fake = Fake::new().await;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     fake.turn_to(listener.local_addr().unwrap());
     tokio::spawn(async move {
         loop {
             let (mut stream, _) = listener.accept().await.unwrap();
-            let mut buffer = [0; 16];
-            let _ = stream.read(&mut buffer).await;
-            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").await;
+            let mut hello = [0; 4096];
+            let _ = stream.read(&mut hello).await;
+            let _ = stream.write_all(&words).await;
+            let _ = stream.shutdown().await;
         }
     });
+    fake
+}
+
+#[tokio::test]
+async fn a_server_without_tls_is_nonsense() {
+    let fake = blunt(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}".to_vec()).await;
     let error = failure(&fake).await;
     assert!(matches!(error, EmsError::Nonsense(_)), "{error:?}");
 }
@@ -105,18 +112,7 @@ async fn an_alert_before_the_server_has_proved_itself_is_nobody_s_word() {
     // bad_certificate, certificate_revoked, certificate_expired, certificate_unknown, unknown_ca, access_denied,
     // decrypt_error, certificate_required (RFC 8446 §6).
     for alert in [42, 44, 45, 46, 48, 49, 51, 116] {
-        let mut fake = Fake::new().await;
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        fake.turn_to(listener.local_addr().unwrap());
-        tokio::spawn(async move {
-            loop {
-                let (mut stream, _) = listener.accept().await.unwrap();
-                let mut hello = [0; 4096];
-                let _ = stream.read(&mut hello).await;
-                let _ = stream.write_all(&[21, 3, 3, 0, 2, 2, alert]).await;
-                let _ = stream.shutdown().await;
-            }
-        });
+        let fake = blunt(vec![21, 3, 3, 0, 2, 2, alert]).await;
         let error = failure(&fake).await;
         assert!(matches!(error, EmsError::Unreachable(_)) && !error.is_removal(), "{alert}: {error:?}");
     }

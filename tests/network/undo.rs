@@ -154,9 +154,9 @@ impl System for Mortal {
         self.system.undo(step, before).await
     }
 
-    async fn restore(&mut self, step: &Step) -> Result<bool, SystemError> {
+    async fn restore(&mut self, step: &Step, before: &Before) -> Result<bool, SystemError> {
         self.grow_older();
-        self.system.restore(step).await
+        self.system.restore(step, before).await
     }
 }
 

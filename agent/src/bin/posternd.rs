@@ -2,7 +2,10 @@
 
 use clap::{Parser, Subcommand};
 use postern_agent::profile::Paths;
-use postern_agent::service::{probe, start};
+use postern_agent::service::child::probe;
+use postern_agent::service::repair;
+use postern_agent::service::start;
+use postern_agent::service::tunnel::engine::TunnelEngine;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -29,6 +32,12 @@ struct Arguments {
 enum Command {
     /// Run the service (the default)
     Run,
+    /// Take back what a service that died left on the network, as root and while none runs; what is blocked stays
+    Repair {
+        /// Lift what was blocked after a lost compliance, too
+        #[arg(long)]
+        lift_block: bool,
+    },
     /// The network process; started by the service
     #[command(hide = true)]
     Net,
@@ -74,11 +83,14 @@ fn main() -> ExitCode {
     let colours = std::io::stderr().is_terminal();
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
     let outcome = match arguments.command {
-        Some(Command::Net) => start::net_main(postern_agent::service::engine::TunnelEngine::default()),
+        Some(Command::Net) => start::net_main(TunnelEngine::default()),
         Some(Command::LookUp { name }) => return quietly(start::look_up_main(&name)),
         Some(Command::Inquire) => start::inquire_main(),
         Some(Command::Token) => start::token_main(),
         Some(Command::NetProbe { paths }) => probe::main(&paths).map_err(Into::into),
+        Some(Command::Repair { lift_block }) => {
+            repair::main(&Paths::settle(arguments.config, arguments.state, arguments.runtime), lift_block)
+        }
         _ => start::main(Paths::settle(arguments.config, arguments.state, arguments.runtime)),
     };
     match outcome {

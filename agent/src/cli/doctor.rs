@@ -1,6 +1,8 @@
 //! `postern doctor`: looks at each thing that has to be so, and says what to do where it is not.
 
 use super::{Session, output};
+use crate::network::Journal;
+use crate::platform;
 use crate::profile::{catalogue::Catalogue, file::open_regular, settings};
 use postern_api::fault::{Fault, FaultName};
 use postern_api::health::Check;
@@ -56,6 +58,7 @@ pub(super) async fn findings(session: &Session) -> (Vec<Check>, Option<Fault>) {
         }
         Err(fault) => {
             findings.push(Check::bad("service", fault.detail.clone(), fault.next.clone()));
+            findings.extend(left_behind(&session.paths.state));
             failure = Some(fault);
         }
     }
@@ -87,6 +90,17 @@ fn tunnel_files(session: &Session) -> Check {
     }
 }
 
+/// Looks what a service that does not answer may have left on the network. The journal is for root's eyes only.
+fn left_behind(state: &Path) -> Option<Check> {
+    let left = Journal::peek(state, &platform::boot().ok()?).ok()?;
+    if left.is_empty() {
+        return None;
+    }
+    let detail = format!("changes that may stand: {}", left.len());
+    let next = "systemctl start posternd; where it does not start: posternd repair, as root";
+    Some(Check::bad("left behind", detail, next))
+}
+
 fn tunnel_device() -> Check {
     if !cfg!(target_os = "linux") || Path::new("/dev/net/tun").exists() {
         return Check::good("tunnel device", "is there");
@@ -101,5 +115,25 @@ fn telemetry(report: &TagReport) -> Check {
         (Some(ems), false) => {
             Check::bad("EMS", format!("{} is out of reach", ems.for_one_line()), "check the way to EMS")
         }
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use crate::network::step::{Before, Purpose, Step};
+
+    #[test]
+    fn what_a_dead_service_left_is_told_with_the_way_to_take_it_back() {
+        let state = tempfile::tempdir().unwrap();
+        assert_eq!(left_behind(state.path()), None, "there never was a service");
+        let mut journal = Journal::open(state.path(), &platform::boot().unwrap()).unwrap();
+        let setting = Step::Setting { name: "net/x".into(), value: "1".into() };
+        let tickets = journal.record(&[(Purpose::Tunnel, setting, Before::Absent)]).unwrap();
+        // Also while somebody holds the journal.
+        let told = left_behind(state.path()).unwrap();
+        assert!(!told.ok && sentence(&told).contains("posternd repair"), "{}", sentence(&told));
+        journal.undone(tickets[0]).unwrap();
+        assert_eq!(left_behind(state.path()), None);
     }
 }

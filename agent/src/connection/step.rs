@@ -229,8 +229,9 @@ fn waiting(wait: Wait, input: Input) -> Stepped {
             }
             None => begin(owner, Was::Repeated(failures), block, &posture),
         },
-        Input::Disconnect(Some(fault)) if block.is_some() => {
-            (Connection::Blocked { last: fault, resume: Resume::OnRequest }, vec![Effect::Timer(None)])
+        Input::Disconnect(Some(_)) if block.is_some() => {
+            let rest = Rest { last: block, resume: Resume::OnRequest, blocked: true };
+            (rest.state(), vec![Effect::Timer(None)])
         }
         Input::Disconnect(_) => lifted(last),
         Input::Dismiss if block.is_some() => lifted(last),
@@ -265,7 +266,8 @@ fn finish(ending: Ending) -> Stepped {
     match (why, was) {
         (Why::Requested(last), _) => {
             let told = Effect::Tell(Told::Down(last.clone()));
-            let rest = Rest { last: last.or(block), resume: Resume::OnRequest, blocked };
+            // Whoever ended the attempt knows why; what it leaves blocked is to say its own reason.
+            let rest = Rest { last: block.or(last), resume: Resume::OnRequest, blocked };
             (rest.state(), vec![told])
         }
         (Why::Posture(fault), Was::Up) => {

@@ -162,6 +162,14 @@ fn a_block_outlives_every_attempt_that_does_not_succeed() {
             assert!(!effects.contains(&Effect::SettleNothing), "{:?}: {effects:?}", &inputs[..until]);
         }
     }
+    let ended_by_others = [
+        vec![connect(), cancelled(), no_answer(), Input::NetworkSettled(vec![])],
+        vec![returns(), no_answer(), Input::NetworkSettled(vec![]), cancelled()],
+    ];
+    for inputs in ended_by_others {
+        let why = blocked_then(inputs).0.block().unwrap();
+        assert_eq!(why.name, FaultName::ComplianceLost, "who reads it after a restart learns what is wrong");
+    }
     let (state, _) = blocked_then(vec![connect(), Input::Established(tunnel()), Input::NetworkSettled(vec![])]);
     assert!(matches!(state, Connection::Connected(_)) && state.block().is_none(), "the tunnel takes its place");
 }

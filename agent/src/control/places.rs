@@ -3,8 +3,7 @@
 //! A user who opens connections without end takes places from nobody but that user: each has a share
 //! of their own, and administrators do not count towards what all share.
 
-use super::transport::Peer;
-use postern_api::method::Role;
+use super::transport::Arrival;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -24,8 +23,8 @@ pub(super) struct Places {
 
 impl Places {
     /// Takes a place for a caller, if there is one left for that user.
-    pub(super) fn take(&self, peer: &Peer) -> Option<Place> {
-        let key = (peer.role == Role::Administrator, peer.uid);
+    pub(super) fn take(&self, arrival: &Arrival) -> Option<Place> {
+        let key = (arrival.administrator, arrival.uid);
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let shared: usize = taken.iter().filter(|((administrator, _), _)| !administrator).map(|(_, count)| count).sum();
         if !key.0 && shared >= MAXIMUM {
@@ -63,27 +62,27 @@ impl Drop for Place {
 mod tests {
     use super::*;
 
-    fn peer(uid: u32, role: Role) -> Peer {
-        Peer { uid: Some(uid), role }
+    fn of(uid: u32) -> Arrival {
+        Arrival { uid: Some(uid), administrator: uid == 0 }
     }
 
     #[test]
     fn one_user_takes_no_place_from_another() {
         let places = Places::default();
-        let held: Vec<_> = (0..MAXIMUM_OF_ONE).map(|_| places.take(&peer(1000, Role::User)).unwrap()).collect();
-        assert!(places.take(&peer(1000, Role::User)).is_none());
-        assert!(places.take(&peer(1001, Role::User)).is_some());
+        let held: Vec<_> = (0..MAXIMUM_OF_ONE).map(|_| places.take(&of(1000)).unwrap()).collect();
+        assert!(places.take(&of(1000)).is_none());
+        assert!(places.take(&of(1001)).is_some());
         drop(held);
-        assert!(places.take(&peer(1000, Role::User)).is_some());
+        assert!(places.take(&of(1000)).is_some());
     }
 
     #[test]
     fn many_users_take_no_place_from_the_administrator() {
         let places = Places::default();
         let users = (1000..).flat_map(|uid| [uid; MAXIMUM_OF_ONE]).take(MAXIMUM);
-        let held: Vec<_> = users.map(|uid| places.take(&peer(uid, Role::User)).unwrap()).collect();
-        assert!(places.take(&peer(5000, Role::User)).is_none());
-        assert!(places.take(&peer(0, Role::Administrator)).is_some());
+        let held: Vec<_> = users.map(|uid| places.take(&of(uid)).unwrap()).collect();
+        assert!(places.take(&of(5000)).is_none());
+        assert!(places.take(&of(0)).is_some());
         drop(held);
         assert!(places.taken.lock().unwrap().is_empty());
     }

@@ -2,7 +2,7 @@
 
 use super::line::{LineReader, to_line};
 use super::places::Places;
-use super::transport::{self, Listener, Peer, Stream};
+use super::transport::{self, Arrival, Listener, Peer, Stream};
 use postern_api::event::Event;
 use postern_api::fault::{Fault, FaultName};
 use postern_api::method::{Hello, Method, Role, Welcome};
@@ -13,7 +13,7 @@ use postern_api::rpc::{
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::{Semaphore, broadcast, mpsc};
 use tokio::task::JoinSet;
 use zeroize::Zeroizing;
@@ -26,6 +26,9 @@ const MAXIMUM_UNDER_WAY: usize = 16;
 const HELLO_LIMIT: Duration = Duration::from_secs(10);
 /// Lines that wait for a slow reader before its requests wait too.
 const QUEUE: usize = 64;
+/// How long a caller may leave one line unread. Whoever does not read at all would hold a task, its place and
+/// what is queued for it for ever.
+const WRITE_LIMIT: Duration = Duration::from_secs(30);
 
 /// A line on its way out, wiped when it is written.
 type Line = Zeroizing<Vec<u8>>;
@@ -59,17 +62,24 @@ pub trait Handler: Clone + Send + Sync + 'static {
 pub async fn serve<H: Handler>(mut listener: Listener, handler: H) {
     let places = Places::default();
     let farewells = Arc::new(Semaphore::new(MAXIMUM_FAREWELLS));
+    let doorman = transport::doorman(&listener);
     loop {
         match transport::accept(&mut listener).await {
-            Ok((stream, peer)) => {
-                let Some(place) = places.take(&peer) else {
+            Ok((stream, arrival)) => {
+                let Some(place) = places.take(&arrival) else {
                     turn_away(stream, &farewells);
                     continue;
                 };
-                let handler = handler.clone();
+                let (handler, doorman) = (handler.clone(), doorman.clone());
+                // Not here: the system's names may be slow to say whose member a user is.
                 tokio::spawn(async move {
-                    if let Err(error) = attend(stream, peer, handler).await {
-                        tracing::debug!(%error, uid = ?peer.uid, "control connection ended");
+                    match doorman.settle(arrival, &stream).await {
+                        Ok(peer) => {
+                            if let Err(error) = attend(stream, peer, handler, WRITE_LIMIT).await {
+                                tracing::debug!(%error, uid = ?peer.uid, "control connection ended");
+                            }
+                        }
+                        Err(error) => deny(stream, arrival, &error).await,
                     }
                     drop(place);
                 });
@@ -83,32 +93,35 @@ pub async fn serve<H: Handler>(mut listener: Listener, handler: H) {
 }
 
 /// Says why nobody attends to this caller, unless enough others are being told already.
-fn turn_away(mut stream: Stream, farewells: &Arc<Semaphore>) {
+fn turn_away(stream: Stream, farewells: &Arc<Semaphore>) {
     let Ok(turn) = Arc::clone(farewells).try_acquire_owned() else { return };
-    let fault = Fault::new(
-        FaultName::ServiceUnavailable,
-        "",
-        "the service has as many connections of this user as it serves",
-        "end some of them",
-    );
-    let Ok(line) = to_line(&Response::failure(None, CODE_FAULT, fault)) else { return };
     tokio::spawn(async move {
-        let _ = tokio::time::timeout(Duration::from_secs(1), stream.write_all(&line)).await;
+        let detail = "the service has as many connections of this user as it serves";
+        dismiss(stream, Fault::new(FaultName::ServiceUnavailable, "", detail, "end some of them")).await;
         drop(turn);
     });
 }
 
-async fn attend<H: Handler>(stream: Stream, peer: Peer, handler: H) -> std::io::Result<()> {
-    let (read, mut write) = tokio::io::split(stream);
+/// Says to a caller of whom the system does not tell what it may do that it may do nothing.
+async fn deny(stream: Stream, arrival: Arrival, error: &std::io::Error) {
+    tracing::warn!(%error, uid = ?arrival.uid, "a caller is denied: the system does not say of which groups it is a member");
+    let detail = "the system does not say whether this user is a member of the group of the service";
+    let next = "look to what answers for users and groups here (getent group); root is not asked about";
+    dismiss(stream, Fault::new(FaultName::ServiceUnavailable, "", detail, next)).await;
+}
+
+/// Says one thing to a caller that is served no further.
+async fn dismiss(mut stream: Stream, fault: Fault) {
+    let Ok(line) = to_line(&Response::failure(None, CODE_FAULT, fault)) else { return };
+    let _ = tokio::time::timeout(Duration::from_secs(1), stream.write_all(&line)).await;
+}
+
+/// Serves one caller until it hangs up, or leaves a line unread for `limit`.
+async fn attend<H: Handler>(stream: Stream, peer: Peer, handler: H, limit: Duration) -> std::io::Result<()> {
+    let (read, write) = tokio::io::split(stream);
     let mut lines = LineReader::new(read, MAXIMUM_LINE);
-    let (lines_out, mut queue) = mpsc::channel::<Line>(QUEUE);
-    let writer = tokio::spawn(async move {
-        while let Some(line) = queue.recv().await {
-            if write.write_all(&line).await.is_err() {
-                break;
-            }
-        }
-    });
+    let (lines_out, queue) = mpsc::channel::<Line>(QUEUE);
+    let mut writer = tokio::spawn(write_out(write, queue, limit));
     let greeted = match tokio::time::timeout(HELLO_LIMIT, lines.next()).await {
         Ok(Ok(Some(line))) => greet(&line, peer.role),
         _ => return Ok(()),
@@ -117,12 +130,34 @@ async fn attend<H: Handler>(stream: Stream, peer: Peer, handler: H) -> std::io::
     let (Ok(response) | Err(response)) = greeted;
     send(&lines_out, &response).await;
     if welcome {
-        converse(&mut lines, peer, handler, lines_out).await?;
+        tokio::select! {
+            outcome = converse(&mut lines, peer, handler, lines_out) => outcome?,
+            // With the conversation ends what the caller asked for.
+            written = &mut writer => {
+                let written = written.map_err(std::io::Error::other)?;
+                if written.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::TimedOut) {
+                    tracing::warn!(uid = ?peer.uid, "a caller does not read what it is sent: its connection is ended");
+                }
+                return written;
+            }
+        }
     } else {
         drop(lines_out);
     }
     // What is queued for a caller that still reads goes out before the connection closes.
     let _ = tokio::time::timeout(Duration::from_secs(1), writer).await;
+    Ok(())
+}
+
+/// Writes what is queued until nobody queues any more.
+async fn write_out(
+    mut write: WriteHalf<Stream>,
+    mut queue: mpsc::Receiver<Line>,
+    limit: Duration,
+) -> std::io::Result<()> {
+    while let Some(line) = queue.recv().await {
+        tokio::time::timeout(limit, write.write_all(&line)).await??;
+    }
     Ok(())
 }
 
@@ -149,7 +184,7 @@ fn greet(line: &[u8], role: Role) -> Result<Response, Response> {
 }
 
 async fn converse<H: Handler>(
-    lines: &mut LineReader<tokio::io::ReadHalf<Stream>>,
+    lines: &mut LineReader<ReadHalf<Stream>>,
     peer: Peer,
     handler: H,
     out: mpsc::Sender<Line>,

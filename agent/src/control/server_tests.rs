@@ -31,11 +31,15 @@ struct Bench {
 }
 
 fn bench() -> Bench {
+    bench_of(|listener| listener)
+}
+
+fn bench_of(prepared: impl FnOnce(Listener) -> Listener) -> Bench {
     let directory = tempfile::tempdir().unwrap();
     let socket = directory.path().join("control.sock");
     let (events, _) = broadcast::channel(8);
     let listener = transport::listen(&socket, "no-such-group-here").unwrap();
-    tokio::spawn(serve(listener, Echo { events: events.clone() }));
+    tokio::spawn(serve(prepared(listener), Echo { events: events.clone() }));
     Bench { _directory: directory, socket, events }
 }
 
@@ -175,4 +179,58 @@ fn each_role_is_held_against_the_table() {
             assert_eq!(admit(&line(*method), role).is_ok(), role >= method.role(), "{} {role:?}", method.name());
         }
     }
+}
+
+#[tokio::test]
+async fn a_caller_that_does_not_read_is_hung_up_on_and_what_it_asked_for_ends() {
+    let (near, mut far) = UnixStream::pair().unwrap();
+    let (events, _) = broadcast::channel(8);
+    let peer = Peer { uid: Some(1000), role: Role::User };
+    let attended = tokio::spawn(attend(near, peer, Echo { events: events.clone() }, Duration::from_millis(50)));
+    let requests = [(2, Method::Connect), (3, Method::Subscribe)]
+        .map(|(id, method)| format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{}"}}"#, method.name()));
+    far.write_all(format!("{HELLO}\n{}\n", requests.join("\n")).as_bytes()).await.unwrap();
+    let prompt = Event::Prompt {
+        prompt: postern_api::Prompt {
+            id: 1,
+            tunnel: "work".into(),
+            kind: postern_api::PromptKind::Password,
+            text: "x".repeat(1 << 16).into(),
+            address: None,
+            seconds: 60,
+            uid: None,
+        },
+    };
+    let ended = async {
+        while !attended.is_finished() {
+            let _ = events.send(prompt.clone());
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        attended.await.unwrap()
+    };
+    let outcome = tokio::time::timeout(Duration::from_secs(20), ended).await.expect("the connection ends");
+    assert_eq!(outcome.unwrap_err().kind(), std::io::ErrorKind::TimedOut);
+    assert_eq!(events.receiver_count(), 0, "nobody subscribes for it any more");
+}
+
+#[tokio::test]
+async fn a_user_of_whom_the_system_says_nothing_is_denied_and_holds_up_nobody() {
+    let (end, hangs) = std::sync::mpsc::channel::<()>();
+    let (asked, mut asking) = mpsc::unbounded_channel();
+    let hangs = std::sync::Mutex::new(Some(hangs));
+    // The first question hangs until the test is over.
+    let is_member = move || {
+        let first = hangs.lock().unwrap().take();
+        let _ = asked.send(());
+        first.is_none_or(|first| first.recv().is_ok())
+    };
+    let bench = bench_of(|listener| listener.asking(is_member, Duration::from_millis(500)));
+    let socket = bench.socket.clone();
+    let first = tokio::spawn(async move { Client::open(&socket, "first").await.map(drop) });
+    asking.recv().await.unwrap();
+    let second = Client::open(&bench.socket, "second").await.unwrap();
+    assert_eq!(second.welcome().role, Role::User);
+    let fault = first.await.unwrap().unwrap_err();
+    assert!(fault.to_string().contains("getent group"), "{fault}");
+    drop(end);
 }

@@ -107,19 +107,43 @@ impl Journal {
         text.truncate(whole);
         let length = u64::try_from(whole).unwrap_or(u64::MAX);
         file.set_len(length).map_err(unusable)?;
-        let mut journal = Self {
+        let mut journal = Self { length, ..Self::of(path, file, boot) };
+        journal.read_back(&text);
+        Ok(journal)
+    }
+
+    /// Returns what may stand according to the journal in `directory`, oldest first, without taking it from the
+    /// service that may hold it; nothing where there is none.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn peek(directory: &Path, boot: &str) -> Result<Vec<Record>, JournalError> {
+        let path = directory.join(FILE_NAME);
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(source) => return Err(JournalError::Unusable { path, source }),
+        };
+        let mut text = Vec::new();
+        let read = (&file).take(MOST_OCTETS).read_to_end(&mut text);
+        read.map_err(|source| JournalError::Unusable { path: path.clone(), source })?;
+        let mut journal = Self::of(path, file, boot);
+        journal.read_back(&text);
+        Ok(journal.outstanding)
+    }
+
+    fn of(path: PathBuf, file: File, boot: &str) -> Self {
+        Self {
             path,
             file,
-            length,
+            length: 0,
             boot: boot.to_owned(),
             boot_told: false,
             next: 1,
             outstanding: Vec::new(),
             lost_with_boot: Vec::new(),
             unreadable: 0,
-        };
-        journal.read_back(&text);
-        Ok(journal)
+        }
     }
 
     /// Returns the changes that may stand, oldest first.

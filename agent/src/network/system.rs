@@ -110,8 +110,22 @@ pub trait System {
     fn undo(&mut self, step: &Step, before: &Before) -> impl Future<Output = Result<Undone, SystemError>> + Send;
 
     /// Carries `step` out once more where somebody else took it away meanwhile, and tells whether it
-    /// was gone. What stands, also in another form, is left as it is.
-    fn restore(&mut self, step: &Step) -> impl Future<Output = Result<bool, SystemError>> + Send;
+    /// was gone. What stands, also in another form, is left as it is; `before` is what was in its place.
+    fn restore(&mut self, step: &Step, before: &Before) -> impl Future<Output = Result<bool, SystemError>> + Send;
+
+    /// As [`Self::restore`], of several steps; one that fails keeps none of the others from it.
+    fn restore_all(&mut self, steps: &[(&Step, &Before)]) -> impl Future<Output = Vec<Result<bool, SystemError>>> + Send
+    where
+        Self: Send,
+    {
+        async move {
+            let mut all = Vec::with_capacity(steps.len());
+            for (step, before) in steps {
+                all.push(self.restore(step, before).await);
+            }
+            all
+        }
+    }
 }
 
 /// Why a plan was not carried out. What had been done for it has been taken back.
@@ -220,22 +234,24 @@ async fn look_at_new<S: System + Send>(
 /// Sets up again what the journal says stands and somebody else took away: programs that manage the
 /// network drop rules and tables that they do not know, and a tunnel or a block is none without them.
 ///
-/// Looks at those of `which` alone, and returns the steps that were gone. Nothing is written: the journal names them already.
-pub async fn restore<S: System>(
+/// Looks at those of `which` alone, and returns the steps that were gone. Nothing is written: the journal
+/// names them already.
+pub async fn restore<S: System + Send>(
     journal: &Journal,
     which: impl Fn(&Step) -> bool,
     system: &mut S,
 ) -> Vec<(Step, Result<(), SystemError>)> {
-    let mut gone = Vec::new();
-    let ours = |record: &&Record| record.applied && record.before == Before::Absent && which(&record.after);
-    for record in journal.outstanding().iter().filter(ours) {
-        match system.restore(&record.after).await {
-            Ok(false) => {}
-            Ok(true) => gone.push((record.after.clone(), Ok(()))),
-            Err(error) => gone.push((record.after.clone(), Err(error))),
-        }
-    }
-    gone
+    let alone = |before: &Before| matches!(before, Before::Absent | Before::Resolver(_));
+    let ours = |record: &&Record| record.applied && alone(&record.before) && which(&record.after);
+    let steps: Vec<(&Step, &Before)> =
+        journal.outstanding().iter().filter(ours).map(|record| (&record.after, &record.before)).collect();
+    let outcomes = system.restore_all(&steps).await;
+    let gone = steps.into_iter().zip(outcomes).filter_map(|((step, _), outcome)| match outcome {
+        Ok(false) => None,
+        Ok(true) => Some((step.clone(), Ok(()))),
+        Err(error) => Some((step.clone(), Err(error))),
+    });
+    gone.collect()
 }
 
 /// Undoes the records that are `unwanted`, last one first, as far as no wanted record holds the

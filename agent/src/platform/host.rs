@@ -7,6 +7,9 @@ use crate::network::step::{Before, Step};
 use crate::network::system::{System, SystemError, Undone};
 use std::path::PathBuf;
 
+/// By which everybody asks for names where no service answers for it.
+pub const RESOLVER_FILE: &str = "/etc/resolv.conf";
+
 /// The part of the network that is the host's and not a link's.
 pub struct HostSettings {
     resolver_file: PathBuf,
@@ -16,7 +19,7 @@ pub struct HostSettings {
 
 impl Default for HostSettings {
     fn default() -> Self {
-        Self::with_resolver_file(PathBuf::from("/etc/resolv.conf"))
+        Self::with_resolver_file(PathBuf::from(RESOLVER_FILE))
     }
 }
 
@@ -109,17 +112,60 @@ impl System for HostSettings {
         }
     }
 
-    async fn restore(&mut self, step: &Step) -> Result<bool, SystemError> {
-        match step {
-            Step::Firewall { table, .. } => {
+    async fn restore(&mut self, step: &Step, before: &Before) -> Result<bool, SystemError> {
+        match (step, before) {
+            (Step::Firewall { table, .. }, _) => {
                 if here::firewall::Firewall::stands(table).await {
                     return Ok(false);
                 }
                 self.load_tables(&[step]).await.map(|()| true)
             }
+            (Step::Resolver(change), Before::Resolver(backend)) => {
+                here::resolver::Resolver::restore(backend, change).await
+            }
             // Whoever else writes these has a say in them.
-            Step::Setting { .. } | Step::Resolver(_) => Ok(false),
+            (Step::Setting { .. } | Step::Resolver(_), _) => Ok(false),
             _ => Err(elsewhere(step)),
         }
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use crate::network::Journal;
+    use crate::network::plan::{Plan, PlannedStep};
+    use crate::network::resolver::{ResolverChange, holds_ours};
+    use crate::network::step::{Device, Purpose};
+    use crate::network::system::{restore, settle};
+    use std::fs;
+
+    #[tokio::test]
+    async fn a_resolver_s_file_that_others_wrote_over_while_connected_is_set_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("resolv.conf");
+        fs::write(&file, "nameserver 192.0.2.53\n").unwrap();
+        let change = ResolverChange {
+            device: Device { name: "postern0".into(), index: 7 },
+            servers: vec!["10.98.0.1".parse().unwrap()],
+            routed: vec![],
+            search: vec!["corp.example".into()],
+            catch_all: true,
+        };
+        let step = PlannedStep { purpose: Purpose::Tunnel, step: Step::Resolver(change) };
+        let mut host = HostSettings::with_resolver_file(file.clone());
+        let mut journal = Journal::open(directory.path(), "boot").unwrap();
+        let read = || fs::read_to_string(&file).unwrap();
+        settle(&Plan { steps: vec![step], warnings: vec![] }, &mut journal, &mut host).await.unwrap();
+        let ours = read();
+        assert!(restore(&journal, |_| true, &mut host).await.is_empty(), "it stands");
+        // As a program for the network does it: the whole file anew.
+        fs::remove_file(&file).unwrap();
+        fs::write(&file, "nameserver 192.0.2.54\n").unwrap();
+        assert_eq!(restore(&journal, |_| true, &mut host).await.len(), 1);
+        assert_eq!(read(), ours.replace("192.0.2.53", "192.0.2.54"));
+        settle(&Plan::default(), &mut journal, &mut host).await.unwrap();
+        assert_eq!(read(), "nameserver 192.0.2.54\n");
+        assert!(restore(&journal, |_| true, &mut host).await.is_empty() && !holds_ours(&read()), "ours no more");
     }
 }

@@ -41,7 +41,7 @@ impl System for Links {
         if *before == Before::Present { Ok(Undone::LeftToOthers) } else { self.routes.undo(step).await }
     }
 
-    async fn restore(&mut self, step: &Step) -> Result<bool, SystemError> {
+    async fn restore(&mut self, step: &Step, _before: &Before) -> Result<bool, SystemError> {
         ours(step)?;
         self.routes.restore(step).await
     }

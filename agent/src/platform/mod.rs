@@ -47,7 +47,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use tokio::sync::{mpsc, oneshot};
 
-pub use host::HostSettings;
+pub use host::{HostSettings, RESOLVER_FILE};
 pub use links::Links;
 
 /// What the system says of its sleep.
@@ -115,6 +115,13 @@ trait ResolverRoom {
         backend: &ResolverBackend,
         change: &ResolverChange,
     ) -> impl Future<Output = Result<Undone, SystemError>> + Send;
+    /// Carries a change out once more where somebody wrote over it; tells whether somebody had.
+    fn restore(
+        _backend: &ResolverBackend,
+        _change: &ResolverChange,
+    ) -> impl Future<Output = Result<bool, SystemError>> + Send {
+        std::future::ready(Ok(false))
+    }
 }
 
 /// The network of this operating system, where one process may change all of it.
@@ -150,8 +157,8 @@ impl System for SystemNetwork {
         if step.is_of_links() { self.links.undo(step, before).await } else { self.host.undo(step, before).await }
     }
 
-    async fn restore(&mut self, step: &Step) -> Result<bool, SystemError> {
-        if step.is_of_links() { self.links.restore(step).await } else { self.host.restore(step).await }
+    async fn restore(&mut self, step: &Step, before: &Before) -> Result<bool, SystemError> {
+        if step.is_of_links() { self.links.restore(step, before).await } else { self.host.restore(step, before).await }
     }
 }
 

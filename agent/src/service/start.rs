@@ -1,16 +1,21 @@
 //! How each process of the service begins and ends.
 
-use super::call::ToHub;
-use super::ems_dial::EmsDial;
-use super::hands::Hands;
-use super::hub::{Hub, Message, Parts};
-use super::judge::Examination;
-use super::keeper::Keeper;
-use super::net::{self, Engine};
-use super::{inquiry, look_up, net_link, own_key, rights, watching};
 use crate::control;
 use crate::platform;
 use crate::profile::{Paths, settings};
+use crate::service::child::inquiry;
+use crate::service::child::look_up;
+use crate::service::ems::dial::EmsDial;
+use crate::service::hub::call::ToHub;
+use crate::service::hub::{Hub, Message, Parts};
+use crate::service::network::hands::Hands;
+use crate::service::network::keeper::Keeper;
+use crate::service::network::link as net_link;
+use crate::service::network::process::{self, Engine};
+use crate::service::posture::judge::Examination;
+use crate::service::posture::watching;
+use crate::service::rights;
+use crate::service::tunnel::own_key;
 use anyhow::Context;
 use ike_client::tunnel::lease::LeaseReader;
 use posture::collect::{Collector, FirewallListener, Settings as CollectorSettings};
@@ -34,11 +39,7 @@ pub fn main(paths: Paths) -> anyhow::Result<()> {
     let firewall = FirewallListener::open();
     rights::keep_for_main().context("capabilities cannot be reduced")?;
     let settings = settings::load(&paths)?;
-    prepare(&paths.state, 0o700)?;
-    prepare(&paths.runtime, 0o755)?;
-    let lock = paths.runtime.join("posternd.lock");
-    let lock = File::create(&lock).with_context(|| format!("{} cannot be written (is this root?)", lock.display()))?;
-    lock.try_lock().context("another posternd runs on this runtime directory")?;
+    let _lock = take_directories(&paths)?;
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
@@ -76,7 +77,7 @@ pub fn main(paths: Paths) -> anyhow::Result<()> {
             settings.posture.root.clone(),
             CollectorSettings {
                 dpkg_status: settings.posture.dpkg_status.clone(),
-                ignored_interfaces: vec![super::configuration::DEVICE.into()],
+                ignored_interfaces: vec![crate::service::tunnel::configuration::DEVICE.into()],
                 ..CollectorSettings::default()
             },
         );
@@ -124,7 +125,7 @@ pub fn net_main<E: Engine>(engine: E) -> anyhow::Result<()> {
         let (read, write) = tokio::io::split(pair()?);
         // The end of MAIN is the end of this process, not a signal to the whole group.
         // Where MAIN has nothing to share it is another file, and renewals are commands.
-        let serving = net::serve(engine, read, write, (confinement, shared_lease()));
+        let serving = process::serve(engine, read, write, (confinement, shared_lease()));
         tokio::pin!(serving);
         loop {
             tokio::select! {
@@ -195,6 +196,19 @@ fn pair() -> anyhow::Result<tokio::net::UnixStream> {
 #[cfg(not(unix))]
 fn pair() -> anyhow::Result<tokio::io::DuplexStream> {
     anyhow::bail!("the network process is not supported on this system yet")
+}
+
+/// Makes the service's directories this process's alone, as long as what is returned lives.
+///
+/// # Errors
+/// When they cannot be made, belong to others, or are another service's.
+pub(super) fn take_directories(paths: &Paths) -> anyhow::Result<File> {
+    prepare(&paths.state, 0o700)?;
+    prepare(&paths.runtime, 0o755)?;
+    let lock = paths.runtime.join("posternd.lock");
+    let lock = File::create(&lock).with_context(|| format!("{} cannot be written (is this root?)", lock.display()))?;
+    lock.try_lock().context("another posternd runs on this runtime directory")?;
+    Ok(lock)
 }
 
 fn prepare(directory: &Path, mode: u32) -> anyhow::Result<()> {

@@ -153,10 +153,10 @@ mod tests {
 
     const LOG: &[&str] = &[
         "2026-11-23T15:23:42.407410Z  INFO postern_agent::service::start: ready",
-        "2026-11-23T15:23:43.000000Z ERROR postern_agent::service::keeper: a change failed",
+        "2026-11-23T15:23:43.000000Z ERROR postern_agent::service::network::keeper: a change failed",
         "   more about it",
-        "2026-11-23T15:23:44.000000Z DEBUG postern_agent::service::told: progress",
-        "2026-11-23T15:23:45.000000Z  WARN postern_agent::service::told: the engine warns",
+        "2026-11-23T15:23:44.000000Z DEBUG postern_agent::service::hub::told: progress",
+        "2026-11-23T15:23:45.000000Z  WARN postern_agent::service::hub::told: the engine warns",
     ];
 
     fn kept(level: Level, since: Option<&str>) -> Vec<usize> {

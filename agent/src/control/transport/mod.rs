@@ -12,8 +12,18 @@ mod system;
 #[path = "windows.rs"]
 mod system;
 
+pub(crate) use system::Doorman;
 pub use system::Listener;
 pub(crate) use system::Stream;
+
+/// Who is at the other end, before anybody was asked what that user may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Arrival {
+    /// The user, where users have numbers.
+    pub(crate) uid: Option<u32>,
+    /// Whether it administers.
+    pub(crate) administrator: bool,
+}
 
 /// Who is at the other end, as the system tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +39,10 @@ trait Transport: Sized + Send {
     type Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static;
 
     fn open(path: &Path, group: &str) -> io::Result<Self>;
-    fn accept(&mut self) -> impl Future<Output = io::Result<(Self::Stream, Peer)>> + Send;
+    /// Takes the next caller. Asks nobody but the kernel: it must not wait for anything else.
+    fn accept(&mut self) -> impl Future<Output = io::Result<(Self::Stream, Arrival)>> + Send;
+    /// Returns what settles the roles of callers.
+    fn doorman(&self) -> Doorman;
     fn dial(path: &Path) -> impl Future<Output = io::Result<Self::Stream>> + Send;
 }
 
@@ -41,8 +54,12 @@ pub fn listen(path: &Path, group: &str) -> io::Result<Listener> {
     Transport::open(path, group)
 }
 
-pub(crate) async fn accept(listener: &mut Listener) -> io::Result<(Stream, Peer)> {
+pub(crate) async fn accept(listener: &mut Listener) -> io::Result<(Stream, Arrival)> {
     Transport::accept(listener).await
+}
+
+pub(crate) fn doorman(listener: &Listener) -> Doorman {
+    Transport::doorman(listener)
 }
 
 pub(crate) async fn dial(path: &Path) -> io::Result<Stream> {

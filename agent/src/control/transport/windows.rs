@@ -5,7 +5,7 @@
 //! (full access for SYSTEM and administrators, read for everybody), and remote callers are
 //! refused; whoever can write to the pipe is an administrator.
 
-use super::{Peer, Transport};
+use super::{Arrival, Peer, Transport};
 use postern_api::method::Role;
 use std::ffi::OsString;
 use std::io;
@@ -27,6 +27,17 @@ pub struct Listener {
     next: NamedPipeServer,
 }
 
+/// Settles the roles of callers.
+#[derive(Clone)]
+pub(crate) struct Doorman;
+
+impl Doorman {
+    /// Whoever came in administers.
+    pub(crate) async fn settle(&self, arrival: Arrival, _stream: &Stream) -> io::Result<Peer> {
+        Ok(Peer { uid: arrival.uid, role: Role::Administrator })
+    }
+}
+
 fn name_of(path: &Path) -> OsString {
     let mut name = OsString::from(r"\\.\pipe\");
     let tail: String =
@@ -44,11 +55,15 @@ impl Transport for Listener {
         Ok(Self { name, next })
     }
 
-    async fn accept(&mut self) -> io::Result<(Stream, Peer)> {
+    async fn accept(&mut self) -> io::Result<(Stream, Arrival)> {
         self.next.connect().await?;
         let following = ServerOptions::new().reject_remote_clients(true).create(&self.name)?;
         let taken = std::mem::replace(&mut self.next, following);
-        Ok((Stream::Server(taken), Peer { uid: None, role: Role::Administrator }))
+        Ok((Stream::Server(taken), Arrival { uid: None, administrator: true }))
+    }
+
+    fn doorman(&self) -> Doorman {
+        Doorman
     }
 
     async fn dial(path: &Path) -> io::Result<Stream> {

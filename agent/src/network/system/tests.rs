@@ -54,7 +54,7 @@ impl System for Imagined {
         Ok(if removed.is_some() { Undone::Removed } else { Undone::AlreadyGone })
     }
 
-    async fn restore(&mut self, step: &Step) -> Result<bool, SystemError> {
+    async fn restore(&mut self, step: &Step, _before: &Before) -> Result<bool, SystemError> {
         let gone = !self.standing.contains_key(&step.place());
         if gone {
             self.standing.insert(step.place(), step.clone());

@@ -57,6 +57,16 @@ impl ResolverRoom for Resolver {
         }
     }
 
+    async fn restore(backend: &ResolverBackend, change: &ResolverChange) -> Result<bool, SystemError> {
+        match backend {
+            // What it was told of a link it keeps, also when it is started anew.
+            ResolverBackend::Resolved => Ok(false),
+            ResolverBackend::File(file) => {
+                edit(file, |text| with_ours(text, change)).map_err(|error| on_file(file, &error))
+            }
+        }
+    }
+
     async fn undo(backend: &ResolverBackend, change: &ResolverChange) -> Result<Undone, SystemError> {
         match backend {
             ResolverBackend::Resolved => match in_time(revert_resolved(change)).await {

@@ -86,8 +86,7 @@ impl RoutesRoom for Routes {
     async fn restore(&mut self, step: &Step) -> Result<bool, SystemError> {
         match self.add(step).await {
             Ok(()) => Ok(!matches!(step, Step::Link { .. })),
-            Err(error) if code(&error) == Some(Errno::EEXIST) => Ok(false),
-            Err(error) if code(&error) == Some(Errno::EAFNOSUPPORT) && refuses_only(step) => Ok(false),
+            Err(error) if code(&error).is_some_and(|code| cannot_be_gone(step, code)) => Ok(false),
             Err(error) => Err(told(step, &error)),
         }
     }
@@ -155,6 +154,20 @@ impl Routes {
                 .iter()
                 .any(|attribute| matches!(attribute, AddressAttribute::Address(standing) if standing == address))
         }))
+    }
+}
+
+/// Returns whether what the kernel says to a step that is to stand again shows that nobody took it away: it
+/// stands, or its family or its device is not there. A device goes with its tunnel, whose end is on its way
+/// then, and takes its routes and addresses along.
+fn cannot_be_gone(step: &Step, said: Errno) -> bool {
+    match said {
+        Errno::EEXIST => true,
+        Errno::EAFNOSUPPORT => refuses_only(step),
+        Errno::ENODEV => {
+            matches!(step, Step::Address { .. } | Step::Route { target: RouteTarget::Device { .. }, .. })
+        }
+        _ => false,
     }
 }
 
@@ -295,5 +308,26 @@ fn told(step: &Step, error: &Error) -> SystemError {
         }
         Some(errno) => SystemError::Failed { operation, detail: errno.desc().to_owned() },
         None => SystemError::Failed { operation, detail: error.to_string() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::step::RoutingTable;
+
+    #[test]
+    fn what_went_with_its_device_was_taken_by_nobody() {
+        let device = Device { name: "postern0".into(), index: 7 };
+        let address = Step::Address { device: device.clone(), address: "10.8.0.2".parse().unwrap() };
+        let route = |target| Step::Route { table: RoutingTable(1), destination: "10.0.0.0/8".parse().unwrap(), target };
+        let way = route(RouteTarget::Device { device, source: None });
+        let block = route(RouteTarget::Prohibit);
+        for step in [&address, &way] {
+            assert!(cannot_be_gone(step, Errno::ENODEV) && cannot_be_gone(step, Errno::EEXIST));
+            assert!(!cannot_be_gone(step, Errno::EPERM) && !cannot_be_gone(step, Errno::EAFNOSUPPORT));
+        }
+        assert!(!cannot_be_gone(&block, Errno::ENODEV), "a block needs no device");
+        assert!(cannot_be_gone(&block, Errno::EAFNOSUPPORT));
     }
 }
