@@ -19,9 +19,9 @@ use crate::service::tunnel::own_key;
 use anyhow::Context;
 use ike_client::tunnel::lease::LeaseReader;
 use posture::collect::{Collector, FirewallListener, Settings as CollectorSettings};
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
 /// How long a farewell may take when the service stops.
@@ -29,6 +29,12 @@ const FAREWELL: Duration = Duration::from_secs(10);
 
 /// How long the service manager waits for what stood before to be settled.
 const SETTLING: Duration = Duration::from_secs(10);
+
+/// How long the lock of the service before is waited for. A service killed while it was starting a
+/// child leaves its lock with the child until that runs its program: a restart
+/// at once, on a busy machine, may not fail over that.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+const LOCK_RETRY: Duration = Duration::from_millis(20);
 
 /// Runs MAIN to its end. Called before any thread is made.
 ///
@@ -207,7 +213,14 @@ pub(super) fn take_directories(paths: &Paths) -> anyhow::Result<File> {
     prepare(&paths.runtime, 0o755)?;
     let lock = paths.runtime.join("posternd.lock");
     let lock = File::create(&lock).with_context(|| format!("{} cannot be written (is this root?)", lock.display()))?;
-    lock.try_lock().context("another posternd runs on this runtime directory")?;
+    let begun = Instant::now();
+    while let Err(refused) = lock.try_lock() {
+        match refused {
+            TryLockError::WouldBlock if begun.elapsed() < LOCK_PATIENCE => std::thread::sleep(LOCK_RETRY),
+            TryLockError::WouldBlock => anyhow::bail!("another posternd runs on this runtime directory"),
+            TryLockError::Error(cause) => return Err(cause).context("the runtime directory's lock cannot be taken"),
+        }
+    }
     Ok(lock)
 }
 
@@ -287,5 +300,21 @@ mod tests {
         assert_eq!(fs::metadata(directory.path()).unwrap().permissions().mode() & 0o777, 0o700);
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o777)).unwrap();
         assert!(check_owner(directory.path()).unwrap_err().to_string().contains("mode 777"));
+    }
+
+    #[test]
+    fn a_lock_that_a_child_of_the_killed_service_still_has_is_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = |name: &str| Some(directory.path().join(name));
+        let paths = Paths::settle(place("etc"), place("state"), place("run"));
+        let service = take_directories(&paths).unwrap();
+        let childs = service.try_clone().unwrap();
+        drop(service);
+        let child = std::thread::spawn(move || {
+            std::thread::sleep(LOCK_RETRY * 5);
+            drop(childs);
+        });
+        take_directories(&paths).unwrap();
+        child.join().unwrap();
     }
 }
